@@ -1,0 +1,1 @@
+"""Turns a PricePipeline into running services: on Kubernetes, or as local processes."""

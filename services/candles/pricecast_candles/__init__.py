@@ -1,0 +1,1 @@
+"""Trades to candles, in event time."""

@@ -1,0 +1,1 @@
+"""Messages, settings, stores and the streaming base shared by every pricecast service."""

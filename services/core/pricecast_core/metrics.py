@@ -1,0 +1,54 @@
+"""Every metric of every service, described once; docs/metrics.md is generated from here.
+
+Names follow Prometheus' conventions (base units, `_total` on counters). Labels are few and bounded: the service, a
+pair, a reason. Hot paths keep the labelled child (`counter.labels(...)`), which is four times cheaper than looking
+it up.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+MESSAGES_IN = Counter("pricecast_messages_in_total", "Messages read", ["service", "topic"])
+MESSAGES_OUT = Counter("pricecast_messages_out_total", "Messages written", ["service", "topic"])
+DEAD_LETTERS = Counter("pricecast_dead_letters_total", "Messages refused, by reason", ["service", "reason"])
+EVENT_TIME = Gauge(
+    "pricecast_event_time_seconds", "Event time of the newest message handled, Unix seconds", ["service", "key"]
+)
+CONSUMER_LAG = Gauge("pricecast_consumer_lag_messages", "Messages not yet read", ["service", "topic"])
+STORE_SECONDS = Histogram(
+    "pricecast_store_seconds",
+    "Time of one call to a store",
+    ["service", "operation"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+STORE_ERRORS = Counter("pricecast_store_errors_total", "Calls to a store that failed", ["service", "operation"])
+
+TRADES_RECONNECTS = Counter("pricecast_trades_reconnects_total", "Reconnects of the exchange's stream", ["source"])
+TRADES_DUPLICATES = Counter("pricecast_trades_duplicates_total", "Trades seen twice at a seam and dropped", ["pair"])
+LATE_TRADES = Counter("pricecast_late_trades_total", "Trades too late for their candle, dead-lettered", ["pair"])
+FLAT_CANDLES = Counter("pricecast_flat_candles_total", "Candles that fill quiet windows", ["pair"])
+
+PREDICTIONS = Counter("pricecast_predictions_total", "Predictions made", ["pair", "horizon", "model"])
+SCORED = Counter("pricecast_predictions_scored_total", "Predictions scored against what happened", ["pair", "horizon"])
+LIVE_DISTRIBUTION_SKILL = Gauge(
+    "pricecast_live_distribution_skill", "Rolling 1 - pinball loss / naive pinball loss", ["pair", "horizon"]
+)
+LIVE_POINT_SKILL = Gauge("pricecast_live_point_skill", "Rolling 1 - MAE / MAE of the last price", ["pair", "horizon"])
+LIVE_COVERAGE = Gauge(
+    "pricecast_live_interval_coverage_ratio", "Rolling share inside the interval", ["pair", "horizon"]
+)
+MODEL_TRAINED_THROUGH = Gauge(
+    "pricecast_model_trained_through_seconds", "Event time of the newest row trained on", ["pair", "horizon"]
+)
+MODEL_VERSION = Gauge(
+    "pricecast_model_version", "Registry version served; 0 is the naive forecast", ["pair", "horizon"]
+)
+
+API_REQUESTS = Counter("pricecast_api_requests_total", "Requests answered", ["protocol", "method", "code"])
+API_SECONDS = Histogram(
+    "pricecast_api_seconds",
+    "Time to answer",
+    ["protocol", "method"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+)

@@ -1,0 +1,19 @@
+"""Settings of the candles service."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pricecast_core.settings.base import PairList, StreamSettings
+
+
+class CandlesSettings(StreamSettings):
+    """How trades become candles."""
+
+    pairs: PairList = Field(description="Pairs expected; trades of others are dead-lettered")
+    candle_seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle")
+    grace_seconds: float = Field(
+        0, ge=0, le=3600, description="How long a window stays open for late trades; a candle is that much later"
+    )
+    emit_open_candles: bool = Field(False, description="Also emit the candle while its window is open")
+    max_gap_candles: int = Field(10_080, ge=0, description="Longest quiet time filled with flat candles, in candles")

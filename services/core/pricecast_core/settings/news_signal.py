@@ -1,0 +1,49 @@
+"""Settings of the news-signal service."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from pricecast_core.settings.base import CommaSeparated, StreamSettings
+
+DEFAULT_COINS = (
+    "BTC",
+    "ETH",
+    "SOL",
+    "XRP",
+    "DOGE",
+    "ADA",
+    "XLM",
+    "LTC",
+    "BCH",
+    "DOT",
+    "XMR",
+    "EOS",
+    "XEM",
+    "ZEC",
+    "ETC",
+)
+
+
+class NewsSignalSettings(StreamSettings):
+    """Who reads the headlines."""
+
+    provider: Literal["lexicon", "ollama", "anthropic", "openai"] = Field("lexicon", description="Who reads the news")
+    model: str = Field("lexicon-v1", description="Model name, as the provider calls it")
+    ollama_url: str = Field("http://127.0.0.1:11434", description="Address of Ollama")
+    openai_url: str = Field("", description="Base URL of an OpenAI-compatible server; empty means OpenAI's own")
+    api_key: SecretStr | None = Field(None, description="API key of the provider")
+    coins: CommaSeparated = Field(
+        default_factory=lambda: list(DEFAULT_COINS), description="Coins that signals are about"
+    )
+    concurrency: int = Field(2, ge=1, le=64, description="Headlines read at the same time")
+    batch_size: int = Field(16, ge=1, le=1_000, description="Headlines taken from the topic at once")
+    timeout_seconds: float = Field(60, gt=0, description="Longest wait for one answer")
+    attempts: int = Field(3, ge=1, le=10, description="Tries at an answer inside the schema before a dead letter")
+    keep_alive: str = Field("10m", description="How long Ollama keeps the model in memory")
+    cache_url: SecretStr = Field(
+        SecretStr("sqlite:///.pricecast/news-signals.db"),
+        description="SQLAlchemy URL of the cache by model and headline",
+    )

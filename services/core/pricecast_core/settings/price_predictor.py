@@ -1,0 +1,56 @@
+"""Settings of the price-predictor service: what is predicted, learned from what, judged how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from pricecast_core.settings.base import CommaSeparated, CommaSeparatedInts, PairList
+from pricecast_core.settings.to_feature_store import FeatureStoreSettings
+
+
+class PredictionStoreSettings(FeatureStoreSettings):
+    """Where predictions are kept."""
+
+    prediction_store: Literal["sql", "elasticsearch"] = Field("sql", description="Kind of prediction store")
+    prediction_store_url: SecretStr = Field(
+        SecretStr("sqlite:///.pricecast/predictions.db"),
+        description="SQLAlchemy URL, or Elasticsearch's http(s)://HOST:PORT",
+    )
+    elasticsearch_api_key: SecretStr | None = Field(None, description="API key of Elasticsearch")
+
+
+class PricePredictorSettings(PredictionStoreSettings):
+    """What the model predicts and how it is trained."""
+
+    pairs: PairList = Field(description="Pairs predicted, comma separated")
+    companion_pairs: CommaSeparated = Field(default_factory=list, description="Pairs whose features help to predict")
+    candle_seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle")
+    horizons_seconds: CommaSeparatedInts = Field(
+        default_factory=lambda: [300], min_length=1, description="How far ahead to predict; multiples of the candle"
+    )
+    simulated: bool = Field(False, description="True if the market is a simulation; every prediction says so")
+    live: bool = Field(True, description="False in replays: the market's time then is the time of the newest row")
+
+    model_registry: Literal["sql", "comet"] = Field("sql", description="Kind of model registry")
+    model_registry_url: SecretStr = Field(
+        SecretStr("sqlite:///.pricecast/models.db"), description="SQLAlchemy URL of runs and registered models"
+    )
+    comet_api_key: SecretStr | None = Field(None, description="API key of Comet; without one, an offline archive")
+
+    training_lookback_days: float = Field(30, gt=0, description="History to learn from")
+    training_min_rows: int = Field(2_000, ge=200, description="Fewest feature rows to train on, by pair")
+    training_wait: bool = Field(True, description="Wait for that many rows; else exit with code 75")
+    training_trials: int = Field(
+        10, ge=0, le=1_000, description="Trials of the hyper-parameter search; 0 takes defaults"
+    )
+    training_max_seconds: float = Field(300, gt=0, description="Budget of the search")
+    training_folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation")
+    training_threads: int = Field(1, ge=1, description="Threads of XGBoost while training")
+    training_seed: int = Field(7, ge=0, description="Seed of everything random in training")
+
+    news_model: str = Field("", description="Model name whose news signals are features; empty uses no news")
+    retrain_min_scored: int = Field(
+        200, ge=10, description="Scored predictions over which a skill below zero asks for an early retrain"
+    )

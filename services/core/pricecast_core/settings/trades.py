@@ -1,0 +1,49 @@
+"""Settings of the trades service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pricecast_core.settings.base import PairList, StreamSettings
+
+
+class TradesSettings(StreamSettings):
+    """Where trades come from."""
+
+    pairs: PairList = Field(description="Pairs to read, comma separated: BTC/USD,ETH/USD")
+    source: Literal["kraken", "replay", "simulated"] = Field("kraken", description="Kind of market")
+    mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
+        "BackfillThenLive", description="Only new trades, only a finite past, or the past and then what is new"
+    )
+    since: str = Field("7d", description="Where the past starts: ISO 8601 time, or an age such as 7d, 12h")
+    until: str = Field("", description="Where a Historical read ends: ISO 8601 time; empty means now")
+    candle_seconds: int = Field(60, ge=1, le=86_400, description="Length of a bar in a replayed OHLCVT file")
+
+    kraken_rest_url: str = Field("https://api.kraken.com", description="Base URL of Kraken's REST API")
+    kraken_websocket: Literal["v2", "v1"] = Field("v2", description="WebSocket API: v2 carries trade ids")
+    kraken_websocket_url: str = Field("", description="WebSocket URL; empty means Kraken's own of that version")
+    kraken_requests_per_second: float = Field(
+        1.0, gt=0, description="REST calls a second, within Kraken's public limit"
+    )
+
+    replay_files: list[Path] = Field(
+        default_factory=list,
+        description="Kraken CSV files to replay (JSON list), one a pair in the order of the pairs, or several of one pair",
+    )
+    replay_format: Literal["auto", "trades", "bars"] = Field(
+        "auto", description="trades: timestamp,price,volume; bars: timestamp,open,high,low,close,volume,trades"
+    )
+    replay_speed: float = Field(0, ge=0, description="Times real time; 0 replays as fast as it goes")
+
+    simulation_seed: int = Field(7, ge=0, description="Seed of the simulated market: same seed, same trades")
+    simulation_start_price: float = Field(50_000, gt=0, description="First price of the simulated market")
+    simulation_trades_per_second: float = Field(2.0, gt=0, le=100_000, description="Mean number of trades a second")
+
+    @model_validator(mode="after")
+    def _replay_has_files(self) -> TradesSettings:
+        if self.source == "replay" and not self.replay_files:
+            raise ValueError("replay_files: is empty; give at least one CSV file to replay")
+        return self

@@ -1,0 +1,88 @@
+"""What a model registry promises: runs are logged, versions registered, one version of a model is in production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One training, whatever became of it.
+
+    Attributes:
+        model_name: `<pipeline>-<pair slug>-<horizon>s`.
+        parameters: What it was trained with.
+        metrics: What was measured out of sample.
+        trained_through_ms: Event time of the newest row used.
+        artifact: The model, serialised by the predictor.
+        report_html: The report for people.
+    """
+
+    model_name: str
+    parameters: Mapping[str, str | int | float | bool]
+    metrics: Mapping[str, float]
+    trained_through_ms: int
+    artifact: bytes
+    report_html: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered version.
+
+    Attributes:
+        model_name: Name of the model.
+        version: 1, 2, 3 ...
+        stage: `production` for the one that serves, else `registered` or `archived`.
+        reason: Why it was promoted or not.
+    """
+
+    model_name: str
+    version: int
+    stage: str
+    reason: str
+    created_at_ms: int
+    trained_through_ms: int
+    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class ModelRegistry(Protocol):
+    """Keeps trained models."""
+
+    def register(self, run: TrainingRun) -> ModelVersion:
+        """Stores the run and its model as the next version, in stage `registered`."""
+
+    def promote(self, model_name: str, version: int, reason: str) -> ModelVersion:
+        """Puts the version into production and archives the one before, in one step."""
+
+    def reject(self, model_name: str, version: int, reason: str) -> ModelVersion:
+        """Records why a version was not promoted."""
+
+    def production(self, model_names: list[str]) -> dict[str, ModelVersion]:
+        """Returns the version in production of each of the models that has one, in one call, without artifacts."""
+
+    def artifact(self, model_name: str, version: int) -> bytes:
+        """Returns the serialised model."""
+
+    def report(self, model_name: str, version: int) -> str:
+        """Returns the training report, HTML."""
+
+    def versions(self, model_name: str) -> list[ModelVersion]:
+        """Returns all versions, newest first."""
+
+    def request_training(self, model_name: str, reason: str) -> None:
+        """Asks for an early training; a second request before it is met changes nothing."""
+
+    def training_requests(self, model_names: list[str]) -> dict[str, str]:
+        """Returns the open requests and their reasons. Registering a version meets the model's request."""
+
+    def close(self) -> None:
+        """Gives back connections."""
+
+
+def model_name(pipeline: str, pair_slug: str, horizon_seconds: int) -> str:
+    """Returns the name of the model of a pair and a horizon: `btc-btc-usd-300s`."""
+    return f"{pipeline}-{pair_slug}-{horizon_seconds}s"

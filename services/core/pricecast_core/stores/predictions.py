@@ -1,0 +1,60 @@
+"""What a prediction store promises: deterministic ids, the latest at once, history by page, scores added later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pricecast_core.messages import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of history, newest first.
+
+    Attributes:
+        predictions: The predictions of this page.
+        next_token: Where the next page starts; empty at the end.
+    """
+
+    predictions: Sequence[Prediction]
+    next_token: str
+
+
+class PredictionStore(Protocol):
+    """Keeps predictions and what came of them."""
+
+    def ensure(self) -> None:
+        """Creates tables, index templates and mappings. Safe to call by several processes at once."""
+
+    def write(self, predictions: Sequence[Prediction]) -> None:
+        """Stores predictions by their ids, scored ones over unscored ones, and keeps the latest of each pair and horizon.
+
+        An unscored prediction never replaces a scored one, nor an older one the latest: a replay is harmless.
+
+        Raises:
+            StoreError: If any of them may not be stored. Writing all again is safe.
+        """
+
+    def latest(self, pipeline: str | None = None) -> list[Prediction]:
+        """Returns the latest prediction of each pipeline, pair and horizon, in one call."""
+
+    def history(
+        self,
+        pair: str,
+        *,
+        pipeline: str | None = None,
+        horizon_seconds: int | None = None,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int = 100,
+        token: str = "",
+    ) -> Page:
+        """Returns predictions of a pair by target time, newest first."""
+
+    def unscored(self, pipeline: str, until_ms: int) -> list[Prediction]:
+        """Returns predictions whose target time is at or before `until_ms` and that have no actual price yet."""
+
+    def close(self) -> None:
+        """Gives back connections."""

@@ -1,0 +1,53 @@
+"""The topics of a pipeline: their names, their messages, how long they are kept.
+
+The one table from which services name topics, the operator and the local runtime create them, and the documentation
+lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pricecast_core import messages
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic of every pipeline.
+
+    Attributes:
+        name: Name within the pipeline.
+        message: Class of its messages.
+        key: What its messages are keyed by; a key's messages keep their order.
+        retention_ms: How long a message is kept; -1 for ever.
+        description: Who writes it, who reads it.
+    """
+
+    name: str
+    message: type[messages.Message]
+    key: str
+    retention_ms: int
+    description: str
+
+
+TRADES = TopicSpec("trades", messages.Trade, "pair", 7 * DAY_MS, "trades -> candles")
+CANDLES = TopicSpec("candles", messages.Candle, "pair", 30 * DAY_MS, "candles (or trades, from bars) -> indicators")
+TECHNICAL_INDICATORS = TopicSpec(
+    "technical-indicators", messages.IndicatorRow, "pair", 30 * DAY_MS, "technical-indicators -> to-feature-store"
+)
+NEWS = TopicSpec("news", messages.News, "id", -1, "news -> news-signal; kept, so that a new model can read it again")
+NEWS_SIGNALS = TopicSpec("news-signals", messages.NewsSignal, "coin", -1, "news-signal -> to-feature-store")
+FEATURES = TopicSpec(
+    "features", messages.FeatureRowStored, "pair or coin", 7 * DAY_MS, "to-feature-store -> price-predictor"
+)
+PREDICTIONS = TopicSpec("predictions", messages.Prediction, "pair", 30 * DAY_MS, "price-predictor -> who wants them")
+DEAD_LETTERS = TopicSpec("dead-letters", messages.DeadLetter, "service", -1, "any -> a person")
+
+ALL = (TRADES, CANDLES, TECHNICAL_INDICATORS, NEWS, NEWS_SIGNALS, FEATURES, PREDICTIONS, DEAD_LETTERS)
+
+
+def topic_name(pipeline: str, topic: TopicSpec) -> str:
+    """Returns the topic's full name: `<pipeline>.<name>`."""
+    return f"{pipeline}.{topic.name}"

@@ -1,0 +1,1 @@
+"""Fine-tunes the language model that reads the news."""

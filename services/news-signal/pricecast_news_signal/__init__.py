@@ -1,0 +1,1 @@
+"""News to signals by a language model."""

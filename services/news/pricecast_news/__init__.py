@@ -1,0 +1,1 @@
+"""News from CryptoPanic, RSS and archives, as a stream."""

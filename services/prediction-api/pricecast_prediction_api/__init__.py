@@ -1,0 +1,1 @@
+"""Predictions over gRPC and HTTP."""

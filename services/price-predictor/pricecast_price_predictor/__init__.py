@@ -1,0 +1,1 @@
+"""Trains, serves and scores the price model."""

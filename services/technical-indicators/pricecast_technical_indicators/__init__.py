@@ -1,0 +1,1 @@
+"""Candles to technical indicators."""

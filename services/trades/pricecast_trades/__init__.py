@@ -1,0 +1,1 @@
+"""Trades from Kraken, from files and from a simulated market, as a stream."""
