@@ -1,0 +1,284 @@
+"""The `PricePipeline` resource: what a person declares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pricecast_operator.api.base import CoinName, Duration, Model, PairName, SecretKeyRef, seconds
+
+
+class KrakenSource(Model):
+    """How Kraken is reached."""
+
+    websocket: Literal["v2", "v1"] = Field("v2", description="WebSocket API version; v2 carries trade ids.")
+    rest_url: str = Field(
+        "https://api.kraken.com", pattern="^https?://", max_length=2048, description="Base URL of the REST API."
+    )
+    websocket_url: str = Field("", max_length=2048, description="WebSocket URL; empty means Kraken's own.")
+
+
+class ReplaySource(Model):
+    """Files to read instead of an exchange."""
+
+    files: list[str] = Field(
+        min_length=1,
+        max_length=64,
+        description="Paths of Kraken CSV files (trades, or OHLCVT bars): one for each pair, in the order of the pairs.",
+    )
+    format: Literal["auto", "trades", "bars"] = Field("auto", description="What the files hold; auto looks.")
+    speed: float = Field(0, ge=0, description="Times real time; 0 is as fast as it goes.")
+    volume_claim: str = Field(
+        "", max_length=253, description="PersistentVolumeClaim that holds the files, mounted at /data (cluster only)."
+    )
+
+
+class SimulatedSource(Model):
+    """A seeded market that no one trades on. Every prediction made from it says that it is simulated."""
+
+    seed: int = Field(7, ge=0, description="Seed: the same seed gives the same trades.")
+    start_price: float = Field(50_000, gt=0, description="First price.")
+    trades_per_second: float = Field(2, gt=0, le=100_000, description="Mean number of trades a second.")
+
+
+class Source(Model):
+    """Where trades come from."""
+
+    kind: Literal["Kraken", "Replay", "Simulated"] = Field("Kraken", description="Kind of market.")
+    mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
+        "BackfillThenLive", description="New trades only, a finite past only, or the past and then what is new."
+    )
+    since: Duration = Field("30d", description="How far back the past goes.")
+    kraken: KrakenSource = Field(default_factory=KrakenSource, description="Settings of kind Kraken.")
+    replay: ReplaySource | None = Field(None, description="Settings of kind Replay.")
+    simulated: SimulatedSource = Field(default_factory=SimulatedSource, description="Settings of kind Simulated.")
+
+    @model_validator(mode="after")
+    def _replay_is_described(self) -> Source:
+        if (self.kind == "Replay") != (self.replay is not None):
+            raise ValueError("replay: must be given if, and only if, kind is Replay")
+        return self
+
+
+class Candles(Model):
+    """How trades become candles."""
+
+    seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle.")
+    grace_seconds: float = Field(0, ge=0, le=3600, description="How long a candle waits for late trades.")
+    emit_open: bool = Field(False, description="Also emit a candle while it is open.")
+
+
+class CryptoPanicNews(Model):
+    """News of CryptoPanic."""
+
+    url: str = Field(
+        "https://cryptopanic.com/api/developer/v2", pattern="^https?://", max_length=2048, description="Base URL."
+    )
+    api_key_secret_ref: SecretKeyRef = Field(description="Where the API key is.")
+
+
+class RssNews(Model):
+    """News of RSS or Atom feeds."""
+
+    urls: list[str] = Field(min_length=1, max_length=64, description="Addresses of the feeds.")
+
+
+class ArchiveNews(Model):
+    """News of an archive, read once."""
+
+    location: str = Field(min_length=1, max_length=2048, description="File or URL: .csv, .zip or .rar.")
+
+
+class NewsSignals(Model):
+    """Who reads the news."""
+
+    provider: Literal["Lexicon", "Ollama", "Anthropic", "OpenAI"] = Field(
+        "Lexicon", description="Who turns headlines into signals; Lexicon is a word list, a baseline."
+    )
+    model: str = Field("", max_length=253, description="Model name as the provider calls it.")
+    url: str = Field("", max_length=2048, description="Address of Ollama or of an OpenAI-compatible server.")
+    api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where the provider's API key is.")
+    finetune_job: str = Field(
+        "", max_length=63, description="FinetuneJob whose published model is used as soon as that job completes."
+    )
+
+    @model_validator(mode="after")
+    def _provider_is_described(self) -> NewsSignals:
+        if self.provider != "Lexicon" and not self.model and not self.finetune_job:
+            raise ValueError(f"model: is empty; name the {self.provider} model, or a finetuneJob")
+        if self.provider == "Anthropic" and self.api_key_secret_ref is None:
+            raise ValueError("apiKeySecretRef: is missing; Anthropic needs an API key")
+        return self
+
+
+class News(Model):
+    """Where news comes from and who reads it. Give one of cryptoPanic, rss, archive."""
+
+    crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
+    rss: RssNews | None = Field(None, description="Read feeds.")
+    archive: ArchiveNews | None = Field(None, description="Read an archive, once.")
+    poll_seconds: int = Field(60, ge=1, le=86_400, description="Time between two reads.")
+    coins: list[CoinName] = Field(default_factory=list, max_length=64, description="Coins that signals are about.")
+    signals: NewsSignals = Field(default_factory=NewsSignals, description="Who reads the news.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> News:
+        if sum(source is not None for source in (self.crypto_panic, self.rss, self.archive)) != 1:
+            raise ValueError("news: give exactly one of cryptoPanic, rss, archive")
+        return self
+
+
+class Features(Model):
+    """What the model sees besides the pair's own indicators."""
+
+    companion_pairs: list[PairName] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Pairs whose indicators help to predict; they are ingested too.",
+    )
+
+
+class Training(Model):
+    """When and how the model is trained."""
+
+    schedule: str = Field(
+        "0 */6 * * *", min_length=9, max_length=100, description="Cron expression, UTC, of the regular training."
+    )
+    lookback: Duration = Field("30d", description="History to learn from.")
+    min_rows: int = Field(2_000, ge=200, le=10_000_000, description="Fewest candles to train on, by pair.")
+    trials: int = Field(10, ge=0, le=1_000, description="Trials of the hyper-parameter search.")
+    max_seconds: int = Field(300, ge=1, le=86_400, description="Budget of the search.")
+    folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation.")
+    threads: int = Field(1, ge=1, le=128, description="Threads of the training.")
+
+
+class Prediction(Model):
+    """What is predicted."""
+
+    horizons_seconds: list[int] = Field(
+        default_factory=lambda: [300], min_length=1, max_length=8, description="How far ahead; multiples of the candle."
+    )
+
+
+class KafkaStorage(Model):
+    """Kafka or Redpanda."""
+
+    brokers: str = Field("redpanda.redpanda.svc:9092", max_length=2048, description="Bootstrap servers, host:port.")
+
+
+class FeatureStorage(Model):
+    """Feature store and model registry in SQL, or Hopsworks."""
+
+    kind: Literal["SQL", "Hopsworks"] = Field("SQL", description="Kind of feature store.")
+    url_secret_ref: SecretKeyRef = Field(
+        default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
+        description="Where the SQLAlchemy URL is.",
+    )
+
+
+class ModelStorage(Model):
+    """Model registry in SQL, or Comet."""
+
+    kind: Literal["SQL", "Comet"] = Field("SQL", description="Kind of model registry.")
+    url_secret_ref: SecretKeyRef = Field(
+        default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
+        description="Where the SQLAlchemy URL is.",
+    )
+    comet_api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where Comet's API key is.")
+
+
+class PredictionStorage(Model):
+    """Elasticsearch."""
+
+    url: str = Field(
+        "http://elasticsearch-master.elasticsearch.svc:9200",
+        pattern="^https?://",
+        max_length=2048,
+        description="Address of Elasticsearch.",
+    )
+    api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where its API key is.")
+
+
+class Storage(Model):
+    """Servers that the pipeline uses. `pricecast up` ignores them: it runs on embedded stores."""
+
+    kafka: KafkaStorage = Field(default_factory=KafkaStorage, description="Streams.")
+    features: FeatureStorage = Field(default_factory=FeatureStorage, description="Features.")
+    models: ModelStorage = Field(default_factory=ModelStorage, description="Models.")
+    predictions: PredictionStorage = Field(default_factory=PredictionStorage, description="Predictions.")
+
+
+class Topics(Model):
+    """The pipeline's topics."""
+
+    partitions: int = Field(
+        1, ge=1, le=1_000, description="Partitions of each topic: the most replicas that share work."
+    )
+    replication_factor: int = Field(1, ge=1, le=9, description="Copies of each partition.")
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        "Retain", description="What becomes of the topics when the pipeline is deleted."
+    )
+
+
+class Resources(Model):
+    """CPU and memory of a service's container."""
+
+    requests: dict[str, str] = Field(default_factory=dict, description="Guaranteed: cpu, memory.")
+    limits: dict[str, str] = Field(default_factory=dict, description="Most: cpu, memory.")
+
+
+class ServiceOverride(Model):
+    """Changes to one service's Deployment."""
+
+    replicas: int | None = Field(None, ge=0, le=1_000, description="Replicas; up to the partitions they share work.")
+    resources: Resources = Field(default_factory=Resources, description="CPU and memory.")
+    node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of the nodes to run on.")
+    image: str = Field("", max_length=512, description="Image instead of the operator's own for this service.")
+
+
+class PricePipelineSpec(Model):
+    """A price prediction, from trades to a scored forecast."""
+
+    pairs: list[PairName] = Field(min_length=1, max_length=64, description="Pairs to predict.")
+    source: Source = Field(default_factory=Source, description="Where trades come from.")
+    candles: Candles = Field(default_factory=Candles, description="How trades become candles.")
+    indicators: list[str] = Field(
+        default_factory=list, max_length=64, description="Indicators, such as rsi(14); empty means the default list."
+    )
+    news: News | None = Field(None, description="News; none means prices alone.")
+    features: Features = Field(default_factory=Features, description="What the model sees.")
+    training: Training = Field(default_factory=Training, description="When and how the model is trained.")
+    prediction: Prediction = Field(default_factory=Prediction, description="What is predicted.")
+    storage: Storage = Field(default_factory=Storage, description="Servers that the pipeline uses.")
+    topics: Topics = Field(default_factory=Topics, description="The pipeline's topics.")
+    services: dict[str, ServiceOverride] = Field(
+        default_factory=dict, description="Changes by service: trades, candles, technical-indicators and so on."
+    )
+    replicas: int = Field(
+        1, ge=0, le=1_000, description="Replicas of the services that share work; kubectl scale sets it."
+    )
+    suspend: bool = Field(False, description="Stops every process and keeps all state.")
+
+    @model_validator(mode="after")
+    def _horizons_fit_candles(self) -> PricePipelineSpec:
+        for horizon in self.prediction.horizons_seconds:
+            if horizon < self.candles.seconds or horizon % self.candles.seconds:
+                raise ValueError(
+                    f"prediction.horizonsSeconds: {horizon} is not a multiple of candles.seconds ({self.candles.seconds})"
+                )
+        if self.source.replay is not None and len(self.source.replay.files) % len(self.all_pairs):
+            raise ValueError(
+                f"source.replay.files: {len(self.source.replay.files)} files for {len(self.all_pairs)} pairs; give one for each"
+            )
+        if seconds(self.training.lookback) < self.training.min_rows * self.candles.seconds:
+            raise ValueError(
+                f"training.lookback: {self.training.lookback} holds fewer than training.minRows ({self.training.min_rows}) "
+                f"candles of {self.candles.seconds} s"
+            )
+        return self
+
+    @property
+    def all_pairs(self) -> list[str]:
+        """The pairs to ingest: those predicted and their companions."""
+        return list(dict.fromkeys([*self.pairs, *self.features.companion_pairs]))
