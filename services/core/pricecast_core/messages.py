@@ -169,6 +169,11 @@ class Prediction(Message, frozen=True, kw_only=True):
         """Deterministic id: the same forecast made twice is stored once."""
         return f"{self.pipeline}:{self.pair}:{self.horizon_seconds}:{self.feature_time_ms}"
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the price at the target time is known."""
+        return self.actual_price is not None
+
 
 class DeadLetter(Message, frozen=True, kw_only=True):
     """A message that could not be used, whole, with the reason. Topic `dead-letters`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,10 +51,39 @@ class PredictionStore(Protocol):
         limit: int = 100,
         token: str = "",
     ) -> Page:
-        """Returns predictions of a pair by target time, newest first."""
+        """Returns predictions of a pair by target time, newest first; of equal times, by id.
+
+        Args:
+            pair: The pair.
+            pipeline: Only this pipeline's.
+            horizon_seconds: Only of this horizon.
+            start_ms: Earliest target time, inclusive.
+            end_ms: Latest target time, inclusive.
+            limit: Most predictions of the page.
+            token: `next_token` of the page before, of a query with the same filters.
+
+        Raises:
+            PageTokenError: If the token isn't one of this query.
+            StoreError: If the store can't be read.
+        """
 
     def unscored(self, pipeline: str, until_ms: int) -> list[Prediction]:
         """Returns predictions whose target time is at or before `until_ms` and that have no actual price yet."""
 
     def close(self) -> None:
         """Gives back connections."""
+
+
+def newest(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Returns the newest prediction of each pipeline, pair and horizon, in that order; scored over unscored."""
+    latest: dict[tuple[str, str, int], Prediction] = {}
+    for prediction in predictions:
+        key = (prediction.pipeline, prediction.pair, prediction.horizon_seconds)
+        known = latest.get(key)
+        if known is None or _rank(prediction) >= _rank(known):
+            latest[key] = prediction
+    return [latest[key] for key in sorted(latest)]
+
+
+def _rank(prediction: Prediction) -> tuple[int, bool]:
+    return prediction.feature_time_ms, prediction.is_scored

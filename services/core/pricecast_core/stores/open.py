@@ -1,0 +1,40 @@
+"""Chooses the adapter of each store from the settings. Client libraries are imported only by the adapter chosen."""
+
+from __future__ import annotations
+
+from pricecast_core.errors import SettingsError
+from pricecast_core.settings.prediction_api import PredictionApiSettings
+from pricecast_core.settings.price_predictor import PredictionStoreSettings, PricePredictorSettings
+from pricecast_core.stores.models import ModelRegistry
+from pricecast_core.stores.predictions import PredictionStore
+
+
+def open_model_registry(settings: PricePredictorSettings) -> ModelRegistry:
+    """Opens the registry of trained models.
+
+    Raises:
+        SettingsError: If the kind or the URL can't be used.
+        StoreError: If the store can't be reached.
+    """
+    if settings.model_registry == "sql":
+        from pricecast_core.stores.models_sql import SqlModelRegistry
+
+        return SqlModelRegistry(settings.model_registry_url.get_secret_value())
+    raise SettingsError(f"MODEL_REGISTRY: {settings.model_registry!r} is not built in yet; use sql")
+
+
+def open_prediction_store(settings: PredictionStoreSettings | PredictionApiSettings) -> PredictionStore:
+    """Opens the store of predictions. It connects with the first call.
+
+    Raises:
+        SettingsError: If the URL can't be used.
+    """
+    url = settings.prediction_store_url.get_secret_value()
+    if settings.prediction_store == "sql":
+        from pricecast_core.stores.predictions_sql import SqlPredictionStore
+
+        return SqlPredictionStore(url)
+    from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore
+
+    key = settings.elasticsearch_api_key
+    return ElasticsearchPredictionStore(url, api_key=key.get_secret_value() if key else None)

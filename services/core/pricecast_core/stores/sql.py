@@ -1,0 +1,124 @@
+"""SQL databases as the stores use them: SQLite on a laptop, PostgreSQL in a cluster, by one URL.
+
+Several processes share a database, so SQLite runs in WAL mode and a write takes its lock when it begins: a
+transaction that reads first and writes later can't fail halfway because another one wrote in between. Whatever goes
+wrong comes out as `StoreError`, without the URL's password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+
+from pricecast_core.errors import SettingsError, StoreError
+
+_LOCK_WAIT_SECONDS = 30
+_CREATE_LOCK = 0x70726963
+"""Key of the PostgreSQL advisory lock that makes `CREATE ... IF NOT EXISTS` safe among processes."""
+
+
+class SqlDatabase:
+    """One database, with transactions for reading and for writing.
+
+    Args:
+        url: SQLAlchemy URL: `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+
+    Raises:
+        SettingsError: If the URL is none, or names another system.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _parse(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._engine = _sqlite_engine(self._url)
+        else:
+            self._engine = sa.create_engine(
+                self._url,
+                pool_pre_ping=True,
+                pool_size=2,
+                connect_args={"connect_timeout": 10, "application_name": "pricecast"},
+            )
+
+    def __str__(self) -> str:
+        return self._url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Opens a transaction that only reads, on one snapshot."""
+        with self._errors("read"), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Opens a transaction that writes: committed at the end, or rolled back if anything is raised."""
+        with (
+            self._errors("write"),
+            self._engine.connect().execution_options(pricecast_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def create(self, metadata: sa.MetaData) -> None:
+        """Creates the tables and indexes that don't exist yet. Safe to call by several processes at once."""
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+            metadata.create_all(connection)
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """Returns an `INSERT` that can say `ON CONFLICT`."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Gives back all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _errors(self, operation: str) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(
+                f"{operation} failed: {str(cause).strip()}; check that {self} can be reached and written"
+            ) from error
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError:
+        raise SettingsError("store URL: is not a URL; write sqlite:///FILE or postgresql://USER@HOST/DB") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise SettingsError(f"store URL: {parsed.drivername!r} is not supported; use sqlite:/// or postgresql://")
+    return parsed
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")  # survives a killed process; a power cut may cost the last commits
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def on_begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("pricecast_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
