@@ -121,7 +121,7 @@ def metrics_page() -> str:
             rows.append(
                 [
                     f"`{metric._name}{suffix}`",
-                    metric._type,
+                    str(metric._type),
                     ", ".join(f"`{label}`" for label in metric._labelnames),
                     metric._documentation,
                 ]
