@@ -13,7 +13,6 @@ from typing import Any, Literal, Protocol
 
 from pricecast_core import settings as s
 from pricecast_core import topics
-
 from pricecast_operator.api.base import SecretKeyRef, seconds
 from pricecast_operator.api.pricepipeline import News, PricePipelineSpec, ServiceOverride
 
