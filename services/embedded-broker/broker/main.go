@@ -75,7 +75,7 @@ func parse(args []string) (settings, error) {
 }
 
 // serve runs the broker until SIGTERM or SIGINT, then writes its state and returns.
-func serve(s settings) error {
+func serve(s settings) (err error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 
@@ -91,9 +91,6 @@ func serve(s settings) error {
 			"log.cleaner.backoff.ms": strconv.FormatInt(s.cleanInterval.Milliseconds(), 10),
 		}),
 	}
-	if s.port != 0 {
-		options = append(options, kfake.Ports(s.port))
-	}
 	if s.dataDir != "" {
 		unlock, err := lock(s.dataDir)
 		if err != nil {
@@ -101,12 +98,29 @@ func serve(s settings) error {
 		}
 		defer unlock()
 		options = append(options, kfake.DataDir(s.dataDir))
+		clean, err := markDirty(s.dataDir)
+		if err != nil {
+			return err
+		}
+		if !clean {
+			if err := recoverTransactions(options); err != nil {
+				return fmt.Errorf("recover the data in %q after a crash: %w", s.dataDir, err)
+			}
+		}
+	}
+	if s.port != 0 {
+		options = append(options, kfake.Ports(s.port))
 	}
 	cluster, err := kfake.NewCluster(options...)
 	if err != nil {
 		return fmt.Errorf("start on 127.0.0.1:%d with data in %q: %w", s.port, s.dataDir, err)
 	}
-	defer cluster.Close()
+	defer func() {
+		cluster.Close()
+		if s.dataDir != "" {
+			err = errors.Join(err, markClean(s.dataDir))
+		}
+	}()
 	address := cluster.ListenAddrs()[0]
 
 	health, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.healthPort)))

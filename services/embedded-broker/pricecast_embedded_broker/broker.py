@@ -43,19 +43,28 @@ class EmbeddedBroker:
         health_url: Base of `/healthz` and `/readyz`.
     """
 
-    def __init__(self, data_dir: Path | str | None = None, *, port: int = 0, partitions: int = 1) -> None:
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        *,
+        port: int = 0,
+        partitions: int = 1,
+        clean_interval_seconds: float = 300,
+    ) -> None:
         """Prepares a broker, which `start` starts.
 
         Args:
             data_dir: Folder of its data; None keeps them in memory, until it stops.
             port: Loopback port; 0 takes a free one at the first start.
             partitions: Partitions of a topic that is made without a number.
+            clean_interval_seconds: How often retention and compaction run.
         """
         self.address = ""
         self.health_url = ""
         self._data_dir = data_dir
         self._port = port
         self._partitions = partitions
+        self._clean_interval_ms = round(clean_interval_seconds * 1000)
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -65,6 +74,7 @@ class EmbeddedBroker:
             BrokerError: It ended instead; the message carries its reason.
         """
         command = [str(binary()), f"--port={self._port}", f"--partitions={self._partitions}", "--health-port=0"]
+        command.append(f"--clean-interval={self._clean_interval_ms}ms")
         if self._data_dir is not None:
             command.append(f"--data-dir={self._data_dir}")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
