@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from pricecast_core.settings.base import ServiceSettings
 
@@ -31,7 +31,16 @@ class PredictionApiSettings(ServiceSettings):
     )
     elasticsearch_api_key: SecretStr | None = Field(None, description="API key of Elasticsearch")
     max_staleness_seconds: float = Field(1.0, gt=0, le=60, description="Oldest answer given from memory")
+    refresh_seconds: float = Field(
+        0.1, gt=0, le=60, description="Pause between two reads of the store: how soon a new prediction is seen"
+    )
     tls_certificate: Path | None = Field(
         None, description="PEM file of the server's certificate; none serves plain text"
     )
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key")
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> PredictionApiSettings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate, tls_key: one is set without the other; set both, or neither")
+        return self

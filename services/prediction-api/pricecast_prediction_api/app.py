@@ -1,0 +1,74 @@
+"""The HTTP application: the gateway under /v1, its OpenAPI document, and two paths that the original API had."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from pricecast_prediction_api.gateway import Gateway
+from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
+from pricecast_prediction_api.grpc_server import SERVICE
+from pricecast_prediction_api.http_rules import rules_of
+from pricecast_prediction_api.methods import PredictionMethods
+from pricecast_prediction_api.openapi import openapi
+from pricecast_prediction_api.problems import ApiError
+from pricecast_prediction_api.snapshot import to_dict
+from pricecast_prediction_api.view import View
+
+
+class App:
+    """The ASGI application.
+
+    Args:
+        methods: What it serves.
+        view: Whose freshness `/health` tells.
+    """
+
+    def __init__(self, methods: PredictionMethods, view: View) -> None:
+        rules = rules_of(SERVICE)
+        self._gateway = Gateway(methods, rules)
+        self._methods = methods
+        self._view = view
+        self._openapi = json.dumps(openapi(rules, metadata.version("pricecast-prediction-api"))).encode()
+        self._pages = Starlette(
+            routes=[
+                Route("/openapi.json", self._get_openapi),
+                Route("/health", self._get_health),
+                Route("/predict", self._get_predict),
+            ],
+            exception_handlers={ApiError: _problem},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; what is under /v1 goes straight to the gateway."""
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            await self._gateway(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+    async def _get_openapi(self, _: Request) -> Response:
+        return Response(self._openapi, media_type="application/json")
+
+    async def _get_health(self, _: Request) -> Response:
+        problem = self._view.problem()
+        if problem is None:
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "unavailable", "problem": problem}, 503)
+
+    async def _get_predict(self, request: Request) -> Response:
+        """Answers as the original API did, with the fields of the proto under their own names."""
+        reply = await self._methods.predict(pb.PredictRequest(pair=request.query_params.get("pair", "")))
+        message: Any = reply.message
+        return JSONResponse(to_dict(message.prediction))
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return JSONResponse(error.problem(), error.http_status, error.http_headers, "application/problem+json")

@@ -1,0 +1,111 @@
+import datetime
+
+from google.api import annotations_pb2 as _annotations_pb2
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as _prediction_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PredictRequest(_message.Message):
+    __slots__ = ("pair", "horizon_seconds", "pipeline")
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    pair: str
+    horizon_seconds: int
+    pipeline: str
+    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ...) -> None: ...
+
+class PredictResponse(_message.Message):
+    __slots__ = ("prediction",)
+    PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    prediction: _prediction_pb2.Prediction
+    def __init__(self, prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ...) -> None: ...
+
+class BatchPredictRequest(_message.Message):
+    __slots__ = ("pairs", "horizon_seconds", "pipeline")
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedScalarFieldContainer[str]
+    horizon_seconds: int
+    pipeline: str
+    def __init__(self, pairs: _Optional[_Iterable[str]] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ...) -> None: ...
+
+class BatchPredictResponse(_message.Message):
+    __slots__ = ("predictions",)
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    predictions: _containers.RepeatedCompositeFieldContainer[_prediction_pb2.Prediction]
+    def __init__(self, predictions: _Optional[_Iterable[_Union[_prediction_pb2.Prediction, _Mapping]]] = ...) -> None: ...
+
+class ListPredictionsRequest(_message.Message):
+    __slots__ = ("pair", "horizon_seconds", "pipeline", "start_time", "end_time", "page_size", "page_token")
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    pair: str
+    horizon_seconds: int
+    pipeline: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    page_size: int
+    page_token: str
+    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPredictionsResponse(_message.Message):
+    __slots__ = ("predictions", "next_page_token")
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    predictions: _containers.RepeatedCompositeFieldContainer[_prediction_pb2.Prediction]
+    next_page_token: str
+    def __init__(self, predictions: _Optional[_Iterable[_Union[_prediction_pb2.Prediction, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchPredictionsRequest(_message.Message):
+    __slots__ = ("pairs", "horizon_seconds", "pipeline")
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedScalarFieldContainer[str]
+    horizon_seconds: int
+    pipeline: str
+    def __init__(self, pairs: _Optional[_Iterable[str]] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ...) -> None: ...
+
+class WatchPredictionsResponse(_message.Message):
+    __slots__ = ("prediction", "skipped_count")
+    PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    prediction: _prediction_pb2.Prediction
+    skipped_count: int
+    def __init__(self, prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., skipped_count: _Optional[int] = ...) -> None: ...
+
+class ListPairsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPairsResponse(_message.Message):
+    __slots__ = ("pairs",)
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedCompositeFieldContainer[PredictedPair]
+    def __init__(self, pairs: _Optional[_Iterable[_Union[PredictedPair, _Mapping]]] = ...) -> None: ...
+
+class PredictedPair(_message.Message):
+    __slots__ = ("pair", "horizons_seconds", "pipelines", "simulated")
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    HORIZONS_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PIPELINES_FIELD_NUMBER: _ClassVar[int]
+    SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    pair: str
+    horizons_seconds: _containers.RepeatedScalarFieldContainer[int]
+    pipelines: _containers.RepeatedScalarFieldContainer[str]
+    simulated: bool
+    def __init__(self, pair: _Optional[str] = ..., horizons_seconds: _Optional[_Iterable[int]] = ..., pipelines: _Optional[_Iterable[str]] = ..., simulated: _Optional[bool] = ...) -> None: ...

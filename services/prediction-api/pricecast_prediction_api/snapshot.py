@@ -1,0 +1,168 @@
+"""The latest predictions at one moment, indexed for every question that a caller may ask.
+
+A snapshot is immutable. What goes over the wire is serialised once, when a prediction is first seen, for both
+protocols: an answer then is one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from pricecast_core.messages import Prediction
+from pricecast_prediction_api.convert import to_proto
+from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as pb
+from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as service_pb
+
+Key = tuple[str, str, int]
+"""Pipeline, pair and horizon in seconds; an empty pipeline or a zero horizon stand for a caller's not naming one."""
+
+_MAX_BATCHES = 256
+"""How many different answers to `BatchPredict` a snapshot keeps serialised."""
+
+
+def to_json(message: Message) -> bytes:
+    """Returns the message in protobuf's JSON mapping, compact, fields at their defaults included."""
+    return msgspec.json.encode(json_format.MessageToDict(message, always_print_fields_with_no_presence=True))
+
+
+def to_dict(message: Message) -> dict[str, Any]:
+    """Returns the message as plain values, with the names of the proto."""
+    values: dict[str, Any] = json_format.MessageToDict(
+        message, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
+    )
+    return values
+
+
+class Reply:
+    """A response, serialised for each protocol when first asked for, and never again.
+
+    Attributes:
+        message: The response.
+        is_large: Whether serialising it as JSON would hold up the event loop.
+    """
+
+    def __init__(self, message: Message, *, is_large: bool = False) -> None:
+        self.message = message
+        self.is_large = is_large
+        self._json: dict[str, bytes] = {}
+
+    @cached_property
+    def wire(self) -> bytes:
+        """The response in protobuf's binary form."""
+        return self.message.SerializeToString()
+
+    def json(self, field: str = "") -> bytes:
+        """Returns the response, or the one field of it that HTTP answers with, in JSON."""
+        data = self._json.get(field)
+        if data is None:
+            data = self._json[field] = to_json(getattr(self.message, field) if field else self.message)
+        return data
+
+
+class Entry:
+    """A prediction with its serialised forms.
+
+    Args:
+        prediction: The prediction as stored.
+    """
+
+    def __init__(self, prediction: Prediction) -> None:
+        self.prediction = prediction
+        self.key: Key = (prediction.pipeline, prediction.pair, prediction.horizon_seconds)
+
+    @cached_property
+    def proto(self) -> pb.Prediction:
+        """The prediction as the API gives it."""
+        return to_proto(self.prediction)
+
+    @cached_property
+    def reply(self) -> Reply:
+        """The answer to `Predict`."""
+        return Reply(service_pb.PredictResponse(prediction=self.proto))
+
+    @cached_property
+    def event(self) -> Reply:
+        """The event of `WatchPredictions`, where none was skipped before it."""
+        return Reply(service_pb.WatchPredictionsResponse(prediction=self.proto))
+
+
+class Snapshot:
+    """An index over the latest predictions.
+
+    Args:
+        predictions: The latest prediction of each pipeline, pair and horizon.
+        before: The snapshot before: what didn't change keeps its serialised forms.
+    """
+
+    def __init__(self, predictions: Iterable[Prediction] = (), before: Snapshot | None = None) -> None:
+        known: Mapping[Key, Entry] = before.entries if before is not None else {}
+        self.entries: dict[Key, Entry] = {}
+        self.changed: list[Entry] = []
+        for prediction in predictions:
+            entry = Entry(prediction)
+            old = known.get(entry.key)
+            if old is not None and old.prediction == prediction:
+                entry = old
+            else:
+                self.changed.append(entry)
+            self.entries[entry.key] = entry
+        self.pairs = sorted({pair for _, pair, _ in self.entries})
+        self._index = self._build_index()
+        self._batches: dict[tuple[Key, ...], Reply] = {}
+
+    def find(self, pair: str, horizon_seconds: int = 0, pipeline: str = "") -> Entry | None:
+        """Returns the latest prediction for the pair; see the proto for what 0 and an empty pipeline mean."""
+        return self._index.get((pipeline, pair, horizon_seconds))
+
+    def horizons(self, pair: str, pipeline: str = "") -> list[int]:
+        """Returns the horizons predicted for the pair, shortest first."""
+        return sorted({h for name, p, h in self.entries if p == pair and pipeline in ("", name)})
+
+    def pipelines(self, pair: str | None = None) -> list[str]:
+        """Returns the pipelines that predict the pair, or any."""
+        return sorted({name for name, p, _ in self.entries if pair in (None, p)})
+
+    @cached_property
+    def list_pairs(self) -> Reply:
+        """The answer to `ListPairs`."""
+        return Reply(
+            service_pb.ListPairsResponse(
+                pairs=[
+                    service_pb.PredictedPair(
+                        pair=pair,
+                        horizons_seconds=self.horizons(pair),
+                        pipelines=self.pipelines(pair),
+                        simulated=any(e.prediction.simulated for (_, p, _), e in self.entries.items() if p == pair),
+                    )
+                    for pair in self.pairs
+                ]
+            )
+        )
+
+    def batch(self, entries: Sequence[Entry]) -> Reply:
+        """Returns the answer to `BatchPredict` with these predictions."""
+        key = tuple(entry.key for entry in entries)
+        reply = self._batches.get(key)
+        if reply is None:
+            reply = Reply(service_pb.BatchPredictResponse(predictions=[entry.proto for entry in entries]))
+            if len(self._batches) < _MAX_BATCHES:
+                self._batches[key] = reply
+        return reply
+
+    def _build_index(self) -> dict[Key, Entry]:
+        index: dict[Key, Entry] = dict(self.entries)
+        for (_, pair, horizon), entry in self.entries.items():  # any pipeline: the one that predicted last
+            rival = index.get(("", pair, horizon))
+            if rival is None or entry.prediction.issued_at_ms > rival.prediction.issued_at_ms:
+                index["", pair, horizon] = entry
+        for (pipeline, pair, horizon), entry in list(index.items()):  # no horizon: the shortest
+            rival = index.get((pipeline, pair, 0))
+            if rival is None or horizon < rival.prediction.horizon_seconds:
+                index[pipeline, pair, 0] = entry
+        return index
