@@ -20,11 +20,13 @@ class BadMessageError(PricecastError):
 
     Attributes:
         field: The field at fault, or `""` where the message can't be read at all.
+        reason: A stable word for counting: malformed, late, unknown_pair.
     """
 
-    def __init__(self, reason: str, field: str = "") -> None:
-        super().__init__(reason)
+    def __init__(self, error: str, field: str = "", reason: str = "malformed") -> None:
+        super().__init__(error)
         self.field = field
+        self.reason = reason
 
 
 class SourceError(PricecastError):

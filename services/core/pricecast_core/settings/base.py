@@ -71,6 +71,12 @@ class StreamSettings(ServiceSettings):
     kafka_brokers: str = Field(
         "127.0.0.1:9092", description="Kafka or Redpanda bootstrap servers, host:port[,host:port]"
     )
+    instance: str = Field(
+        "",
+        pattern=r"^[-a-zA-Z0-9_.]*$",
+        description="Name of this replica, unique and stable (trades-0): a restart then takes over at once from the "
+        "process before it, instead of after its session times out; empty where there is none",
+    )
     commit_interval_seconds: float = Field(
         0.05,
         gt=0,
