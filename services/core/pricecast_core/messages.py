@@ -30,7 +30,7 @@ CLOCK_TOLERANCE_MS = 60_000
 Pair = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$", description="Trading pair, BASE/QUOTE")]
 Coin = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,10}$", description="Coin, as people write it: BTC, ETH")]
 Price = Annotated[float, Meta(gt=0, le=1e12, description="Price of one base coin, in quote coins")]
-Volume = Annotated[float, Meta(ge=0, le=1e15, description="Amount traded, in base coins")]
+Volume = Annotated[float, Meta(ge=0, le=1e18, description="Amount traded within a window, in base coins")]
 TimestampMs = Annotated[int, Meta(ge=FIRST_TIMESTAMP_MS, description="Milliseconds since the Unix epoch, UTC")]
 Seconds = Annotated[int, Meta(ge=1, le=86_400, description="A length of time in seconds")]
 

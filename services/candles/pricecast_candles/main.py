@@ -1,0 +1,21 @@
+"""`pricecast-candles`: trades in, candles out, exactly once."""
+
+from __future__ import annotations
+
+from pricecast_candles.task import SERVICE, CandlesTask
+from pricecast_core import service
+from pricecast_core.health import Health
+from pricecast_core.settings import CandlesSettings
+from pricecast_core.streaming import Stream
+from pricecast_core.topics import CANDLES, TRADES
+
+
+def work(settings: CandlesSettings, health: Health, stop: service.Stop) -> None:
+    """Runs the stream until asked to stop."""
+    task = CandlesTask(settings)
+    Stream(SERVICE, settings, source=TRADES, outputs=[CANDLES], task=task, health=health, stop=stop).run()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    service.run(SERVICE, CandlesSettings, work)

@@ -1,0 +1,74 @@
+"""The candles service's work on the stream: each pair's windows, kept in the stream's state between two commits."""
+
+from __future__ import annotations
+
+from pricecast_candles.windows import LateTradeError, PairWindows
+from pricecast_core import metrics
+from pricecast_core.errors import BadMessageError
+from pricecast_core.messages import Trade
+from pricecast_core.settings import CandlesSettings
+from pricecast_core.streaming import StreamTask
+from pricecast_core.topics import CANDLES
+
+SERVICE = "candles"
+_STATE = "windows"
+
+
+class CandlesTask(StreamTask[Trade]):
+    """Adds trades to the windows of their pair and publishes the candles that close.
+
+    A pair's windows are read from the state at its first trade after a commit and written before the next one, so
+    that a trade costs no access to the state.
+    """
+
+    def __init__(self, settings: CandlesSettings) -> None:
+        self._pairs = frozenset(settings.pairs)
+        self._seconds = settings.candle_seconds
+        self._grace_ms = round(settings.grace_seconds * 1000)
+        self._max_gap = settings.max_gap_candles
+        self._emit_open = settings.emit_open_candles
+        self._windows: dict[tuple[int, str], PairWindows] = {}
+
+    def handle(self, trade: Trade, partition: int) -> None:
+        """Adds the trade.
+
+        Raises:
+            BadMessageError: If its pair is unknown (`unknown_pair`) or its window is closed (`late`).
+        """
+        pair = trade.pair
+        windows = self._windows.get((partition, pair))
+        if windows is None:
+            windows = self._load(partition, pair)
+        try:
+            closed = windows.add(trade.timestamp_ms, trade.price, trade.volume)
+        except LateTradeError:
+            metrics.LATE_TRADES.labels(pair).inc()
+            raise
+        for candle in closed:
+            self.stream.publish(CANDLES, pair, candle)
+            if candle.trade_count == 0:
+                metrics.FLAT_CANDLES.labels(pair).inc()
+
+    def checkpoint(self) -> None:
+        """Writes the windows that changed to the state."""
+        for (partition, pair), windows in self._windows.items():
+            self.stream.state(partition, pair).set_bytes(_STATE, windows.pack())
+            metrics.EVENT_TIME.labels(SERVICE, pair).set(windows.newest_ms / 1000)
+            if self._emit_open:
+                for candle in windows.open_candles():
+                    self.stream.publish(CANDLES, pair, candle)
+        self._windows.clear()
+
+    def discard(self) -> None:
+        """Forgets what was added since the last commit."""
+        self._windows.clear()
+
+    def _load(self, partition: int, pair: str) -> PairWindows:
+        if pair not in self._pairs:
+            raise BadMessageError(
+                f"pair: {pair!r} is none of this pipeline's; add it to the pipeline's pairs", "pair", "unknown_pair"
+            )
+        packed = self.stream.state(partition, pair).get_bytes(_STATE, b"")
+        windows = PairWindows(pair, self._seconds, self._grace_ms, self._max_gap, packed)
+        self._windows[partition, pair] = windows
+        return windows
