@@ -1,11 +1,15 @@
-"""What all resource models share: Kubernetes' spelling, strictness, durations, references to Secrets."""
+"""What all resource models share: Kubernetes' spelling, strictness, durations, rules, references to Secrets.
+
+A rule over several fields is written twice, side by side: as a pydantic validator for `pricecast up`, and as a CEL
+expression (`rules`) that the API server checks. A test holds both to the same list of bad manifests.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 GROUP = "pricecast.dev"
@@ -21,6 +25,39 @@ PairName = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$", max_
 CoinName = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$", max_length=10, examples=["BTC"])]
 
 
+Quantity = Annotated[
+    Annotated[int, Field(ge=0)]
+    | Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)],
+    Field(examples=["500m", "512Mi"], json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+Text = Annotated[str, Field(max_length=253)]
+Labels = Annotated[dict[str, Text], Field(max_length=16)]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{value} is listed twice; list it once")
+        seen.add(value)
+    return values
+
+
+DISTINCT = AfterValidator(_distinct)
+SET = {"x-kubernetes-list-type": "set"}
+"""Marks a list without duplicates; goes with `DISTINCT`."""
+
+
+def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
+    """Returns one CEL rule of a model: what must hold, what to say if it doesn't, and the field at fault."""
+    return {"rule": expression, "message": message, **({"fieldPath": f".{field}"} if field else {})}
+
+
+def rules(*each: dict[str, str]) -> dict[str, Any]:
+    """Returns the `json_schema_extra` that carries a model's CEL rules into the CRD."""
+    return {"x-kubernetes-validations": list(each)}
+
+
 def seconds(duration: str) -> int:
     """Returns the seconds in a duration such as `5m`."""
     match = _DURATION.match(duration)
@@ -30,9 +67,9 @@ def seconds(duration: str) -> int:
 
 
 class Model(BaseModel):
-    """Base of all parts of a resource: camelCase outside, unknown fields refused, immutable."""
+    """Base of all parts of a resource: camelCase outside, unknown fields and other types refused, immutable."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
 
 
 class SecretKeyRef(Model):
@@ -40,3 +77,19 @@ class SecretKeyRef(Model):
 
     name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
     key: str = Field(min_length=1, max_length=253, description="Key within the Secret.")
+
+
+class Resources(Model):
+    """CPU and memory of a container."""
+
+    requests: dict[str, Quantity] = Field(default_factory=dict, max_length=16, description="Guaranteed: cpu, memory.")
+    limits: dict[str, Quantity] = Field(default_factory=dict, max_length=16, description="Most: cpu, memory.")
+
+
+class Toleration(Model):
+    """A taint that the pods accept."""
+
+    key: str = Field("", max_length=316, description="Key of the taint; empty tolerates all.")
+    operator: Literal["Exists", "Equal"] = Field("Exists", description="How the value is compared.")
+    value: str = Field("", max_length=63, description="Value of the taint.")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field("", description="Effect; empty is all.")

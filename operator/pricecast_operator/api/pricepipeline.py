@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from cronsim import CronSim, CronSimError
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from pricecast_operator.api.base import CoinName, Duration, Model, PairName, SecretKeyRef, seconds
+from pricecast_operator.api.base import (
+    DISTINCT,
+    SET,
+    CoinName,
+    Duration,
+    Labels,
+    Model,
+    PairName,
+    Resources,
+    SecretKeyRef,
+    Text,
+    Toleration,
+    rule,
+    rules,
+    seconds,
+)
+
+STREAMS = (
+    "trades",
+    "candles",
+    "technical-indicators",
+    "to-feature-store",
+    "news",
+    "news-signal",
+    "news-to-feature-store",
+    "price-predictor",
+)
+JOBS = ("train", "retrain")
+PROCESSES = (*STREAMS, *JOBS)
+"""Everything that a pipeline can run; the keys of `spec.services`."""
+
+Address = Annotated[str, Field(pattern="^https?://[^/ ]+", max_length=2048)]
 
 
 class KrakenSource(Model):
@@ -16,21 +49,26 @@ class KrakenSource(Model):
     rest_url: str = Field(
         "https://api.kraken.com", pattern="^https?://", max_length=2048, description="Base URL of the REST API."
     )
-    websocket_url: str = Field("", max_length=2048, description="WebSocket URL; empty means Kraken's own.")
+    websocket_url: str = Field(
+        "", pattern="^(wss?://[^/ ]+.*)?$", max_length=2048, description="WebSocket URL; empty means Kraken's own."
+    )
 
 
 class ReplaySource(Model):
     """Files to read instead of an exchange."""
 
-    files: list[str] = Field(
+    files: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
         min_length=1,
         max_length=64,
         description="Paths of Kraken CSV files (trades, or OHLCVT bars): one for each pair, in the order of the pairs.",
     )
     format: Literal["auto", "trades", "bars"] = Field("auto", description="What the files hold; auto looks.")
-    speed: float = Field(0, ge=0, description="Times real time; 0 is as fast as it goes.")
+    speed: float = Field(0, ge=0, le=1_000_000, description="Times real time; 0 is as fast as it goes.")
     volume_claim: str = Field(
         "", max_length=253, description="PersistentVolumeClaim that holds the files, mounted at /data (cluster only)."
+    )
+    config_map: str = Field(
+        "", max_length=253, description="ConfigMap that holds small files, mounted at /data (cluster only)."
     )
 
 
@@ -44,6 +82,21 @@ class SimulatedSource(Model):
 
 class Source(Model):
     """Where trades come from."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "(self.kind == 'Replay') == has(self.replay)",
+                "must be given if, and only if, kind is Replay",
+                "replay",
+            ),
+            rule(
+                "self.kind == oldSelf.kind",
+                "is immutable: trades of two markets would mix in one history; make another pipeline",
+                "kind",
+            ),
+        )
+    )
 
     kind: Literal["Kraken", "Replay", "Simulated"] = Field("Kraken", description="Kind of market.")
     mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
@@ -64,6 +117,16 @@ class Source(Model):
 class Candles(Model):
     """How trades become candles."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.seconds == oldSelf.seconds",
+                "is immutable: candles of two lengths would mix in one history; make another pipeline",
+                "seconds",
+            )
+        )
+    )
+
     seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle.")
     grace_seconds: float = Field(0, ge=0, le=3600, description="How long a candle waits for late trades.")
     emit_open: bool = Field(False, description="Also emit a candle while it is open.")
@@ -81,7 +144,9 @@ class CryptoPanicNews(Model):
 class RssNews(Model):
     """News of RSS or Atom feeds."""
 
-    urls: list[str] = Field(min_length=1, max_length=64, description="Addresses of the feeds.")
+    urls: Annotated[list[Address], DISTINCT] = Field(
+        min_length=1, max_length=64, description="Addresses of the feeds.", json_schema_extra=SET
+    )
 
 
 class ArchiveNews(Model):
@@ -93,11 +158,37 @@ class ArchiveNews(Model):
 class NewsSignals(Model):
     """Who reads the news."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.provider == 'Lexicon' || has(self.model) && self.model != ''"
+                " || has(self.finetuneJob) && self.finetuneJob != ''",
+                "is empty; name the provider's model, or a finetuneJob",
+                "model",
+            ),
+            rule(
+                "self.provider != 'Anthropic' || has(self.apiKeySecretRef)",
+                "is missing; Anthropic needs an API key",
+                "apiKeySecretRef",
+            ),
+            rule(
+                "!has(self.finetuneJob) || self.finetuneJob == '' || self.provider == 'Ollama'",
+                "needs provider Ollama, which a FinetuneJob publishes to",
+                "finetuneJob",
+            ),
+        )
+    )
+
     provider: Literal["Lexicon", "Ollama", "Anthropic", "OpenAI"] = Field(
         "Lexicon", description="Who turns headlines into signals; Lexicon is a word list, a baseline."
     )
     model: str = Field("", max_length=253, description="Model name as the provider calls it.")
-    url: str = Field("", max_length=2048, description="Address of Ollama or of an OpenAI-compatible server.")
+    url: str = Field(
+        "",
+        pattern="^(https?://[^/ ]+.*)?$",
+        max_length=2048,
+        description="Address of Ollama or of an OpenAI-compatible server.",
+    )
     api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where the provider's API key is.")
     finetune_job: str = Field(
         "", max_length=63, description="FinetuneJob whose published model is used as soon as that job completes."
@@ -109,17 +200,30 @@ class NewsSignals(Model):
             raise ValueError(f"model: is empty; name the {self.provider} model, or a finetuneJob")
         if self.provider == "Anthropic" and self.api_key_secret_ref is None:
             raise ValueError("apiKeySecretRef: is missing; Anthropic needs an API key")
+        if self.finetune_job and self.provider != "Ollama":
+            raise ValueError("finetuneJob: needs provider Ollama, which a FinetuneJob publishes to")
         return self
 
 
 class News(Model):
     """Where news comes from and who reads it. Give one of cryptoPanic, rss, archive."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "[has(self.cryptoPanic), has(self.rss), has(self.archive)].exists_one(given, given)",
+                "give exactly one of cryptoPanic, rss, archive",
+            )
+        )
+    )
+
     crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
     rss: RssNews | None = Field(None, description="Read feeds.")
     archive: ArchiveNews | None = Field(None, description="Read an archive, once.")
     poll_seconds: int = Field(60, ge=1, le=86_400, description="Time between two reads.")
-    coins: list[CoinName] = Field(default_factory=list, max_length=64, description="Coins that signals are about.")
+    coins: Annotated[list[CoinName], DISTINCT] = Field(
+        default_factory=list, max_length=64, description="Coins that signals are about.", json_schema_extra=SET
+    )
     signals: NewsSignals = Field(default_factory=NewsSignals, description="Who reads the news.")
 
     @model_validator(mode="after")
@@ -132,10 +236,11 @@ class News(Model):
 class Features(Model):
     """What the model sees besides the pair's own indicators."""
 
-    companion_pairs: list[PairName] = Field(
+    companion_pairs: Annotated[list[PairName], DISTINCT] = Field(
         default_factory=list,
         max_length=16,
         description="Pairs whose indicators help to predict; they are ingested too.",
+        json_schema_extra=SET,
     )
 
 
@@ -143,7 +248,10 @@ class Training(Model):
     """When and how the model is trained."""
 
     schedule: str = Field(
-        "0 */6 * * *", min_length=9, max_length=100, description="Cron expression, UTC, of the regular training."
+        "0 */6 * * *",
+        pattern=r"^[0-9A-Za-z*/,?-]+( [0-9A-Za-z*/,?-]+){4}$",
+        max_length=100,
+        description="Cron expression of five fields, UTC, of the regular training.",
     )
     lookback: Duration = Field("30d", description="History to learn from.")
     min_rows: int = Field(2_000, ge=200, le=10_000_000, description="Fewest candles to train on, by pair.")
@@ -152,19 +260,37 @@ class Training(Model):
     folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation.")
     threads: int = Field(1, ge=1, le=128, description="Threads of the training.")
 
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_cron(cls, value: str) -> str:
+        try:
+            CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+        except CronSimError as error:
+            raise ValueError(f"{value!r} is not a cron expression ({error}); write for example 0 */6 * * *") from None
+        return value
+
 
 class Prediction(Model):
     """What is predicted."""
 
-    horizons_seconds: list[int] = Field(
-        default_factory=lambda: [300], min_length=1, max_length=8, description="How far ahead; multiples of the candle."
+    horizons_seconds: Annotated[list[Annotated[int, Field(ge=1, le=604_800)]], DISTINCT] = Field(
+        default_factory=lambda: [300],
+        min_length=1,
+        max_length=8,
+        description="How far ahead; multiples of the candle.",
+        json_schema_extra=SET,
     )
 
 
 class KafkaStorage(Model):
     """Kafka or Redpanda."""
 
-    brokers: str = Field("redpanda.redpanda.svc:9092", max_length=2048, description="Bootstrap servers, host:port.")
+    brokers: str = Field(
+        "redpanda.redpanda.svc:9093",
+        pattern=r"^[^:,\s]+:[0-9]+(,[^:,\s]+:[0-9]+)*$",
+        max_length=2048,
+        description="Bootstrap servers, host:port, comma separated.",
+    )
 
 
 class FeatureStorage(Model):
@@ -212,6 +338,13 @@ class Storage(Model):
 class Topics(Model):
     """The pipeline's topics."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("self.partitions >= oldSelf.partitions", "can't shrink: Kafka never removes partitions", "partitions"),
+            rule("self.replicationFactor == oldSelf.replicationFactor", "is immutable", "replicationFactor"),
+        )
+    )
+
     partitions: int = Field(
         1, ge=1, le=1_000, description="Partitions of each topic: the most replicas that share work."
     )
@@ -221,29 +354,57 @@ class Topics(Model):
     )
 
 
-class Resources(Model):
-    """CPU and memory of a service's container."""
-
-    requests: dict[str, str] = Field(default_factory=dict, description="Guaranteed: cpu, memory.")
-    limits: dict[str, str] = Field(default_factory=dict, description="Most: cpu, memory.")
-
-
 class ServiceOverride(Model):
     """Changes to one service's Deployment."""
 
     replicas: int | None = Field(None, ge=0, le=1_000, description="Replicas; up to the partitions they share work.")
     resources: Resources = Field(default_factory=Resources, description="CPU and memory.")
-    node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of the nodes to run on.")
+    node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
+    tolerations: list[Toleration] = Field(
+        default_factory=list, max_length=16, description="Taints of nodes that the pods accept."
+    )
     image: str = Field("", max_length=512, description="Image instead of the operator's own for this service.")
 
 
 class PricePipelineSpec(Model):
     """A price prediction, from trades to a scored forecast."""
 
-    pairs: list[PairName] = Field(min_length=1, max_length=64, description="Pairs to predict.")
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.prediction.horizonsSeconds.all(h, h >= self.candles.seconds && h % self.candles.seconds == 0)",
+                "each horizon must be a multiple of candles.seconds",
+                "prediction.horizonsSeconds",
+            ),
+            rule(
+                "!has(self.source.replay) || size(self.source.replay.files) % (size(self.pairs) +"
+                " (has(self.features.companionPairs)"
+                " ? size(self.features.companionPairs.filter(p, !(p in self.pairs))) : 0)) == 0",
+                "give one file for each of pairs and features.companionPairs",
+                "source.replay.files",
+            ),
+            rule(
+                "int(self.training.lookback.substring(0, size(self.training.lookback) - 1))"
+                " * {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}"
+                "[self.training.lookback.substring(size(self.training.lookback) - 1)]"
+                " >= self.training.minRows * self.candles.seconds",
+                "holds fewer than training.minRows candles; look back further, or ask for fewer rows",
+                "training.lookback",
+            ),
+            rule(
+                f"!has(self.services) || self.services.all(name, name in {list(PROCESSES)})",
+                f"unknown service; the names are {', '.join(PROCESSES)}",
+                "services",
+            ),
+        )
+    )
+
+    pairs: Annotated[list[PairName], DISTINCT] = Field(
+        min_length=1, max_length=64, description="Pairs to predict.", json_schema_extra=SET
+    )
     source: Source = Field(default_factory=Source, description="Where trades come from.")
     candles: Candles = Field(default_factory=Candles, description="How trades become candles.")
-    indicators: list[str] = Field(
+    indicators: list[Text] = Field(
         default_factory=list, max_length=64, description="Indicators, such as rsi(14); empty means the default list."
     )
     news: News | None = Field(None, description="News; none means prices alone.")
@@ -253,7 +414,9 @@ class PricePipelineSpec(Model):
     storage: Storage = Field(default_factory=Storage, description="Servers that the pipeline uses.")
     topics: Topics = Field(default_factory=Topics, description="The pipeline's topics.")
     services: dict[str, ServiceOverride] = Field(
-        default_factory=dict, description="Changes by service: trades, candles, technical-indicators and so on."
+        default_factory=dict,
+        max_length=16,
+        description="Changes by service: trades, candles, technical-indicators and so on.",
     )
     replicas: int = Field(
         1, ge=0, le=1_000, description="Replicas of the services that share work; kubectl scale sets it."
@@ -271,6 +434,9 @@ class PricePipelineSpec(Model):
             raise ValueError(
                 f"source.replay.files: {len(self.source.replay.files)} files for {len(self.all_pairs)} pairs; give one for each"
             )
+        for service in self.services:
+            if service not in PROCESSES:
+                raise ValueError(f"services: {service!r} is unknown; the names are {', '.join(PROCESSES)}")
         if seconds(self.training.lookback) < self.training.min_rows * self.candles.seconds:
             raise ValueError(
                 f"training.lookback: {self.training.lookback} holds fewer than training.minRows ({self.training.min_rows}) "
