@@ -52,3 +52,25 @@ API_SECONDS = Histogram(
     ["protocol", "method"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
 )
+
+NEWS_READ = Counter("pricecast_news_read_total", "Headlines read from the source, new or not", ["source"])
+NEWS_DUPLICATES = Counter("pricecast_news_duplicates_total", "Headlines seen before and dropped", ["source"])
+NEWS_SOURCE_ERRORS = Counter("pricecast_news_source_errors_total", "Reads of a news source that failed", ["source"])
+NEWS_SIGNALS_CACHED = Counter("pricecast_news_signals_cached_total", "Headlines answered from the cache", ["model"])
+NEWS_MODEL_SECONDS = Histogram(
+    "pricecast_news_model_seconds",
+    "Time of one answer of the model that reads the news",
+    ["model"],
+    buckets=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+NEWS_MODEL_ERRORS = Counter(
+    "pricecast_news_model_errors_total", "Answers that failed: unavailable, or outside the schema", ["model", "reason"]
+)
+NEWS_MODEL_UP = Gauge("pricecast_news_model_up", "1 while the model that reads the news answers", ["model"])
+
+FINETUNE_STEP = Gauge("pricecast_finetune_step", "Training step reached", ["job"])
+FINETUNE_TOTAL_STEPS = Gauge("pricecast_finetune_total_steps", "Training steps in all", ["job"])
+FINETUNE_LOSS = Gauge("pricecast_finetune_loss", "Training loss of the newest step", ["job"])
+FINETUNE_ETA_SECONDS = Gauge("pricecast_finetune_eta_seconds", "Estimated time left", ["job"])
+FINETUNE_TOKENS_PER_SECOND = Gauge("pricecast_finetune_tokens_per_second", "Tokens trained on per second", ["job"])
+FINETUNE_F1 = Gauge("pricecast_finetune_f1", "F1 on the held-out headlines", ["job", "reader"])

@@ -18,7 +18,9 @@ class NewsSettings(StreamSettings):
     )
     cryptopanic_api_key: SecretStr | None = Field(None, description="API key of CryptoPanic")
     rss_urls: CommaSeparated = Field(default_factory=list, description="Feeds to read, comma separated")
-    archive: str = Field("", description="File or URL of headlines: .csv, .zip or .rar (title,sourceId,newsDatetime)")
+    archive: str = Field("", description="File or URL of headlines: .csv, .jsonl, .zip or .rar")
     archive_max_bytes: int = Field(1_000_000_000, ge=1, description="Largest archive, packed and unpacked")
     poll_seconds: float = Field(60, ge=1, description="Time between two reads of a live source")
-    coins: CommaSeparated = Field(default_factory=list, description="Only news of these coins; empty means all")
+    coins: CommaSeparated = Field(
+        default_factory=list, description="Coins that CryptoPanic is asked about; empty means all news"
+    )
