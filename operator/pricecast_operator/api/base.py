@@ -30,6 +30,7 @@ Quantity = Annotated[
     | Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)],
     Field(examples=["500m", "512Mi"], json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
+Address = Annotated[str, Field(pattern="^https?://[^/ ]+", max_length=2048)]
 Text = Annotated[str, Field(max_length=253)]
 Labels = Annotated[dict[str, Text], Field(max_length=16)]
 
@@ -44,7 +45,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 DISTINCT = AfterValidator(_distinct)
-SET = {"x-kubernetes-list-type": "set"}
+SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 """Marks a list without duplicates; goes with `DISTINCT`."""
 
 

@@ -220,26 +220,18 @@ def _inline(node: Schema, definitions: dict[str, Schema]) -> Schema:
     if "$ref" in node:
         target = definitions[node["$ref"].rpartition("/")[2]]
         return _inline({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
-    if "allOf" in node and len(node["allOf"]) == 1:
-        rest = {key: value for key, value in node.items() if key != "allOf"}
-        return _inline({**node["allOf"][0], **rest}, definitions)
     options = [option for option in node.get("anyOf", []) if option.get("type") != "null"]
-    if options and not node.get("x-kubernetes-int-or-string"):
+    if node.get("x-kubernetes-int-or-string"):
+        return _int_or_string(node, options)
+    if options:
         rest = {key: value for key, value in node.items() if key != "anyOf"}
         return _inline({**options[0], **rest}, definitions)
     result = {key: node[key] for key in _KEPT if key in node}
-    if "const" in node:
-        result["enum"] = [node["const"]]
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if exclusive in node:
             result[bound], result[exclusive] = node[exclusive], True
-    if node.get("x-kubernetes-int-or-string"):
-        string = next(option for option in options if option["type"] == "string")
-        result |= {"anyOf": [{"type": "integer"}, {"type": "string"}]}
-        result |= {key: string[key] for key in ("pattern", "maxLength") if key in string}
-        result.pop("type", None)
     if result.get("type") == "integer":
-        result.setdefault("format", "int64")
+        result["format"] = "int64"
     if "properties" in node:
         result["properties"] = {name: _inline(child, definitions) for name, child in node["properties"].items()}
         if node.get("required"):
@@ -249,6 +241,15 @@ def _inline(node: Schema, definitions: dict[str, Schema]) -> Schema:
     if "items" in node:
         result["items"] = _inline(node["items"], definitions)
     return result
+
+
+def _int_or_string(node: Schema, options: list[Schema]) -> Schema:
+    string = next(option for option in options if option["type"] == "string")
+    return {
+        **{key: node[key] for key in ("description", "x-kubernetes-int-or-string") if key in node},
+        **{key: string[key] for key in ("pattern", "maxLength") if key in string},
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+    }
 
 
 def _add_defaults(schema: Schema, model: type[BaseModel]) -> None:
@@ -273,7 +274,8 @@ def _add_defaults(schema: Schema, model: type[BaseModel]) -> None:
 
 def _default_of(value: BaseModel) -> dict[str, Any]:
     """Returns an object's default: `{}` with the defaults inside, or whole where rules look at it before those."""
-    ruled = "x-kubernetes-validations" in (type(value).model_config.get("json_schema_extra") or {})
+    extra = type(value).model_config.get("json_schema_extra")
+    ruled = isinstance(extra, dict) and "x-kubernetes-validations" in extra
     dumped = value.model_dump(mode="json", by_alias=True, exclude_defaults=not ruled)
     return {name: each for name, each in dumped.items() if each not in _UNSAID}
 

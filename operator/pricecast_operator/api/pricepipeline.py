@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pricecast_operator.api.base import (
     DISTINCT,
     SET,
+    Address,
     CoinName,
     Duration,
     Labels,
@@ -24,6 +25,7 @@ from pricecast_operator.api.base import (
     rules,
     seconds,
 )
+from pricecast_operator.api.storage import Storage, Topics
 
 STREAMS = (
     "trades",
@@ -38,8 +40,6 @@ STREAMS = (
 JOBS = ("train", "retrain")
 PROCESSES = (*STREAMS, *JOBS)
 """Everything that a pipeline can run; the keys of `spec.services`."""
-
-Address = Annotated[str, Field(pattern="^https?://[^/ ]+", max_length=2048)]
 
 
 class KrakenSource(Model):
@@ -279,78 +279,6 @@ class Prediction(Model):
         max_length=8,
         description="How far ahead; multiples of the candle.",
         json_schema_extra=SET,
-    )
-
-
-class KafkaStorage(Model):
-    """Kafka or Redpanda."""
-
-    brokers: str = Field(
-        "redpanda.redpanda.svc:9093",
-        pattern=r"^[^:,\s]+:[0-9]+(,[^:,\s]+:[0-9]+)*$",
-        max_length=2048,
-        description="Bootstrap servers, host:port, comma separated.",
-    )
-
-
-class FeatureStorage(Model):
-    """Feature store and model registry in SQL, or Hopsworks."""
-
-    kind: Literal["SQL", "Hopsworks"] = Field("SQL", description="Kind of feature store.")
-    url_secret_ref: SecretKeyRef = Field(
-        default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
-        description="Where the SQLAlchemy URL is.",
-    )
-
-
-class ModelStorage(Model):
-    """Model registry in SQL, or Comet."""
-
-    kind: Literal["SQL", "Comet"] = Field("SQL", description="Kind of model registry.")
-    url_secret_ref: SecretKeyRef = Field(
-        default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
-        description="Where the SQLAlchemy URL is.",
-    )
-    comet_api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where Comet's API key is.")
-
-
-class PredictionStorage(Model):
-    """Elasticsearch."""
-
-    url: str = Field(
-        "http://elasticsearch-master.elasticsearch.svc:9200",
-        pattern="^https?://",
-        max_length=2048,
-        description="Address of Elasticsearch.",
-    )
-    api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where its API key is.")
-
-
-class Storage(Model):
-    """Servers that the pipeline uses. `pricecast up` ignores them: it runs on embedded stores."""
-
-    kafka: KafkaStorage = Field(default_factory=KafkaStorage, description="Streams.")
-    features: FeatureStorage = Field(default_factory=FeatureStorage, description="Features.")
-    models: ModelStorage = Field(default_factory=ModelStorage, description="Models.")
-    predictions: PredictionStorage = Field(default_factory=PredictionStorage, description="Predictions.")
-
-
-class Topics(Model):
-    """The pipeline's topics."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("self.partitions >= oldSelf.partitions", "can't shrink: Kafka never removes partitions", "partitions"),
-            rule("self.replicationFactor == oldSelf.replicationFactor", "is immutable", "replicationFactor"),
-        )
-    )
-
-    partitions: int = Field(
-        1, ge=1, le=1_000, description="Partitions of each topic: the most replicas that share work."
-    )
-    replication_factor: int = Field(1, ge=1, le=9, description="Copies of each partition.")
-    deletion_policy: Literal["Retain", "Delete"] = Field(
-        "Retain", description="What becomes of the topics when the pipeline is deleted."
     )
 
 

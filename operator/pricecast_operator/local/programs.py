@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pricecast_core.errors import SettingsError
 from pricecast_operator.api.base import SecretKeyRef
-from pricecast_operator.api.pricepipeline import PricePipelineSpec, Storage
+from pricecast_operator.api.pricepipeline import PricePipelineSpec
+from pricecast_operator.api.storage import Storage
 from pricecast_operator.local.folder import DataFolder
 from pricecast_operator.plan import Env, Plan, ServiceProcess, prediction_api
 
