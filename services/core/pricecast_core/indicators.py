@@ -130,7 +130,7 @@ INDICATORS: tuple[Indicator, ...] = (
     Indicator("roc", "rate_of_change", _CLOSE, ((6,),), (Output("", "percent", "zero"),), lambda p: p[0] + 1),
     Indicator("sma", "sma", _CLOSE, ((7,), (14,), (21,)), _LEVEL, lambda p: p[0]),
     Indicator("ema", "ema", _CLOSE, ((7,), (14,), (21,)), _LEVEL, lambda p: p[0]),
-    Indicator("obv", "obv", ("close", "volume"), ((),), (Output("", "signed_volume", "zero"),), lambda p: 2),
+    Indicator("obv", "on_balance_volume", ("close", "volume"), ((),), (Output("", "signed_volume", "zero"),), lambda p: 2),
 )
 
 _BY_NAME = {indicator.name: indicator for indicator in INDICATORS}

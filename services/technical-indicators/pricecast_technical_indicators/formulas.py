@@ -1,0 +1,152 @@
+"""The numbers: one row of indicators from a run of candles, as a pure function.
+
+A row is computed from exactly the last `history_candles` candles and nothing else. Recursive averages start anew
+with the oldest of them, and cumulative ones (obv) sum over them: so a row is the same whether it is computed live,
+on a replay or for a whole table at once, and wherever the stream began. By the end of 300 candles the start of a
+recursive average weighs less than a millionth.
+
+tulipy (after Tulip Indicators) computes whatever it has and does well. The formulas below are those that it lacks,
+or whose running sums lose their digits at high prices or in a market that stands still; their definitions are
+TA-Lib's (https://ta-lib.org/functions/), and so are the units: rate of change in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tulipy
+from numpy.typing import NDArray
+
+from pricecast_core.errors import SettingsError
+from pricecast_core.indicators import Chosen
+
+Array = NDArray[np.float64]
+COLUMNS = ("open", "high", "low", "close", "volume")
+"""Rows of the array of candles, in order."""
+_NEUTRAL = {"zero": 0.0, "fifty": 50.0}
+
+
+def compute(chosen: Sequence[Chosen], candles: Array) -> dict[str, float]:
+    """Returns the indicators at the newest candle.
+
+    Args:
+        chosen: What to compute.
+        candles: Shape (5, candles): open, high, low, close, volume, oldest first; C-contiguous rows.
+
+    Returns:
+        The value of each column. All are finite: where a formula has no value (0/0 in a market that stands still),
+        it is the column's neutral one.
+    """
+    row: dict[str, float] = {}
+    by_name = dict(zip(COLUMNS, candles, strict=True))
+    with np.errstate(all="ignore"):
+        for one in chosen:
+            inputs = [by_name[name] for name in one.indicator.inputs]
+            values = _FORMULAS.get(one.indicator.function, _tulipy)(one, inputs)
+            for column, output, value in zip(one.columns, one.indicator.outputs, values, strict=True):
+                number = float(value)
+                if not np.isfinite(number):
+                    number = float(candles[3, -1]) if output.neutral == "close" else _NEUTRAL[output.neutral]
+                row[column] = number
+    return row
+
+
+def rows(chosen: Sequence[Chosen], candles: Array, history: int) -> list[dict[str, float]]:
+    """Returns the indicators at every candle that has `history` - 1 before it: the stream's rows, computed at once.
+
+    Args:
+        chosen: What to compute.
+        candles: Shape (5, candles), as for `compute`.
+        history: Candles that a row is computed from.
+    """
+    return [
+        compute(chosen, np.ascontiguousarray(candles[:, end - history : end]))
+        for end in range(history, candles.shape[1] + 1)
+    ]
+
+
+def check(chosen: Sequence[Chosen], history: int) -> None:
+    """Checks that the history is long enough for each indicator.
+
+    Raises:
+        SettingsError: If one needs more candles than are kept.
+    """
+    for one in chosen:
+        need = one.indicator.needs(one.periods)
+        if need > history:
+            raise SettingsError(
+                f"history_candles: {history} is too few for {one.columns[0]}, which needs {need}; "
+                f"set it to {need} or more, or take shorter periods"
+            )
+
+
+def _tulipy(one: Chosen, inputs: list[Array]) -> list[Any]:
+    answer = getattr(tulipy, one.indicator.function)(*inputs, *one.periods)
+    return [series[-1] for series in (answer if isinstance(answer, tuple) else (answer,))]
+
+
+def _bollinger_bands(one: Chosen, inputs: list[Array]) -> list[Any]:
+    period, width = one.periods
+    close = inputs[0][-period:]
+    middle = close[-1] + np.mean(close - close[-1])  # of differences: exact where the price stands still
+    spread = width * np.std(close - close[-1])
+    return [middle - spread, middle, middle + spread]
+
+
+def _stochastic_rsi(one: Chosen, inputs: list[Array]) -> list[Any]:
+    rsi_period, k_period, d_period = one.periods
+    rsi = np.nan_to_num(tulipy.rsi(inputs[0], rsi_period), nan=50.0)[-(k_period + d_period - 1) :]
+    runs = np.lib.stride_tricks.sliding_window_view(rsi, k_period)
+    low, high = runs.min(axis=1), runs.max(axis=1)
+    k = np.where(high > low, (rsi[k_period - 1 :] - low) / (high - low) * 100, 50.0)
+    return [k[-1], np.mean(k)]
+
+
+def _average_directional_index(one: Chosen, inputs: list[Array]) -> list[Any]:
+    # Wilder's smoothing of dx; tulipy's own adx never recovers from one dx of 0/0.
+    (period,) = one.periods
+    dx = np.nan_to_num(tulipy.dx(*inputs, period), nan=0.0)
+    return [tulipy.wilders(dx, period)[-1]]
+
+
+def _ichimoku(one: Chosen, inputs: list[Array]) -> list[Any]:
+    # The spans as they are computed at this candle; a chart draws them further to the right.
+    high, low, _ = inputs
+    conversion, base, span_b = ((high[-period:].max() + low[-period:].min()) / 2 for period in one.periods)
+    return [conversion, base, (conversion + base) / 2, span_b]
+
+
+def _money_flow_index(one: Chosen, inputs: list[Array]) -> list[Any]:
+    (period,) = one.periods
+    high, low, close, volume = (series[-period - 1 :] for series in inputs)
+    typical = (high + low + close) / 3
+    flow, change = (typical * volume)[1:], np.diff(typical)
+    up, down = flow[change > 0].sum(), flow[change < 0].sum()
+    return [100 * up / (up + down)]
+
+
+def _rate_of_change(one: Chosen, inputs: list[Array]) -> list[Any]:
+    (period,) = one.periods
+    close = inputs[0]
+    return [(close[-1] / close[-1 - period] - 1) * 100]
+
+
+def _on_balance_volume(_one: Chosen, inputs: list[Array]) -> list[Any]:
+    # Over the candles given, from 0 at the oldest: a sum since the beginning of time would depend on when that was.
+    close, volume = inputs
+    return [np.dot(np.sign(np.diff(close)), volume[1:])]
+
+
+_FORMULAS: dict[str, Callable[[Chosen, list[Array]], list[Any]]] = {
+    "bollinger_bands": _bollinger_bands,
+    "stochastic_rsi": _stochastic_rsi,
+    "average_directional_index": _average_directional_index,
+    "ichimoku": _ichimoku,
+    "money_flow_index": _money_flow_index,
+    "rate_of_change": _rate_of_change,
+    "on_balance_volume": _on_balance_volume,
+}
+
+__all__ = ["COLUMNS", "Array", "check", "compute", "rows"]
