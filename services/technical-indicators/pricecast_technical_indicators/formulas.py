@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tulipy
+import tulipy as untyped_tulipy
 from numpy.typing import NDArray
 
 from pricecast_core.errors import SettingsError
 from pricecast_core.indicators import Chosen
 
+tulipy: Any = untyped_tulipy
 Array = NDArray[np.float64]
 COLUMNS = ("open", "high", "low", "close", "volume")
 """Rows of the array of candles, in order."""
@@ -114,7 +115,7 @@ def _average_directional_index(one: Chosen, inputs: list[Array]) -> list[Any]:
 def _ichimoku(one: Chosen, inputs: list[Array]) -> list[Any]:
     # The spans as they are computed at this candle; a chart draws them further to the right.
     high, low, _ = inputs
-    conversion, base, span_b = ((high[-period:].max() + low[-period:].min()) / 2 for period in one.periods)
+    conversion, base, span_b = ((np.max(high[-period:]) + np.min(low[-period:])) / 2 for period in one.periods)
     return [conversion, base, (conversion + base) / 2, span_b]
 
 
@@ -123,7 +124,7 @@ def _money_flow_index(one: Chosen, inputs: list[Array]) -> list[Any]:
     high, low, close, volume = (series[-period - 1 :] for series in inputs)
     typical = (high + low + close) / 3
     flow, change = (typical * volume)[1:], np.diff(typical)
-    up, down = flow[change > 0].sum(), flow[change < 0].sum()
+    up, down = np.sum(flow[change > 0]), np.sum(flow[change < 0])
     return [100 * up / (up + down)]
 
 
@@ -136,7 +137,7 @@ def _rate_of_change(one: Chosen, inputs: list[Array]) -> list[Any]:
 def _on_balance_volume(_one: Chosen, inputs: list[Array]) -> list[Any]:
     # Over the candles given, from 0 at the oldest: a sum since the beginning of time would depend on when that was.
     close, volume = inputs
-    return [np.dot(np.sign(np.diff(close)), volume[1:])]
+    return [np.sum(np.sign(np.diff(close)) * volume[1:])]
 
 
 _FORMULAS: dict[str, Callable[[Chosen, list[Array]], list[Any]]] = {
