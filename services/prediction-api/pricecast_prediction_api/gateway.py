@@ -167,7 +167,7 @@ async def _read_body(receive: Receive) -> bytes:
 def _decode(body: bytes) -> Any:
     try:
         return json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid("body", f"is not JSON: {error}") from error
 
 

@@ -134,7 +134,7 @@ def _credentials(settings: PredictionApiSettings) -> grpc.ServerCredentials | No
     try:
         return grpc.ssl_server_credentials([(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())])
     except OSError as error:
-        raise SettingsError(f"TLS_CERTIFICATE, TLS_KEY: can't be read: {error}") from error
+        raise SettingsError(f"TLS_CERTIFICATE, TLS_KEY: can't be used: {error}") from error
 
 
 def _http_server(settings: PredictionApiSettings, app: App) -> tuple[_HttpServer, socket.socket]:
@@ -152,6 +152,9 @@ def _http_server(settings: PredictionApiSettings, app: App) -> tuple[_HttpServer
     )
     try:
         config.load()
+    except OSError as error:  # a key that doesn't fit its certificate is one too
+        raise SettingsError(f"TLS_CERTIFICATE, TLS_KEY: can't be used: {error}") from error
+    try:
         family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
         listener = socket.create_server((settings.api_host, settings.api_port), family=family, backlog=2048)
     except OSError as error:

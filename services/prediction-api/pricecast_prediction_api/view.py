@@ -136,19 +136,21 @@ class View:
 
     def close(self) -> None:
         """Ends all watches."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
         for subscription in self._subscriptions:
             subscription.close()
 
     async def run(self) -> None:
-        """Keeps the view fresh until cancelled."""
+        """Keeps the view fresh until cancelled; it gets old then."""
         pause = self._refresh_seconds
-        while True:
-            started = time.monotonic()
-            await asyncio.wait({self._refresh()}, timeout=self._max_staleness)
-            self._tell()
-            pause = self._refresh_seconds if self._as_of >= started else min(2 * pause, _MAX_PAUSE_SECONDS)
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                started = time.monotonic()
+                await asyncio.wait({self._refresh()}, timeout=self._max_staleness)
+                self._tell()
+                pause = self._refresh_seconds if self._as_of >= started else min(2 * pause, _MAX_PAUSE_SECONDS)
+                await asyncio.sleep(pause)
+        finally:
+            self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _refresh(self) -> asyncio.Task[None]:
         """Returns the read under way, or starts one."""
