@@ -1,0 +1,5 @@
+"""Runs the command line."""
+
+from pricecast_testbed.cli import main
+
+main()

@@ -1,0 +1,45 @@
+"""Where the testbed keeps what it fetched or built, so that the second run on a machine is fast.
+
+Everything lies under one folder, by name and version; what is made there is made once, under a lock, in a temporary
+folder that is renamed when complete: a run that is cut off leaves nothing half-made behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def root() -> Path:
+    """Returns the folder of everything that may be deleted and made again."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pricecast-testbed"
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Holds off other processes that make the same thing."""
+    folder = root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name.replace("/", "-")).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def made(name: str, make: Callable[[Path], None]) -> Path:
+    """Returns the folder `name` of the cache, filled by `make` if it isn't there yet."""
+    target = root() / name
+    if target.is_dir():
+        return target
+    with locked(name):
+        if not target.is_dir():
+            partial = target.with_name(f"{target.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            make(partial)
+            partial.rename(target)
+    return target

@@ -1,0 +1,51 @@
+"""The command line: `python -m pricecast_testbed SERVER start|stop|wipe|status|url`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from pricecast_testbed import Elasticsearch, Kafka, Ollama, Postgres, Server, TestbedError, cache, prometheus, promtool
+
+_SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Kafka, Elasticsearch, Postgres, Ollama)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Does what the command line says; exits with 1 and one message where that fails."""
+    parser = argparse.ArgumentParser(prog="pricecast_testbed", description="Real servers for tests.")
+    names = parser.add_subparsers(dest="what", required=True)
+    for name, kind in _SERVERS.items():
+        server = names.add_parser(name, help=f"a real {name}; {kind.url_variable} names another one to use instead")
+        server.add_argument("action", choices=["start", "stop", "wipe", "status", "url"])
+        server.add_argument("--node-address", help="also listen on this address, for pods")
+    names.add_parser("prometheus", help="the paths of prometheus and promtool")
+    parsed = parser.parse_args(arguments)
+    try:
+        if parsed.what == "prometheus":
+            print(prometheus())
+            print(promtool())
+        else:
+            sys.exit(_serve(_SERVERS[parsed.what], parsed.action, parsed.node_address))
+    except TestbedError as error:
+        sys.exit(f"testbed: {error}")
+
+
+def _serve(kind: type[Server], action: str, node_address: str | None) -> int:
+    if given := os.environ.get(kind.url_variable):
+        print(given)
+        return 0
+    server = kind(cache.root() / "run" / kind.name, node_address=node_address)
+    if action == "start":
+        server.start()
+    elif action == "stop":
+        server.stop()
+    elif action == "wipe":
+        server.wipe()
+    if action in {"start", "url"}:
+        print(server.url if node_address is None else server.node_url)
+    elif action == "status":
+        print(f"{kind.name} {'runs: ' + server.url if server.running else 'does not run'}")
+        return 0 if server.running else 3
+    return 0
