@@ -92,7 +92,8 @@ class _Document:
         if not isinstance(name, str) or not _NAME.match(name):
             problems.append(
                 self._problem(
-                    ("metadata", "name"), f"{name!r}: write a name of lower-case letters, digits and hyphens, at most 63"
+                    ("metadata", "name"),
+                    f"{name!r}: write a name of lower-case letters, digits and hyphens, at most 63",
                 )
             )
         spec = None
@@ -103,11 +104,12 @@ class _Document:
                 self._problem(("spec", *line["loc"]), explain(PricePipelineSpec, line)) for line in error.errors()
             ]
         if problems or spec is None:
-            raise ManifestError("\n".join(problems))
+            raise ManifestError("\n".join(text for _, text in sorted(problems)))
         return Manifest(self.path, str(name), spec)
 
-    def _problem(self, location: Sequence[str | int], text: str) -> str:
-        return f"{self.path}:{_line_of(self.node, location)}: {dotted(location)}: {text}"
+    def _problem(self, location: Sequence[str | int], text: str) -> tuple[int, str]:
+        line = _line_of(self.node, location)
+        return line, f"{self.path}:{line}: {dotted(location)}: {text}"
 
 
 def dotted(location: Sequence[str | int]) -> str:
@@ -143,7 +145,9 @@ def explain(model: type[BaseModel], line: Any) -> str:
     if kind == "string_pattern_mismatch" and examples:
         text = f"should look like {' or '.join(map(str, examples))}"
     value = line["input"]
-    shown = repr(value) if not isinstance(value, dict | list) else f"a {'mapping' if isinstance(value, dict) else 'list'}"
+    shown = (
+        repr(value) if not isinstance(value, dict | list) else f"a {'mapping' if isinstance(value, dict) else 'list'}"
+    )
     return f"{shown}: {text}{described}"
 
 

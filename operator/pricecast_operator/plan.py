@@ -22,7 +22,9 @@ Env = Mapping[str, str | SecretKeyRef]
 class Backends(Protocol):
     """The servers a pipeline's processes use: the cluster's, or the embedded ones."""
 
-    kafka_brokers: str
+    @property
+    def kafka_brokers(self) -> str:
+        """Bootstrap servers, host:port[,host:port]."""
 
     def features(self) -> Env:
         """Environment that gives access to the feature store."""

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,12 +76,17 @@ class Watched:
 class Supervisor:
     """Runs programs until it is asked to stop, they are done, or one that is needed can't run.
 
+    Attributes:
+        watched: The programs and what is known of them.
+        started: When, Unix seconds.
+        exit_code: What `run` will return.
+        serving: Set once the services are ready, or have had time to be: what depends on them may start.
+
     Args:
         programs: What to run, in the order in which data flows.
         folder: The pipeline's data folder, locked by the caller.
         about: What the state file says besides: pipeline, manifest, addresses.
         log: Takes one line about each event: program, event, details.
-        prepare: Awaited once the broker is ready, before the services start.
     """
 
     def __init__(
@@ -91,15 +96,14 @@ class Supervisor:
         *,
         about: dict[str, Any] | None = None,
         log: Callable[[str, str, str], None] = lambda program, event, detail: None,
-        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.watched = {program.name: Watched(program) for program in programs}
         self.started = time.time()
         self.exit_code = EX_OK
+        self.serving = asyncio.Event()
         self._folder = folder
         self._about = about or {}
         self._log = log
-        self._prepare = prepare
         self._stop = asyncio.Event()
         self._kill = False
         self._me = ProcessId.of(os.getpid())
@@ -169,11 +173,10 @@ class Supervisor:
             ready = asyncio.gather(*(self.wait_for(w.program.name, "ready", "done") for w in needed))
             if stage == BROKER_STAGE:
                 await ready
-                if self._prepare is not None:
-                    await self._prepare()
             elif stage < API_STAGE:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(ready, STAGE_SECONDS)
+                self.serving.set()
             else:
                 await ready
 
@@ -190,9 +193,7 @@ class Supervisor:
             if self._stop.is_set():
                 break
             ran = time.monotonic() - began
-            verdict = policy.after_exit(
-                code, ends=program.ends, job=program.job, ran_seconds=ran, failures=failures
-            )
+            verdict = policy.after_exit(code, ends=program.ends, job=program.job, ran_seconds=ran, failures=failures)
             if isinstance(verdict, policy.End):
                 self._end(watched, verdict)
                 return

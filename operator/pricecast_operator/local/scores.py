@@ -1,0 +1,121 @@
+"""How the forecasts have done so far: running sums over scored predictions, read from the store once each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pricecast_core.messages import Prediction
+from pricecast_core.stores.predictions import PredictionStore
+
+_PAGE = 500
+_MOST_PAGES = 20
+"""At most the newest 10,000 predictions of a pair and horizon are summed when a view opens."""
+
+
+@dataclass(slots=True)
+class Score:
+    """Sums over the scored predictions of one pair and horizon."""
+
+    count: int = 0
+    error: float = 0.0
+    naive_error: float = 0.0
+    inside: int = 0
+    pinball: float = 0.0
+    naive_pinball: float = 0.0
+
+    def add(self, prediction: Prediction) -> None:
+        """Adds a scored prediction."""
+        self.count += 1
+        self.error += prediction.absolute_error or 0.0
+        self.naive_error += prediction.naive_absolute_error or 0.0
+        self.inside += bool(prediction.inside_interval)
+        self.pinball += prediction.pinball_loss or 0.0
+        self.naive_pinball += prediction.naive_pinball_loss or 0.0
+
+    @property
+    def mae(self) -> float | None:
+        """Mean absolute error, in quote coins."""
+        return self.error / self.count if self.count else None
+
+    @property
+    def naive_mae(self) -> float | None:
+        """The same of the last price."""
+        return self.naive_error / self.count if self.count else None
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of actual prices inside the 80% interval."""
+        return self.inside / self.count if self.count else None
+
+    @property
+    def distribution_skill(self) -> float | None:
+        """1 - pinball loss / naive pinball loss."""
+        return 1 - self.pinball / self.naive_pinball if self.naive_pinball else None
+
+    @property
+    def point_skill(self) -> float | None:
+        """1 - MAE / MAE of the last price."""
+        return 1 - self.error / self.naive_error if self.naive_error else None
+
+
+@dataclass(slots=True)
+class Scores:
+    """The latest predictions of a pipeline and the scores so far.
+
+    Args:
+        store: Where predictions are.
+        pipeline: Whose.
+    """
+
+    store: PredictionStore
+    pipeline: str
+    latest: list[Prediction] = field(default_factory=list)
+    scores: dict[tuple[str, int], Score] = field(default_factory=dict)
+    _summed_to_ms: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def refresh(self) -> None:
+        """Reads what is new: one query, and another for each pair and horizon that has a new prediction."""
+        known = {_key(prediction): prediction.id for prediction in self.latest}
+        self.latest = self.store.latest(self.pipeline)
+        for prediction in self.latest:
+            if known.get(_key(prediction)) != prediction.id:
+                self._sum_up(prediction.pair, prediction.horizon_seconds)
+
+    def score(self, prediction: Prediction) -> Score:
+        """Returns the score so far of a prediction's pair and horizon."""
+        return self.scores.get(_key(prediction), Score())
+
+    def _sum_up(self, pair: str, horizon_seconds: int) -> None:
+        key = (pair, horizon_seconds)
+        summed_to = self._summed_to_ms.get(key)
+        score = self.scores.setdefault(key, Score())
+        scored = [
+            prediction
+            for prediction in self._newer(pair, horizon_seconds, summed_to)
+            if prediction.is_scored and (summed_to is None or prediction.target_time_ms > summed_to)
+        ]
+        for prediction in scored:
+            score.add(prediction)
+        if scored:
+            self._summed_to_ms[key] = max(prediction.target_time_ms for prediction in scored)
+
+    def _newer(self, pair: str, horizon_seconds: int, after_ms: int | None) -> Iterable[Prediction]:
+        token = ""
+        for _ in range(_MOST_PAGES):
+            page = self.store.history(
+                pair,
+                pipeline=self.pipeline,
+                horizon_seconds=horizon_seconds,
+                start_ms=after_ms,
+                limit=_PAGE,
+                token=token,
+            )
+            yield from page.predictions
+            token = page.next_token
+            if not token:
+                return
+
+
+def _key(prediction: Prediction) -> tuple[str, int]:
+    return prediction.pair, prediction.horizon_seconds
