@@ -5,8 +5,23 @@ from __future__ import annotations
 from pricecast_core.errors import SettingsError
 from pricecast_core.settings.prediction_api import PredictionApiSettings
 from pricecast_core.settings.price_predictor import PredictionStoreSettings, PricePredictorSettings
+from pricecast_core.settings.to_feature_store import FeatureStoreSettings
+from pricecast_core.stores.features import FeatureStore
 from pricecast_core.stores.models import ModelRegistry
 from pricecast_core.stores.predictions import PredictionStore
+
+
+def open_feature_store(settings: FeatureStoreSettings) -> FeatureStore:
+    """Opens the store of features. It connects with the first call.
+
+    Raises:
+        SettingsError: If the kind or the URL can't be used.
+    """
+    if settings.feature_store == "sql":
+        from pricecast_core.stores.features_sql import SqlFeatureStore
+
+        return SqlFeatureStore(settings.feature_store_url.get_secret_value())
+    raise SettingsError(f"FEATURE_STORE: {settings.feature_store!r} is not built in yet; use sql")
 
 
 def open_model_registry(settings: PricePredictorSettings) -> ModelRegistry:

@@ -28,16 +28,17 @@ class SqlDatabase:
 
     Args:
         url: SQLAlchemy URL: `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+        durable: Whether SQLite's commits must survive a power cut too, at the price of a sync of the disk each.
 
     Raises:
         SettingsError: If the URL is none, or names another system.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, durable: bool = False) -> None:
         self._url = _parse(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self._engine = _sqlite_engine(self._url)
+            self._engine = _sqlite_engine(self._url, durable=durable)
         else:
             self._engine = sa.create_engine(
                 self._url,
@@ -68,9 +69,17 @@ class SqlDatabase:
     def create(self, metadata: sa.MetaData) -> None:
         """Creates the tables and indexes that don't exist yet. Safe to call by several processes at once."""
         with self.write() as connection:
-            if not self.is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+            self.lock_schema(connection)
             metadata.create_all(connection)
+
+    def lock_schema(self, connection: sa.Connection) -> None:
+        """Keeps other processes from changing the schema until the transaction ends."""
+        if not self.is_sqlite:  # SQLite's writing transaction is exclusive anyway
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+
+    def quote(self, name: str) -> str:
+        """Returns a table's or column's name as it stands in SQL."""
+        return self._engine.dialect.identifier_preparer.quote(name)
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """Returns an `INSERT` that can say `ON CONFLICT`."""
@@ -103,7 +112,7 @@ def _parse(url: str) -> sa.URL:
     return parsed
 
 
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
+def _sqlite_engine(url: sa.URL, *, durable: bool) -> sa.Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
@@ -113,7 +122,8 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")  # survives a killed process; a power cut may cost the last commits
+        # NORMAL survives a killed process; a power cut may cost the last commits
+        cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         cursor.close()
 
     @sa.event.listens_for(engine, "begin")
