@@ -16,8 +16,6 @@ RETRY_LATER_SECONDS = 10.0
 """How long to wait after a program said that it can't work yet (75)."""
 HEALTHY_SECONDS = 60.0
 """A program that ran so long starts again at once, as if it had never failed."""
-JOB_ATTEMPTS = 4
-"""How often a job that crashes is tried in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class End:
     """Don't start it again.
 
     Attributes:
-        state: `done`; `refused` if a setting is wrong; `failed` if a job crashed too often.
+        state: `done`; `refused` if a setting is wrong; `failed` if it crashed too often.
         reason: Why, for people.
     """
 
@@ -53,13 +51,13 @@ def describe(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def after_exit(code: int, *, ends: bool, job: bool, ran_seconds: float, failures: int) -> Again | End:
+def after_exit(code: int, *, ends: bool, attempts: int, ran_seconds: float, failures: int) -> Again | End:
     """Returns what follows the end of a program.
 
     Args:
         code: Its exit code; negative is the signal that killed it.
         ends: True if it may end by itself.
-        job: True if it runs to its end, and is then not to be tried for ever.
+        attempts: How often it is tried in a row; 0 for ever.
         ran_seconds: How long it ran.
         failures: Failures in a row before this one.
     """
@@ -71,7 +69,7 @@ def after_exit(code: int, *, ends: bool, job: bool, ran_seconds: float, failures
         return Again(RETRY_LATER_SECONDS, failures, "not possible yet")
     if ran_seconds >= HEALTHY_SECONDS:
         failures = 0
-    if job and failures + 1 >= JOB_ATTEMPTS:
+    if 0 < attempts <= failures + 1:
         return End("failed", f"{describe(code)}, {failures + 1} times in a row")
     delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(failures, 20))
     return Again(delay, failures + 1, describe(code))

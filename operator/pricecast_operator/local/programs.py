@@ -25,6 +25,7 @@ API = "prediction-api"
 TRAINING = "train"
 """The program that trains: the plan's first training and its later ones are one here."""
 
+JOB_ATTEMPTS = 4
 BROKER_STAGE, SERVICE_STAGE, API_STAGE = 0, 1, 2
 """A stage starts once the one before it is ready."""
 
@@ -41,6 +42,7 @@ class Program:
         ends: True if it may end by itself, with exit code 0.
         job: True if it is started only when it is due, and runs to its end in the background.
         optional: True if the pipeline goes on without it.
+        attempts: How often it is tried in a row when it crashes; 0 for ever.
         grace_seconds: How long it may take to end once it is asked to.
         problem: Why it can't be started at all; empty if it can.
     """
@@ -52,6 +54,7 @@ class Program:
     ends: bool = False
     job: bool = False
     optional: bool = False
+    attempts: int = 0
     grace_seconds: float = 15.0
     problem: str = ""
 
@@ -171,6 +174,7 @@ def _program(
         stage=stage,
         ends=process.finite or process.kind == "job",
         job=process.kind == "job",
+        attempts=JOB_ATTEMPTS if process.kind == "job" else 0,
         optional=process.optional,
         problem=problem,
     )

@@ -193,7 +193,9 @@ class Supervisor:
             if self._stop.is_set():
                 break
             ran = time.monotonic() - began
-            verdict = policy.after_exit(code, ends=program.ends, job=program.job, ran_seconds=ran, failures=failures)
+            verdict = policy.after_exit(
+                code, ends=program.ends, attempts=program.attempts, ran_seconds=ran, failures=failures
+            )
             if isinstance(verdict, policy.End):
                 self._end(watched, verdict)
                 return
@@ -303,13 +305,14 @@ class Supervisor:
     def _end(self, watched: Watched, verdict: policy.End) -> None:
         program = watched.program
         reason = verdict.reason
-        if verdict.state == "refused" and not program.problem:
+        if verdict.state != "done" and not program.problem:
             reason = last_words(self._folder.log_of(program.name)) or reason
         self._set(watched, verdict.state, reason)
         self._log(program.name, verdict.state, reason)
-        if verdict.state == "refused" and not program.optional:
-            self.exit_code = EX_CONFIG
-            self._stop.set()
+        if program.optional or verdict.state == "done" or (program.job and verdict.state == "failed"):
+            return  # the pipeline goes on; a job is tried again when it is next due
+        self.exit_code = EX_CONFIG if verdict.state == "refused" else EX_FAILED
+        self._stop.set()
 
     async def _stop_all(self) -> None:
         for group in stop_order([watched.program for watched in self.watched.values()]):

@@ -1,0 +1,88 @@
+# The commands of the project. A machine needs Python 3.11 to 3.13, make and a network; uv is fetched where there is none.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+TOOLS := .tools
+UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
+RUN := $(UV) run --no-sync
+PYTEST := $(RUN) pytest
+PIPELINE ?= manifests/pipeline-demo.yaml
+
+.PHONY: help
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 18
+
+# --- running
+
+.PHONY: install demo up down backtest
+install: $(UV) ## Installs every service and the `pricecast` command into .venv
+	$(UV) sync --frozen --inexact --all-packages --no-dev
+
+demo: install ## Runs the demo: a simulated market, all services, a live view; Ctrl-C stops it
+	.venv/bin/pricecast up $(PIPELINE)
+
+up: install ## Runs PIPELINE=manifests/... in the background
+	.venv/bin/pricecast up --detach $(PIPELINE)
+
+down: ## Stops what `make up` started
+	.venv/bin/pricecast down
+
+# --- testing
+
+.PHONY: test lint types test-unit test-integration test-servers test-e2e bench
+test: lint types test-unit test-integration ## Lint, types, unit, property and integration tests
+
+lint: dev
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) lint-imports
+	$(RUN) python docs/generate.py --check
+
+types: dev
+	$(RUN) mypy
+
+test-unit: dev ## Unit and property tests
+	$(PYTEST) tests/unit
+
+test-integration: dev ## Real processes on the embedded broker and stores
+	$(PYTEST) tests/integration
+
+test-servers: dev ## Tests on real Kafka, Elasticsearch, PostgreSQL (by URL, else started by testbed/)
+	$(PYTEST) tests/servers
+
+test-e2e: dev ## Tests on a real cluster (KUBECONFIG, else started by testbed/)
+	$(PYTEST) tests/e2e tests/chaos
+
+bench: dev ## Benchmarks, one table
+	$(RUN) python -m benchmarks
+
+# --- generated files
+
+.PHONY: protos docs crds
+protos: dev ## Python code and the HTTP rules from protos/
+	$(RUN) python protos/generate.py
+
+docs: dev ## The reference of settings, messages, metrics and resources
+	$(RUN) python docs/generate.py
+
+crds: dev ## The custom resource definitions, from the models
+	$(RUN) python -m pricecast_operator.api.generate
+
+# --- tools
+
+.PHONY: dev
+dev: $(UV)
+	@$(UV) sync --frozen --all-packages --quiet
+
+# Some distributions ship Python without venv: then pip alone does.
+$(TOOLS)/bin/uv:
+	python3 -m venv $(TOOLS) 2>/dev/null || { rm -rf $(TOOLS); echo "no venv here: using pip --target"; }
+	if [ -x $(TOOLS)/bin/python ]; then $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'; \
+	else python3 -m pip install --quiet --disable-pip-version-check --target $(TOOLS) 'uv>=0.9'; fi
+	@$(TOOLS)/bin/uv --version
+
+.PHONY: clean
+clean: ## Removes what was built, and the pipelines' data
+	rm -rf .pricecast .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
