@@ -48,7 +48,7 @@ def test_the_newest_rows_are_found_by_the_index(open_store: OpenStore, tmp_path:
 def test_a_locked_or_broken_database_is_a_store_error_that_names_the_database(tmp_path: Path) -> None:
     (tmp_path / "features.db").write_bytes(b"this is no database, whatever its name says" * 30)
     store = SqlFeatureStore(f"sqlite:///{tmp_path}/features.db")
-    with pytest.raises(StoreError, match="not a database.*features.db"):
+    with pytest.raises(StoreError, match=r"not a database.*features\.db"):
         store.ensure(GROUP)
 
 
