@@ -1,0 +1,37 @@
+"""The labels by which objects, pods and people find each other."""
+
+from __future__ import annotations
+
+MANAGER = "pricecast-operator"
+"""Field manager of server-side apply, and the value of `app.kubernetes.io/managed-by`."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+SERVICE = "app.kubernetes.io/name"
+PIPELINE = "pricecast.dev/pipeline"
+PROCESS = "pricecast.dev/process"
+KIND = "pricecast.dev/kind"
+"""`stream` or `job`: a disruption budget counts streams only."""
+SCALABLE = "pricecast.dev/scalable"
+FINETUNE_JOB = "pricecast.dev/finetune-job"
+SETTINGS_ANNOTATION = "pricecast.dev/settings"
+"""Digest of a process's settings on its pods: they roll when, and only when, it changes."""
+
+
+def of_pipeline(pipeline: str) -> dict[str, str]:
+    """Returns the labels of every object of a pipeline."""
+    return {
+        MANAGED_BY: MANAGER,
+        "app.kubernetes.io/part-of": "pricecast",
+        "app.kubernetes.io/instance": pipeline,
+        PIPELINE: pipeline,
+    }
+
+
+def of_finetune_job(name: str) -> dict[str, str]:
+    """Returns the labels of every object of a FinetuneJob."""
+    return {
+        MANAGED_BY: MANAGER,
+        "app.kubernetes.io/part-of": "pricecast",
+        "app.kubernetes.io/instance": name,
+        SERVICE: "finetune",
+        FINETUNE_JOB: name,
+    }

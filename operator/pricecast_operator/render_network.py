@@ -1,0 +1,101 @@
+"""NetworkPolicies: nothing but what a service names. Pure.
+
+Kubernetes policies know addresses, pods and namespaces, not host names. A host `NAME.NAMESPACE.svc` becomes that
+namespace, a plain `NAME` the pipeline's own, an address itself, and any other name the internet without the private
+ranges. A policy sees the pod's port, so a Service must listen on the same one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+Manifest = dict[str, Any]
+
+PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "postgresql": 5432, "postgres": 5432}
+_DNS: Manifest = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Destination:
+    """A host and port that a service talks to; an empty host is any."""
+
+    host: str
+    port: int
+
+
+INTERNET = Destination("internet.invalid", 443)
+"""HTTPS to any public address."""
+
+
+def from_url(url: str) -> Destination | None:
+    """Returns the destination of a URL, or None for one without a host (a file)."""
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0], 443)
+    return Destination(parts.hostname, port) if parts.hostname else None
+
+
+def from_brokers(brokers: str) -> list[Destination]:
+    """Returns the destinations of Kafka's bootstrap servers."""
+    pairs = (broker.strip().rpartition(":") for broker in brokers.split(","))
+    return [Destination(host.strip("[]"), int(port)) for host, _, port in pairs]
+
+
+def egress(destinations: Iterable[Destination]) -> list[Manifest]:
+    """Returns egress rules for these destinations and for DNS."""
+    rules = [_DNS]
+    for each in sorted(set(destinations)):
+        peers = _peers(each.host)
+        rules.append({"ports": [{"port": each.port, "protocol": "TCP"}], **({"to": peers} if peers else {})})
+    return rules
+
+
+def _peers(host: str) -> list[Manifest]:
+    if not host:
+        return []
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}]
+    labels = host.removesuffix(".").removesuffix(".cluster.local").split(".")
+    if len(labels) == 1:
+        return [{"podSelector": {}}]
+    if labels[-1] == "svc":
+        return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": labels[-2]}}}]
+    return [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE_RANGES)}},
+        {"ipBlock": {"cidr": "::/0", "except": ["fc00::/7", "fe80::/10"]}},
+    ]
+
+
+def metrics_ingress(port: int, namespaces: Iterable[str]) -> list[Manifest]:
+    """Returns the ingress rule for health and metrics: from these namespaces, or from anywhere if there are none."""
+    names = sorted(namespaces)
+    selector = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": names}]}
+    return [
+        {
+            "ports": [{"port": port, "protocol": "TCP"}],
+            **({"from": [{"namespaceSelector": selector}]} if names else {}),
+        }
+    ]
+
+
+def policy(metadata: Manifest, pods: dict[str, str], outgoing: list[Manifest], incoming: list[Manifest]) -> Manifest:
+    """Returns a NetworkPolicy that allows no more than this."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        "spec": {
+            "podSelector": {"matchLabels": pods},
+            "policyTypes": ["Ingress", "Egress"],
+            **({"ingress": incoming} if incoming else {}),
+            **({"egress": outgoing} if outgoing else {}),
+        },
+    }
