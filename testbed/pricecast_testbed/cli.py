@@ -1,4 +1,4 @@
-"""The command line: `python -m pricecast_testbed SERVER start|stop|wipe|status|url`."""
+"""The command line: `python -m pricecast_testbed SERVER start|stop|wipe|status|url`, and the cluster's commands."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pricecast_testbed import Elasticsearch, Kafka, Ollama, Postgres, Server, TestbedError, cache, prometheus, promtool
+from pricecast_testbed.kubernetes import CLUSTER_VARIABLE, Cluster, images
 
 _SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Kafka, Elasticsearch, Postgres, Ollama)}
 
@@ -21,11 +23,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server.add_argument("action", choices=["start", "stop", "wipe", "status", "url"])
         server.add_argument("--node-address", help="also listen on this address, for pods")
     names.add_parser("prometheus", help="the paths of prometheus and promtool")
+    cluster = names.add_parser(
+        "kubernetes", help=f"a real cluster; {CLUSTER_VARIABLE} names another one to use instead"
+    )
+    cluster.add_argument("action", choices=["up", "down", "wipe", "status", "kubeconfig", "bin"])
+    image = names.add_parser("images", help="container images for the cluster, without a registry")
+    image.add_argument("action", choices=["build"])
+    image.add_argument("services", nargs="+", metavar="SERVICE", help="a folder below services/, or `operator`")
+    image.add_argument("--repository", type=Path, default=Path(), help="folder of the Dockerfile")
+    image.add_argument("--tag", default="dev")
     parsed = parser.parse_args(arguments)
     try:
         if parsed.what == "prometheus":
             print(prometheus())
             print(promtool())
+        elif parsed.what == "kubernetes":
+            sys.exit(_cluster(parsed.action))
+        elif parsed.what == "images":
+            for name in images.build(Cluster().layout, parsed.repository, parsed.services, tag=parsed.tag):
+                print(name)
         else:
             sys.exit(_serve(_SERVERS[parsed.what], parsed.action, parsed.node_address))
     except TestbedError as error:
@@ -48,4 +64,25 @@ def _serve(kind: type[Server], action: str, node_address: str | None) -> int:
     elif action == "status":
         print(f"{kind.name} {'runs: ' + server.url if server.running else 'does not run'}")
         return 0 if server.running else 3
+    return 0
+
+
+def _cluster(action: str) -> int:
+    if given := os.environ.get(CLUSTER_VARIABLE):
+        print(given)
+        return 0
+    cluster = Cluster()
+    if action == "up":
+        cluster.up()
+    elif action == "down":
+        cluster.down()
+    elif action == "wipe":
+        cluster.wipe()
+    if action in {"up", "kubeconfig"}:
+        print(cluster.layout.admin)
+    elif action == "bin":
+        print(cluster.layout.kube)
+    elif action == "status":
+        print(f"the cluster {'runs' if cluster.running else 'does not run'}")
+        return 0 if cluster.running else 3
     return 0
