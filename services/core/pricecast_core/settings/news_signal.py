@@ -33,6 +33,7 @@ class NewsSignalSettings(StreamSettings):
     provider: Literal["lexicon", "ollama", "anthropic", "openai"] = Field("lexicon", description="Who reads the news")
     model: str = Field("lexicon-v1", description="Model name, as the provider calls it")
     ollama_url: str = Field("http://127.0.0.1:11434", description="Address of Ollama")
+    anthropic_url: str = Field("", description="Base URL of Anthropic; empty means its own")
     openai_url: str = Field("", description="Base URL of an OpenAI-compatible server; empty means OpenAI's own")
     api_key: SecretStr | None = Field(None, description="API key of the provider")
     coins: CommaSeparated = Field(
@@ -42,6 +43,7 @@ class NewsSignalSettings(StreamSettings):
     batch_size: int = Field(16, ge=1, le=1_000, description="Headlines taken from the topic at once")
     timeout_seconds: float = Field(60, gt=0, description="Longest wait for one answer")
     attempts: int = Field(3, ge=1, le=10, description="Tries at an answer inside the schema before a dead letter")
+    num_thread: int = Field(0, ge=0, le=1_024, description="CPU threads that Ollama uses; 0 leaves it to Ollama")
     keep_alive: str = Field("10m", description="How long Ollama keeps the model in memory")
     cache_url: SecretStr = Field(
         SecretStr("sqlite:///.pricecast/news-signals.db"),

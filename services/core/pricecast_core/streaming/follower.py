@@ -61,6 +61,7 @@ class Follower(Generic[M]):
         self._topic = topic_name(settings.pipeline, topic)
         self._decode = cast("Callable[[bytes], M]", decoder(topic.message))
         self._refused = False
+        self._held: str | None = None
         self._stop = stop
         self._publisher = publisher
         self._partitions: set[int] | None = None
@@ -84,7 +85,14 @@ class Follower(Generic[M]):
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
-        self._watch = Watch(service, settings, group=group, topics=[self._topic], partitions=lambda: self._partitions)
+        self._watch = Watch(
+            service,
+            settings,
+            group=group,
+            topics=[self._topic],
+            partitions=lambda: self._partitions,
+            excuse=lambda: self._held,
+        )
         health.alive("progress", self._watch.stalled)
         health.ready("broker", self._watch.unreachable)
         health.ready("stream", lambda: None if self._partitions is not None else "waiting for partitions")
@@ -121,12 +129,23 @@ class Follower(Generic[M]):
             return
         self._watch.progress()
 
+    def hold(self, reason: str | None) -> None:
+        """Takes no more messages while there is a reason, and yet stays in the group; None goes on.
+
+        The caller keeps iterating over `batches`, which are empty meanwhile. Standing still counts as no stall.
+        """
+        if reason is None and self._held is not None:
+            self._consumer.resume(self._consumer.assignment())
+        self._held = reason
+
     def close(self) -> None:
         """Leaves the group."""
         self._watch.stop()
         self._consumer.close()
 
     def _batch(self, most: int, timeout_seconds: float) -> list[M]:
+        if self._held is not None:
+            self._consumer.pause(self._consumer.assignment())  # again each time: partitions may have come meanwhile
         first = self._consumer.poll(timeout_seconds)  # returns with the first message, whatever the batch's size
         if first is None:
             return []

@@ -1,0 +1,96 @@
+"""Anthropic, and servers that speak OpenAI's protocol, by pydantic-ai: one typed output whatever the provider.
+
+Imported only when one of them is used: the library and its clients take a second to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import httpx
+from anthropic import AsyncAnthropic
+from openai import AsyncOpenAI
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic_ai import Agent
+from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior, UsageLimitExceeded
+from pydantic_ai.models import Model
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from pricecast_core.errors import BadMessageError, SettingsError
+from pricecast_core.news import prompt
+from pricecast_core.news.prompt import Answer
+from pricecast_news_signal.extractor import UnavailableError
+
+MAX_ANSWER_TOKENS = 1_024
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _output_type(coins: Sequence[str]) -> type[BaseModel]:
+    coin: Any = Literal[tuple(coins)]
+    item = create_model(
+        "CoinSignal",
+        __base__=_Strict,
+        coin=(coin, Field(description="The coin")),
+        signal=(Literal[-1, 0, 1], Field(description="-1 down, 0 no effect, 1 up")),
+        reasoning=(str, Field("", max_length=400, description="Why, in one sentence")),
+    )
+    items: Any = list[item]
+    return create_model("NewsSignals", __base__=_Strict, news_signals=(items, Field(max_length=len(coins))))
+
+
+def anthropic_model(model: str, api_key: str, base_url: str, timeout_seconds: float) -> Model:
+    """Returns a model of Anthropic; an empty address means Anthropic's own."""
+    client = AsyncAnthropic(api_key=api_key, base_url=base_url or None, timeout=timeout_seconds, max_retries=0)
+    return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client))
+
+
+def openai_model(model: str, api_key: str, base_url: str, timeout_seconds: float) -> Model:
+    """Returns a model behind OpenAI's protocol; an empty address means OpenAI's own."""
+    client = AsyncOpenAI(api_key=api_key or "none", base_url=base_url or None, timeout=timeout_seconds, max_retries=0)
+    return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
+
+
+class TypedExtractor:
+    """Signals by a large model with typed output.
+
+    Args:
+        model: The model and its provider.
+        coins: The coins that signals may be about.
+    """
+
+    cacheable = True
+
+    def __init__(self, model: Model, coins: Sequence[str]) -> None:
+        self._coins = tuple(coins)
+        self._agent: Agent[None, BaseModel] = Agent(
+            model,
+            output_type=_output_type(coins),
+            instructions=prompt.instruction(coins),
+            retries=0,  # the reader counts the attempts
+            model_settings={"temperature": 0.0, "max_tokens": MAX_ANSWER_TOKENS},
+        )
+
+    async def extract(self, headline: str, attempt: int) -> Answer:
+        """Returns the signals, with the model's reasons."""
+        del attempt
+        try:
+            result = await self._agent.run(headline[: prompt.MAX_HEADLINE_CHARACTERS] or " ")
+        except ModelHTTPError as error:
+            if error.status_code in (401, 403):
+                raise SettingsError(f"api_key: {error.model_name} refuses it ({error.status_code})") from None
+            raise UnavailableError(f"{error.model_name}: answered {error.status_code}") from None
+        except (ModelAPIError, httpx.HTTPError) as error:
+            raise UnavailableError(f"no answer: {type(error).__name__}: {error}") from None
+        except (UnexpectedModelBehavior, UsageLimitExceeded) as error:
+            raise BadMessageError(f"the model's answer is outside the schema: {error}", "news_signals") from None
+        return prompt.parse(result.output.model_dump_json(), self._coins)
+
+    async def close(self) -> None:
+        """Leaves the connections to the process's end."""
