@@ -22,6 +22,10 @@ class TradesSettings(StreamSettings):
     until: str = Field("", description="Where a Historical read ends: ISO 8601 time; empty means now")
     candle_seconds: int = Field(60, ge=1, le=86_400, description="Length of a bar in a replayed OHLCVT file")
 
+    max_gap_candles: int = Field(
+        10_080, ge=0, description="Longest quiet time filled with flat candles while replaying bars, in candles"
+    )
+
     kraken_rest_url: str = Field("https://api.kraken.com", description="Base URL of Kraken's REST API")
     kraken_websocket: Literal["v2", "v1"] = Field("v2", description="WebSocket API: v2 carries trade ids")
     kraken_websocket_url: str = Field("", description="WebSocket URL; empty means Kraken's own of that version")
