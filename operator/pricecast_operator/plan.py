@@ -104,10 +104,11 @@ def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str
         news_model: The model that a completed FinetuneJob published, where `spec.news.signals` names one.
     """
     common: dict[str, Any] = {"pipeline": name, "kafka_brokers": backends.kafka_brokers}
-    processes = [*_price_processes(name, spec, backends, common)]
-    if spec.news is not None:
-        processes += _news_processes(spec.news, backends, common, news_model)
-    processes += _predictor_processes(spec, backends, common, news_model)
+    with s.from_values_alone():
+        processes = _price_processes(spec, backends, common)
+        if spec.news is not None:
+            processes += _news_processes(spec.news, backends, common, news_model)
+        processes += _predictor_processes(spec, backends, common, news_model)
     used = [topic for topic in topics.ALL if spec.news is not None or topic not in (topics.NEWS, topics.NEWS_SIGNALS)]
     return Plan(
         pipeline=name,
@@ -118,12 +119,10 @@ def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str
 
 def prediction_api(backends: Backends, **settings: Any) -> ServiceProcess:
     """Returns the process that serves predictions: one for all pipelines of a store."""
+    with s.from_values_alone():
+        read = s.PredictionApiSettings(**settings)
     return ServiceProcess(
-        name="prediction-api",
-        service="prediction-api",
-        kind="stream",
-        settings=s.PredictionApiSettings(**settings),
-        access=backends.predictions(),
+        name="prediction-api", service="prediction-api", kind="stream", settings=read, access=backends.predictions()
     )
 
 
@@ -135,9 +134,7 @@ def _with_override(process: ServiceProcess, spec: PricePipelineSpec) -> ServiceP
     return ServiceProcess(**{**fields, "override": override})
 
 
-def _price_processes(
-    name: str, spec: PricePipelineSpec, backends: Backends, common: dict[str, Any]
-) -> list[ServiceProcess]:
+def _price_processes(spec: PricePipelineSpec, backends: Backends, common: dict[str, Any]) -> list[ServiceProcess]:
     source, replay = spec.source, spec.source.replay
     finite = replay is not None or source.mode == "Historical"
     trades: dict[str, Any] = {

@@ -33,6 +33,7 @@ _STYLES = {
 }
 _MOST_PREDICTIONS = 4
 _EVENTS = 3
+_MANY_RESTARTS = 3
 _METHOD = "pricecast.v1.PredictionService/Predict"
 
 
@@ -252,6 +253,9 @@ def _try(snapshot: Snapshot) -> RenderableType:
 
 
 def _first_steps(snapshot: Snapshot) -> str:
+    failing = next((row for row in snapshot.rows if row.state == "restarting" and row.restarts >= _MANY_RESTARTS), None)
+    if failing is not None:
+        return f"none yet: {failing.name} keeps failing ({failing.message}); see `pricecast logs {failing.name}`"
     lag = sum(_lag(row) for row in snapshot.rows)
     working = f"; {lag:,} messages to go" if lag else ""
     return f"none yet: history is being read{working}. Forecasts start once its indicators are warm."
@@ -265,23 +269,26 @@ def _lag(row: Row) -> int:
 
 
 def _facts(info: Mapping[str, Any]) -> str:
+    facts: dict[str, Any] = {}
+    for key, value in info.items():
+        if isinstance(value, Mapping) and key != "lag":
+            facts.update({name: number for name, number in value.items() if number})
+        elif key != "lag":
+            facts[key] = value
     return ", ".join(
-        f"{key.replace('_', ' ')} {value}"
-        for key, value in info.items()
-        if isinstance(value, str | int | float) and not isinstance(value, bool) and key != "lag"
+        f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int | float) else f"{key.replace('_', ' ')} {value}"
+        for key, value in facts.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
     )
 
 
 def summary(snapshot: Snapshot) -> list[str]:
     """Returns what to say once the pipeline has stopped."""
-    lines = []
-    for prediction, score in snapshot.predictions:
-        if score.count and score.mae is not None and score.naive_mae is not None and score.coverage is not None:
-            lines.append(
-                f"{prediction.pair} in {duration(prediction.horizon_seconds)}: {score.count:,} predictions scored, "
-                f"error {price(score.mae)} against {price(score.naive_mae)} naive, {score.coverage:.0%} inside the interval"
-            )
-    return lines
+    return [
+        f"{prediction.pair} in {duration(prediction.horizon_seconds)}: {_so_far(score).plain}"
+        for prediction, score in snapshot.predictions
+        if score.count
+    ]
 
 
 def describe(prediction: Prediction, score: Score, now: float) -> str:

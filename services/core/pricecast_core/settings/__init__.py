@@ -5,7 +5,7 @@ operator's plan builds the same classes and turns them into the environment of a
 `to_env`, so that a setting can't be misspelt between the two. docs/settings.md is generated from here.
 """
 
-from pricecast_core.settings.base import ServiceSettings, StreamSettings, load
+from pricecast_core.settings.base import ServiceSettings, StreamSettings, from_values_alone, load
 from pricecast_core.settings.candles import CandlesSettings
 from pricecast_core.settings.finetune import FinetuneSettings
 from pricecast_core.settings.news import NewsSettings
@@ -28,5 +28,6 @@ __all__ = [
     "TechnicalIndicatorsSettings",
     "ToFeatureStoreSettings",
     "TradesSettings",
+    "from_values_alone",
     "load",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pricecast_core import pairs
 from pricecast_core.errors import SettingsError
@@ -35,6 +38,19 @@ PairList = Annotated[
 ]
 
 
+_environment_counts = ContextVar("environment_counts", default=True)
+
+
+@contextmanager
+def from_values_alone() -> Iterator[None]:
+    """Settings made within are what they are given: who plans for another process has an environment of its own."""
+    token = _environment_counts.set(False)
+    try:
+        yield
+    finally:
+        _environment_counts.reset(token)
+
+
 class ServiceSettings(BaseSettings):
     """Settings that every service has."""
 
@@ -49,6 +65,18 @@ class ServiceSettings(BaseSettings):
     http_host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level logged")
     log_style: Literal["json", "text"] = Field("json", description="`json` for machines, `text` for people")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Reads values given and, but for `from_values_alone`, the environment."""
+        return (init_settings, env_settings) if _environment_counts.get() else (init_settings,)
 
     def to_env(self) -> dict[str, str]:
         """Returns the environment that gives these settings, without those left at their defaults.
