@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 
 from pricecast_core import logs, service
-from pricecast_core.errors import SettingsError
+from pricecast_core.errors import SettingsError, StoreError
 from pricecast_core.health import Health
 from pricecast_core.messages import Prediction
 from pricecast_core.settings import PredictionApiSettings
@@ -41,18 +41,23 @@ class _HttpServer(uvicorn.Server):
 
 
 class _LatestReader:
-    """Reads the latest predictions, and prepares the store before the first time."""
+    """Reads the latest predictions; creates what the store needs where nobody has yet."""
 
     def __init__(self, store: PredictionStore, pipeline: str) -> None:
         self._store = store
         self._pipeline = pipeline or None
-        self._ensured = False
+        self._was_ready = False
 
     def __call__(self) -> list[Prediction]:
-        if not self._ensured:
+        try:
+            predictions = self._store.latest(self._pipeline)
+        except StoreError:
+            if self._was_ready:
+                raise
             self._store.ensure()
-            self._ensured = True
-        return self._store.latest(self._pipeline)
+            predictions = self._store.latest(self._pipeline)
+        self._was_ready = True
+        return predictions
 
 
 class _Heartbeat:
