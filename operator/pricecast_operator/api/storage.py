@@ -67,7 +67,11 @@ class Topics(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule("self.partitions >= oldSelf.partitions", "can't shrink: Kafka never removes partitions", "partitions"),
+            rule(
+                "self.partitions == oldSelf.partitions",
+                "is immutable: keys would move to other partitions, away from their state",
+                "partitions",
+            ),
             rule("self.replicationFactor == oldSelf.replicationFactor", "is immutable", "replicationFactor"),
         )
     )

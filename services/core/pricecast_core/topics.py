@@ -23,6 +23,7 @@ class TopicSpec:
         key: What its messages are keyed by; a key's messages keep their order.
         retention_ms: How long a message is kept; -1 for ever.
         description: Who writes it, who reads it.
+        compacted: Whether only the newest message of each key is kept.
     """
 
     name: str
@@ -30,6 +31,15 @@ class TopicSpec:
     key: str
     retention_ms: int
     description: str
+    compacted: bool = False
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Configuration of the topic on the broker."""
+        return {
+            "retention.ms": str(self.retention_ms),
+            "cleanup.policy": "compact" if self.compacted else "delete",
+        }
 
 
 TRADES = TopicSpec("trades", messages.Trade, "pair", 7 * DAY_MS, "trades -> candles")
@@ -37,7 +47,9 @@ CANDLES = TopicSpec("candles", messages.Candle, "pair", 30 * DAY_MS, "candles (o
 TECHNICAL_INDICATORS = TopicSpec(
     "technical-indicators", messages.IndicatorRow, "pair", 30 * DAY_MS, "technical-indicators -> to-feature-store"
 )
-NEWS = TopicSpec("news", messages.News, "id", -1, "news -> news-signal; kept, so that a new model can read it again")
+NEWS = TopicSpec(
+    "news", messages.News, "id", -1, "news -> news-signal; kept, so that a new model can read it again", compacted=True
+)
 NEWS_SIGNALS = TopicSpec("news-signals", messages.NewsSignal, "coin", -1, "news-signal -> to-feature-store")
 FEATURES = TopicSpec(
     "features", messages.FeatureRowStored, "pair or coin", 7 * DAY_MS, "to-feature-store -> price-predictor"

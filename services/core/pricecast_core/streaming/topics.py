@@ -42,7 +42,7 @@ def ensure_topics(brokers: str, pipeline: str, specs: Iterable[TopicSpec]) -> No
             name,
             num_partitions=BROKER_DEFAULT,
             replication_factor=BROKER_DEFAULT,
-            config={"retention.ms": str(spec.retention_ms)},
+            config=spec.config,
         )
         for spec in specs
         if (name := topic_name(pipeline, spec)) not in existing

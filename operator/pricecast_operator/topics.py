@@ -1,0 +1,243 @@
+"""A pipeline's topics through Kafka's admin API: made as planned, measured for lag, deleted if the spec says so.
+
+Calls block: they belong in a thread. A broker that doesn't answer is asked again only after a pause, so that one
+that is away costs one timeout, not one for each pipeline.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import admin as kafka_admin
+
+from pricecast_core import logs
+from pricecast_core.errors import PricecastError
+from pricecast_core.topics import TopicSpec
+
+T = TypeVar("T")
+
+_admin: Any = kafka_admin  # untyped
+_TIMEOUT_SECONDS = 5.0
+_PAUSE_SECONDS = 10.0
+_CLIENT: dict[str, Any] = {
+    "enable.metrics.push": False,
+    "socket.timeout.ms": 5_000,
+    "socket.connection.setup.timeout.ms": 5_000,
+    "reconnect.backoff.max.ms": 10_000,
+    "log_level": 2,  # an unreachable broker is a condition, not a page of log
+}
+log = logs.get(__name__)
+
+
+class TopicsError(PricecastError):
+    """Topics are not as planned.
+
+    Attributes:
+        reason: One word for the condition.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """Topics of one pipeline.
+
+    Attributes:
+        topics: Specs by full name.
+        partitions: Partitions of each.
+        replication: Copies of each partition.
+    """
+
+    topics: Mapping[str, TopicSpec]
+    partitions: int
+    replication: int
+
+
+class Topics:
+    """Kafka's admin API, for all brokers that pipelines name. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Any] = {}
+        self._away: dict[str, tuple[float, TopicsError]] = {}
+        self._lock = threading.Lock()
+
+    def ensure(self, brokers: str, plan: TopicPlan) -> None:
+        """Creates the topics that are absent and mends the configuration of the others.
+
+        Raises:
+            TopicsError: KafkaUnreachable, TopicsRefused or PartitionsDiffer.
+        """
+
+        def call(client: Any) -> None:
+            existing = client.list_topics(timeout=_TIMEOUT_SECONDS).topics
+            present = [name for name in plan.topics if name in existing]
+            self._mend(client, {name: plan.topics[name].config for name in present})
+            self._create(client, plan, [name for name in plan.topics if name not in existing])
+            for name in present:
+                if len(existing[name].partitions) != plan.partitions:
+                    raise TopicsError(
+                        "PartitionsDiffer",
+                        f"topic {name!r} has {len(existing[name].partitions)} partitions, spec.topics.partitions says "
+                        f"{plan.partitions}; delete the topic, or say as many",
+                    )
+
+        self._guarded(brokers, call)
+
+    def missing(self, brokers: str, names: Iterable[str]) -> set[str]:
+        """Returns those of the topics that are absent.
+
+        Raises:
+            TopicsError: KafkaUnreachable.
+        """
+        return self._guarded(
+            brokers, lambda client: set(names) - set(client.list_topics(timeout=_TIMEOUT_SECONDS).topics)
+        )
+
+    def delete(self, brokers: str, pipeline: str) -> list[str]:
+        """Deletes a pipeline's topics, their changelogs and its consumer groups; returns the names of the topics.
+
+        Raises:
+            TopicsError: KafkaUnreachable or TopicsRefused.
+        """
+
+        def call(client: Any) -> list[str]:
+            names = [
+                name for name in client.list_topics(timeout=_TIMEOUT_SECONDS).topics if is_of_pipeline(name, pipeline)
+            ]
+            _all_done(client.delete_topics(names, operation_timeout=_TIMEOUT_SECONDS) if names else {}, "deleted")
+            groups = self._groups(client, [pipeline]).get(pipeline, [])
+            for made in (client.delete_consumer_groups(groups) if groups else {}).values():
+                try:
+                    made.result()
+                except KafkaException as error:  # a group expires by itself once it is empty
+                    log.info("consumer group is left to expire", error=error.args[0].str())
+            return names
+
+        return self._guarded(brokers, call)
+
+    def lags(self, brokers: str, pipelines: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Returns the messages not yet read, by pipeline and service, of all pipelines in one round of calls.
+
+        A transaction's end takes an offset too, so the last offset of a partition is not counted.
+
+        Raises:
+            TopicsError: KafkaUnreachable.
+        """
+
+        def call(client: Any) -> dict[str, dict[str, int]]:
+            groups = self._groups(client, pipelines)
+            asked = {
+                group: client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
+                for names in groups.values()
+                for group in names
+            }
+            committed = {group: future.result().topic_partitions for group, future in asked.items()}
+            wanted = {(item.topic, item.partition) for items in committed.values() for item in items}
+            ends = (
+                client.list_offsets(
+                    {TopicPartition(*key): _admin.OffsetSpec.latest() for key in wanted},
+                    request_timeout=_TIMEOUT_SECONDS,
+                )
+                if wanted
+                else {}
+            )
+            end_of = {(item.topic, item.partition): future.result().offset for item, future in ends.items()}
+            return {
+                pipeline: {
+                    group.removeprefix(f"{pipeline}."): sum(
+                        max(0, end_of[item.topic, item.partition] - max(item.offset, 0) - 1)
+                        for item in committed[group]
+                    )
+                    for group in names
+                }
+                for pipeline, names in groups.items()
+            }
+
+        return self._guarded(brokers, call)
+
+    def _groups(self, client: Any, pipelines: Iterable[str]) -> dict[str, list[str]]:
+        listed = client.list_consumer_groups(request_timeout=_TIMEOUT_SECONDS).result().valid
+        groups: dict[str, list[str]] = {pipeline: [] for pipeline in pipelines}
+        for group in listed:
+            pipeline = group.group_id.partition(".")[0]
+            if pipeline in groups:
+                groups[pipeline].append(group.group_id)
+        return groups
+
+    def _create(self, client: Any, plan: TopicPlan, names: list[str]) -> None:
+        new = [
+            _admin.NewTopic(
+                name,
+                num_partitions=plan.partitions,
+                replication_factor=plan.replication,
+                config=plan.topics[name].config,
+            )
+            for name in names
+        ]
+        if new:
+            _all_done(
+                client.create_topics(new, operation_timeout=_TIMEOUT_SECONDS),
+                "created",
+                accepted=KafkaError.TOPIC_ALREADY_EXISTS,
+            )
+
+    def _mend(self, client: Any, configs: Mapping[str, dict[str, str]]) -> None:
+        """Sets what differs of existing topics' configuration."""
+        if not configs:
+            return
+        resources = {name: _admin.ConfigResource(_admin.ResourceType.TOPIC, name) for name in configs}
+        found = client.describe_configs(list(resources.values()), request_timeout=_TIMEOUT_SECONDS)
+        changes = []
+        for resource, future in found.items():
+            live = {name: entry.value for name, entry in future.result().items()}
+            differing = {name: value for name, value in configs[resource.name].items() if live.get(name) != value}
+            if differing:
+                entries = [
+                    _admin.ConfigEntry(name, value, incremental_operation=_admin.AlterConfigOpType.SET)
+                    for name, value in differing.items()
+                ]
+                changes.append(
+                    _admin.ConfigResource(_admin.ResourceType.TOPIC, resource.name, incremental_configs=entries)
+                )
+        if changes:
+            _all_done(client.incremental_alter_configs(changes, request_timeout=_TIMEOUT_SECONDS), "configured")
+
+    def _guarded(self, brokers: str, call: Callable[[Any], T]) -> T:
+        """Runs a call; what Kafka's client raises comes out as `TopicsError`."""
+        until, error = self._away.get(brokers, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise error
+        with self._lock:
+            client = self._clients.get(brokers)
+            if client is None:
+                client = self._clients[brokers] = _admin.AdminClient({**_CLIENT, "bootstrap.servers": brokers})
+        try:
+            return call(client)
+        except KafkaException as failed:
+            problem = TopicsError("KafkaUnreachable", f"{brokers} can't be reached: {failed.args[0].str()}")
+            self._away[brokers] = (time.monotonic() + _PAUSE_SECONDS, problem)
+            raise problem from None
+
+
+def is_of_pipeline(topic: str, pipeline: str) -> bool:
+    """Returns whether a topic, or the changelog of a state, belongs to a pipeline."""
+    return topic.removeprefix("changelog__").startswith(f"{pipeline}.")
+
+
+def _all_done(futures: Mapping[str, Any], done: str, accepted: int | None = None) -> None:
+    for name, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != accepted:
+                raise TopicsError(
+                    "TopicsRefused", f"topic {name!r} could not be {done}: {error.args[0].str()}"
+                ) from None
