@@ -6,10 +6,25 @@
 - `Watch` notices a consumer that stalls, measures its lag and tells whether the broker answers.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from pricecast_core.streaming.follower import Follower
 from pricecast_core.streaming.publisher import Publisher
-from pricecast_core.streaming.stream import Stream, StreamTask
 from pricecast_core.streaming.topics import StreamError, ensure_topics, tail
 from pricecast_core.streaming.watch import Watch
 
+if TYPE_CHECKING:
+    from pricecast_core.streaming.stream import Stream, StreamTask
+
 __all__ = ["Follower", "Publisher", "Stream", "StreamError", "StreamTask", "Watch", "ensure_topics", "tail"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports quixstreams, a second and 40 MB, only for those services that run a `Stream`."""
+    if name in ("Stream", "StreamTask"):
+        from pricecast_core.streaming import stream
+
+        return getattr(stream, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ from pricecast_core.health import Health
 from pricecast_core.messages import Message, decoder, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.topics import CLIENT, StreamError, ensure_topics
+from pricecast_core.streaming.topics import CLIENT, SESSION_TIMEOUT_MS, StreamError, ensure_topics
 from pricecast_core.streaming.watch import Watch
 from pricecast_core.topics import DEAD_LETTERS, TopicSpec, topic_name
 
@@ -36,8 +36,6 @@ M = TypeVar("M", bound=Message)
 
 TRANSACTION_TIMEOUT_MS = 10_000
 """How long a killed process's transaction can hold back those who read its output."""
-SESSION_TIMEOUT_MS = 6_000
-"""How long the partitions of a killed process stay without an owner: the shortest that brokers allow by default."""
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0)
 _STORE_RETRY_SECONDS = 2.0
 log = logs.get(__name__)

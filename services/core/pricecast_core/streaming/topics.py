@@ -17,6 +17,8 @@ from pricecast_core.topics import TopicSpec, topic_name
 
 CLIENT: dict[str, Any] = {"enable.metrics.push": False}
 """Settings that every Kafka client of pricecast has: no telemetry."""
+SESSION_TIMEOUT_MS = 6_000
+"""How long the partitions of a killed process stay without an owner: the shortest that brokers allow by default."""
 BROKER_DEFAULT = -1
 _admin: Any = kafka_admin  # untyped
 _TIMEOUT_SECONDS = 10.0
