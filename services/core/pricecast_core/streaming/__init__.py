@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from pricecast_core.streaming.follower import Follower
@@ -24,7 +25,5 @@ __all__ = ["Follower", "Publisher", "Stream", "StreamError", "StreamTask", "Watc
 def __getattr__(name: str) -> Any:
     """Imports quixstreams, a second and 40 MB, only for those services that run a `Stream`."""
     if name in ("Stream", "StreamTask"):
-        from pricecast_core.streaming import stream
-
-        return getattr(stream, name)
+        return getattr(importlib.import_module("pricecast_core.streaming.stream"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
