@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
-from kubernetes.dynamic import DynamicClient
+from kubernetes import dynamic
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from kubernetes.dynamic.resource import Resource, Subresource
 
@@ -28,6 +28,7 @@ from pricecast_operator.render_pods import Manifest
 
 T = TypeVar("T")
 
+_dynamic: Any = dynamic  # untyped
 _THREADS = 8
 API_VERSIONS = {
     "ConfigMap": "v1",
@@ -74,7 +75,7 @@ class Cluster:
     """
 
     def __init__(self, client: ApiClient) -> None:
-        self._client = DynamicClient(client)
+        self._client: Any = _dynamic.DynamicClient(client)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="cluster")
         self._resources: dict[str, Resource] = {}
 
@@ -170,6 +171,20 @@ class Cluster:
                 return {}
             raise
         return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+
+    async def exists(self, ref: Ref) -> bool:
+        """Returns whether there is such an object.
+
+        Raises:
+            ClusterError: If the API server doesn't say.
+        """
+        try:
+            await self._get(ref)
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
     async def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Manifest]:
         """Returns pods by their labels.

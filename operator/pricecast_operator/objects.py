@@ -16,7 +16,7 @@ from typing import Any
 from pricecast_operator.render_pods import Manifest
 
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
-_MUTABLE_OF_A_JOB = ("suspend", "parallelism")
+_MUTABLE_OF_A_JOB = ("suspend", "ttlSecondsAfterFinished")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -18,6 +18,9 @@ from pricecast_operator.api.pricepipeline import News, PricePipelineSpec, Servic
 
 Env = Mapping[str, str | SecretKeyRef]
 
+LEXICON = "lexicon-v1"
+"""Model name of the word list, which needs no provider."""
+
 
 class Backends(Protocol):
     """The servers a pipeline's processes use: the cluster's, or the embedded ones."""
@@ -218,7 +221,10 @@ def _news_processes(news: News, backends: Backends, common: dict[str, Any], news
     elif news.archive is not None:
         reader |= {"source": "archive", "archive": news.archive.location}
     signals = news.signals
-    extractor: dict[str, Any] = {"provider": signals.provider.lower(), "model": signal_model(news, news_model)}
+    model = signal_model(news, news_model)
+    extractor: dict[str, Any] = {"provider": signals.provider.lower(), "model": model}
+    if model == LEXICON:  # until the FinetuneJob that is named has published its model
+        extractor["provider"] = "lexicon"
     if news.coins:
         extractor["coins"] = news.coins
     if signals.url:
@@ -261,7 +267,7 @@ def signal_model(news: News, published: str = "") -> str:
     """Returns the name of the model that reads the news: a fine-tuned one once it is published."""
     if news.signals.finetune_job and published:
         return published
-    return news.signals.model or "lexicon-v1"
+    return news.signals.model or LEXICON
 
 
 def _predictor_processes(

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import admin as kafka_admin
 
 from pricecast_core import logs
@@ -21,7 +22,8 @@ from pricecast_core.topics import TopicSpec
 
 T = TypeVar("T")
 
-_admin: Any = kafka_admin  # untyped
+_kafka: Any = confluent_kafka  # untyped
+_admin: Any = kafka_admin
 _TIMEOUT_SECONDS = 5.0
 _PAUSE_SECONDS = 10.0
 _CLIENT: dict[str, Any] = {
@@ -135,7 +137,7 @@ class Topics:
         def call(client: Any) -> dict[str, dict[str, int]]:
             groups = self._groups(client, pipelines)
             asked = {
-                group: client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
+                group: client.list_consumer_group_offsets([_kafka.ConsumerGroupTopicPartitions(group)])[group]
                 for names in groups.values()
                 for group in names
             }

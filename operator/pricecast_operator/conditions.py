@@ -1,0 +1,67 @@
+"""Conditions in Kubernetes' conventions: an aspect, whether it holds, since when, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Truth = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one aspect.
+
+    Attributes:
+        type: The aspect, such as Ready.
+        status: Whether it holds.
+        reason: Why, as one word.
+        message: Why, for people.
+    """
+
+    type: str
+    status: Truth
+    reason: str
+    message: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the aspect is true."""
+        return self.status == "True"
+
+
+def merge(
+    previous: Iterable[Mapping[str, Any]], findings: Iterable[Finding], generation: int, now: str
+) -> list[dict[str, Any]]:
+    """Returns the conditions for a status: the time of transition changes only with the truth of the aspect."""
+    known = {condition["type"]: condition for condition in previous}
+    return [
+        {
+            "type": finding.type,
+            "status": finding.status,
+            "observedGeneration": generation,
+            "lastTransitionTime": known[finding.type]["lastTransitionTime"]
+            if finding.type in known and known[finding.type]["status"] == finding.status
+            else now,
+            "reason": finding.reason,
+            "message": finding.message,
+        }
+        for finding in findings
+    ]
+
+
+def transitions(previous: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the conditions that turned true or false, for events; the first sight of a false one is no turn."""
+    known = {condition["type"]: condition["status"] for condition in previous}
+    return [
+        condition
+        for condition in current
+        if condition["status"] != known.get(condition["type"], "False" if condition["status"] != "True" else "")
+        and condition["status"] != "Unknown"
+    ]
+
+
+def truth(value: bool) -> Truth:
+    """Returns a boolean as conditions spell it."""
+    return "True" if value else "False"

@@ -1,0 +1,46 @@
+"""What the operator can be told: by environment variables, as every service."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pricecast_core.settings.base import CommaSeparated, ServiceSettings
+from pricecast_operator.render_pods import RenderOptions
+
+
+class OperatorSettings(ServiceSettings):
+    """How the operator works and what it renders."""
+
+    pipeline: str = Field("", description="Not used")
+    http_host: str = Field("0.0.0.0", description="Address of health and metrics")  # noqa: S104 - it runs in a pod
+    namespaces: CommaSeparated = Field(default_factory=list, description="Namespaces to serve; empty serves all")
+    namespace: str = Field("pricecast-system", description="The operator's own namespace")
+    image: str = Field(
+        "ghcr.io/pricecast/{service}:0.1.0", description="Image of a service; {service} stands for its name"
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When images are pulled"
+    )
+    image_pull_secrets: CommaSeparated = Field(default_factory=list, description="Secrets to pull images with")
+    metrics_namespaces: CommaSeparated = Field(
+        default_factory=list, description="Namespaces that may read the pods' metrics; empty means all"
+    )
+    observe_seconds: float = Field(30, ge=1, le=3600, description="Time between looks at Kafka and the stores")
+    quiet_seconds: float = Field(
+        60, ge=0, le=3600, description="Least time between two writes of a status in which only numbers moved"
+    )
+    resync_seconds: float = Field(
+        600, ge=10, le=86_400, description="Time after which everything is compared again, event or not"
+    )
+
+    def render_options(self, *, pod_monitors: bool) -> RenderOptions:
+        """Returns what rendering needs to know."""
+        return RenderOptions(
+            image=self.image,
+            image_pull_policy=self.image_pull_policy,
+            image_pull_secrets=tuple(self.image_pull_secrets),
+            pod_monitors=pod_monitors,
+            metrics_namespaces=tuple(self.metrics_namespaces),
+        )
