@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from pricecast_testbed import Elasticsearch, Kafka, Ollama, Postgres, Server
+from pricecast_testbed.kubernetes import CLUSTER_VARIABLE, Cluster
 
 S = TypeVar("S", bound=Server)
 
@@ -68,3 +69,19 @@ def own_server(tmp_path: Path) -> Iterator[Callable[[type[S]], S]]:
     yield start
     for server in servers:
         server.wipe()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """Kubeconfig of a real cluster: KUBECONFIG_TEST, else one for the session. A cluster that was up stays up."""
+    if given := os.environ.get(CLUSTER_VARIABLE):
+        yield Path(given)
+        return
+    cluster = Cluster()
+    was_up = cluster.running
+    cluster.up()
+    try:
+        yield cluster.layout.admin
+    finally:
+        if not was_up:
+            cluster.wipe()

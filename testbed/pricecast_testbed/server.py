@@ -185,14 +185,19 @@ class Server(ABC):
         return alive(self._state().get("process"))
 
     def start(self) -> None:
-        """Starts it with the data that it has, on the port that it had, and returns when it answers."""
+        """Starts it with the data that it has, on the port that it had, and returns when it answers.
+
+        One that runs is restarted if it does not listen on the node's address, and is to.
+        """
         if self.running:
-            return
+            if self.node_address in (None, self._state().get("node_address")):
+                return
+            self.stop()
         self.home.mkdir(parents=True, exist_ok=True)
         self.install()
         self.configure()
         process = start_process(self.command(), self.log, env=self.environment(), user=self.user())
-        self._save(process=process)
+        self._save(process=process, node_address=self.node_address)
         try:
             wait_until(self.ready, process, self.log)
         except TestbedError:

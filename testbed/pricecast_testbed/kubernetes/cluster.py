@@ -63,12 +63,15 @@ class Cluster:
         self._wait("the node", self._node_ready)
 
     def down(self) -> None:
-        """Stops every container and every part; what is stored stays, and so do images."""
-        self._stop_containers()
+        """Stops every pod and every part; what is stored stays, and so do images."""
+        self._stop_pods()
         processes = self._processes()
         for name in reversed(config.commands(self.layout)):
             stop_process(processes.get(name))
         self._save({})
+        if (self.layout.kube / "kube").exists():
+            cleanup: list[str | Path] = [self.layout.kube / "kube", "kube-proxy", "--cleanup"]
+            subprocess.run(cleanup, capture_output=True, check=False, env=_environment())
         for link in ("cni0", _BRIDGE):
             subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
 
@@ -77,7 +80,7 @@ class Cluster:
         self.down()
         for mount in _mounts_below(self.layout.home / "kubelet"):
             subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
-        for folder in ("data", "kubelet", "kubelet-pki", "pki", "apiserver"):
+        for folder in ("data", "leases", "kubelet", "kubelet-pki", "pki", "apiserver"):
             shutil.rmtree(self.layout.home / folder, ignore_errors=True)
 
     @property
@@ -101,8 +104,7 @@ class Cluster:
         if alive(processes.get(name)):
             return
         log = self.layout.home / "log" / f"{name}.log"
-        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-        process = start_process(config.commands(self.layout)[name], log, env={"PATH": path})
+        process = start_process(config.commands(self.layout)[name], log, env=_environment())
         self._save({**processes, name: process})
         if ready is not None:
             wait_until(ready, process, log, _READY_SECONDS)
@@ -130,12 +132,17 @@ class Cluster:
                 raise TestbedError(f"{what} was not ready in {_READY_SECONDS:.0f} s: see {self.layout.home}/log")
             time.sleep(0.2)
 
-    def _stop_containers(self) -> None:
-        """Kills what runs in the pods: containers outlive the container runtime."""
+    def _stop_pods(self) -> None:
+        """Lets the kubelet end the pods and their networks, then ends what it left: containers outlive containerd."""
         processes = self._processes()
+        for name in ("kube-controller-manager", "kube-scheduler"):  # they would make new ones
+            stop_process(processes.get(name))
+        if alive(processes.get("kube-apiserver")) and alive(processes.get("kubelet")):
+            words = ["delete", "pods", "--all", "--all-namespaces", "--grace-period=1", "--timeout=30s"]
+            subprocess.run([*self._kubectl, *words], capture_output=True, check=False)
+        stop_process(processes.get("kubelet"))
         if not alive(processes.get("containerd")):
             return
-        stop_process(processes.get("kubelet"))  # it would start them again
         tool: list[str | Path] = ["ctr", f"--address={self.layout.socket}", "--namespace=k8s.io"]
         for task in run([*tool, "tasks", "list", "--quiet"]).split():
             subprocess.run([*tool, "tasks", "delete", "--force", task], capture_output=True, check=False)
@@ -152,6 +159,11 @@ class Cluster:
     def _save(self, processes: dict[str, Any]) -> None:
         self.layout.home.mkdir(parents=True, exist_ok=True)
         (self.layout.home / "processes.json").write_text(json.dumps(processes))
+
+
+def _environment() -> dict[str, str]:
+    """Returns the environment with administrators' commands on its path: iptables, runc."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 
 
 def _succeeds(command: list[str | Path]) -> bool:
@@ -178,4 +190,4 @@ def _is_overlay(folder: Path) -> bool:
 
 def _mounts_below(folder: Path) -> list[str]:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    return sorted((mount for mount in mounts if mount.startswith(f"{folder}/")), reverse=True)
+    return sorted((mount for mount in mounts if Path(mount).is_relative_to(folder)), reverse=True)

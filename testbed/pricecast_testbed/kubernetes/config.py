@@ -136,7 +136,7 @@ def files(at: Layout, *, snapshotter: str) -> dict[str, str]:
     """Returns the configuration files, by their names in the cluster's folder."""
     return {
         "containerd.toml": _containerd(at, snapshotter),
-        "cni/10-pods.conflist": json.dumps(_network(), indent=1),
+        "cni/10-pods.conflist": json.dumps(_network(at), indent=1),
         "kubelet.json": json.dumps(_kubelet(at), indent=1),
         "Corefile": _names(at),
     }
@@ -162,8 +162,9 @@ state = "{at.home}/containerd/state"
 """
 
 
-def _network() -> dict[str, Any]:
-    addresses = {"type": "host-local", "ranges": [[{"subnet": POD_RANGE}]], "routes": [{"dst": "0.0.0.0/0"}]}
+def _network(at: Layout) -> dict[str, Any]:
+    addresses: dict[str, Any] = {"type": "host-local", "dataDir": f"{at.home}/leases", "routes": [{"dst": "0.0.0.0/0"}]}
+    addresses["ranges"] = [[{"subnet": POD_RANGE}]]
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [{**bridge, "ipam": addresses}, ports]}
