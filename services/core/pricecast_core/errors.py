@@ -39,3 +39,7 @@ class StoreError(PricecastError):
 
 class NotEnoughHistoryError(PricecastError):
     """There are too few feature rows to train on: try again later."""
+
+
+class UnfinishedError(PricecastError):
+    """A job was asked to stop before its end. What it had done is saved: started again, it goes on from there."""

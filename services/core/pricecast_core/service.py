@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TypeVar
 
 from pricecast_core import logs
-from pricecast_core.errors import NotEnoughHistoryError, PricecastError, SettingsError
+from pricecast_core.errors import NotEnoughHistoryError, PricecastError, SettingsError, UnfinishedError
 from pricecast_core.health import Health
 from pricecast_core.settings import ServiceSettings, load
 
@@ -83,7 +83,7 @@ def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> No
     except SettingsError as error:
         log.error("settings refused", error=str(error))
         sys.exit(EX_CONFIG)
-    except NotEnoughHistoryError as error:
+    except (NotEnoughHistoryError, UnfinishedError) as error:
         log.warning("not yet", error=str(error))
         sys.exit(EX_TEMPFAIL)
     except PricecastError as error:
