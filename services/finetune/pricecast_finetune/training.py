@@ -1,0 +1,156 @@
+"""The training itself: trl's SFTTrainer on prompt and completion, with checkpoints that survive any end.
+
+Only the completion is trained on: the loss of the prompt, which is nearly the same in every row, would drown it. A
+checkpoint counts once its `trainer_state.json`, which is written last, is whole; a killed run may leave one without.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pricecast_core import logs
+from pricecast_core.errors import UnfinishedError
+from pricecast_core.news import prompt
+from pricecast_core.news.dataset import Example
+from pricecast_core.service import Stop
+from pricecast_core.settings import FinetuneSettings
+from pricecast_finetune.models import Backend
+from pricecast_finetune.progress import Clock, Progress
+from pricecast_finetune.source import require
+
+STATE = "trainer_state.json"
+ADAPTERS = "adapters"
+CHECKPOINTS = "checkpoints"
+log = logs.get(__name__)
+
+
+def rows(examples: Sequence[Example], coins: Sequence[str]) -> list[dict[str, list[dict[str, str]]]]:
+    """Returns the examples as conversations: the prompt of serving, and the right answer, its coins in one order."""
+    return [
+        {
+            "prompt": prompt.messages(example.headline, coins),
+            "completion": [
+                {
+                    "role": "assistant",
+                    "content": prompt.render({c: example.signals[c] for c in coins if c in example.signals}),
+                }
+            ],
+        }
+        for example in examples
+    ]
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Returns the newest whole checkpoint, and deletes those that a killed run left half-written."""
+    whole: list[tuple[int, Path]] = []
+    for path in folder.glob("checkpoint-*"):
+        try:
+            step = int(json.loads((path / STATE).read_bytes())["global_step"])
+        except (OSError, ValueError, KeyError):
+            log.warning("deleting a checkpoint that was not finished", path=str(path))
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        whole.append((step, path))
+    return max(whole)[1] if whole else None
+
+
+def train(
+    backend: Backend, settings: FinetuneSettings, examples: Sequence[Example], progress: Progress, stop: Stop
+) -> Path:
+    """Trains the adapters and returns the folder that they were saved in.
+
+    Goes on from the newest checkpoint, with the optimizer, the schedule, the order of the rows and the random numbers
+    as they were.
+
+    Raises:
+        UnfinishedError: If asked to stop; a checkpoint of the last step is saved.
+    """
+    folder = settings.output_dir / CHECKPOINTS
+    checkpoint = newest_checkpoint(folder) if settings.resume else None
+    model, tokenizer = backend.load_for_training()
+    trainer = _trainer(backend, settings, model, tokenizer, rows(examples, settings.coins))
+    trainer.add_callback(_callback(progress, stop))
+    log.info("training", with_=backend.describe(), resumed_from=str(checkpoint) if checkpoint else "")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise UnfinishedError(f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; it is saved")
+    target = settings.output_dir / ADAPTERS
+    trainer.save_model(str(target))
+    return target
+
+
+def _trainer(backend: Backend, settings: FinetuneSettings, model: Any, tokenizer: Any, data: list[Any]) -> Any:
+    trl, datasets = require("trl", "train"), require("datasets", "train")
+    bf16 = backend.cuda and backend.dtype.is_floating_point and "bfloat16" in str(backend.dtype)
+    arguments = trl.SFTConfig(
+        output_dir=str(settings.output_dir / CHECKPOINTS),
+        max_steps=settings.max_steps or -1,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=settings.warmup_steps,
+        optim="adamw_8bit" if backend.unsloth else "adamw_torch",
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        max_length=settings.max_sequence_length,
+        packing=False,
+        completion_only_loss=True,
+        loss_type="nll",
+        gradient_checkpointing=backend.cuda,
+        bf16=bf16,  # on a CPU the weights themselves are bfloat16 where that is fast, the adapters never are
+        fp16=backend.cuda and not bf16,
+        use_cpu=not backend.cuda,
+        logging_steps=settings.logging_steps,
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        dataloader_num_workers=0,
+        include_num_input_tokens_seen="all",
+        report_to=["comet_ml"] if settings.comet else [],
+        disable_tqdm=True,
+    )
+    return trl.SFTTrainer(
+        model=model, args=arguments, train_dataset=datasets.Dataset.from_list(data), processing_class=tokenizer
+    )
+
+
+def _callback(progress: Progress, stop: Stop) -> Any:
+    transformers = require("transformers", "train")
+
+    class Report(transformers.TrainerCallback):  # type: ignore[misc, name-defined, unused-ignore]  # untyped
+        """Tells how far the training is, and ends it at a step's end when the process is asked to stop."""
+
+        def __init__(self) -> None:
+            self._clock = Clock(0)
+            self._tokens = 0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._clock = Clock(state.global_step)
+            self._tokens = state.num_input_tokens_seen
+            progress.update(phase="Training", step=state.global_step, total_steps=state.max_steps)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+            if stop.is_set() and state.global_step < state.max_steps:
+                control.should_save = True
+                control.should_training_stop = True
+            return control
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            changes: dict[str, Any] = {"step": state.global_step, "total_steps": state.max_steps}
+            if logs and "loss" in logs:
+                changes["loss"] = round(float(logs["loss"]), 5)
+            progress.update(
+                **changes,
+                eta_seconds=self._clock.eta(state.global_step, state.max_steps),
+                tokens_per_second=self._clock.per_second(state.num_input_tokens_seen - self._tokens),
+            )
+
+    return Report()
