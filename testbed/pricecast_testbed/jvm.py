@@ -65,7 +65,7 @@ def compile_jar(source: Path, classpath: Path, target: Path) -> None:
     classes.mkdir(parents=True)
     run(
         [
-            *(java(), "-jar", compiler, "--release", str(JAVA_MINIMUM), "-proc:none", "-nowarn"),
+            *(java(), "-jar", compiler, f"-{JAVA_MINIMUM}", "-proc:none", "-nowarn"),
             *("-cp", os.pathsep.join(str(jar) for jar in classpath.glob("*.jar")), "-d", classes, source),
         ]
     )

