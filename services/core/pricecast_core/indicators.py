@@ -50,6 +50,7 @@ class Indicator:
         defaults: The periods of the default list; a tuple for each time it is in it, `((),)` if it takes none.
         outputs: Its columns, in the order that the function gives them.
         needs: How many candles the first value takes.
+        windowed: Whether no older candle than those matters.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Indicator:
     defaults: tuple[Periods, ...]
     outputs: tuple[Output, ...]
     needs: Callable[[Periods], int]
+    windowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ INDICATORS: tuple[Indicator, ...] = (
         ((20, 2),),
         (Output("lower", "price", "close"), Output("middle", "price", "close"), Output("upper", "price", "close")),
         lambda p: p[0],
+        windowed=True,
     ),
     Indicator(
         "stochrsi",
@@ -124,13 +127,16 @@ INDICATORS: tuple[Indicator, ...] = (
             Output("span_b", "price", "close"),
         ),
         max,
+        windowed=True,
     ),
-    Indicator("mfi", "money_flow_index", (*_HLC, "volume"), ((10,),), _OSCILLATOR, lambda p: p[0] + 1),
+    Indicator("mfi", "money_flow_index", (*_HLC, "volume"), ((10,),), _OSCILLATOR, lambda p: p[0] + 1, windowed=True),
     Indicator("atr", "atr", _HLC, ((10,),), (Output("", "price_difference", "zero"),), lambda p: p[0]),
-    Indicator("roc", "rate_of_change", _CLOSE, ((6,),), (Output("", "percent", "zero"),), lambda p: p[0] + 1),
-    Indicator("sma", "sma", _CLOSE, ((7,), (14,), (21,)), _LEVEL, lambda p: p[0]),
+    Indicator(
+        "roc", "rate_of_change", _CLOSE, ((6,),), (Output("", "percent", "zero"),), lambda p: p[0] + 1, windowed=True
+    ),
+    Indicator("sma", "sma", _CLOSE, ((7,), (14,), (21,)), _LEVEL, lambda p: p[0], windowed=True),
     Indicator("ema", "ema", _CLOSE, ((7,), (14,), (21,)), _LEVEL, lambda p: p[0]),
-    Indicator("obv", "on_balance_volume", ("close", "volume"), ((),), (Output("", "signed_volume", "zero"),), lambda p: 2),
+    Indicator("obv", "obv", ("close", "volume"), ((),), (Output("", "signed_volume", "zero"),), lambda p: 2),
 )
 
 _BY_NAME = {indicator.name: indicator for indicator in INDICATORS}

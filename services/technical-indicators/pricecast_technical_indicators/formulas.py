@@ -12,6 +12,7 @@ TA-Lib's (https://ta-lib.org/functions/), and so are the units: rate of change i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,15 +43,17 @@ def compute(chosen: Sequence[Chosen], candles: Array) -> dict[str, float]:
     """
     row: dict[str, float] = {}
     by_name = dict(zip(COLUMNS, candles, strict=True))
-    with np.errstate(all="ignore"):
-        for one in chosen:
-            inputs = [by_name[name] for name in one.indicator.inputs]
-            values = _FORMULAS.get(one.indicator.function, _tulipy)(one, inputs)
-            for column, output, value in zip(one.columns, one.indicator.outputs, values, strict=True):
-                number = float(value)
-                if not np.isfinite(number):
-                    number = float(candles[3, -1]) if output.neutral == "close" else _NEUTRAL[output.neutral]
-                row[column] = number
+    for one in chosen:
+        inputs = [by_name[name] for name in one.indicator.inputs]
+        if one.indicator.windowed:
+            need = one.indicator.needs(one.periods)
+            inputs = [series[-need:] for series in inputs]
+        values = _FORMULAS.get(one.indicator.function, _tulipy)(one, inputs)
+        for column, output, value in zip(one.columns, one.indicator.outputs, values, strict=True):
+            number = float(value)
+            if not math.isfinite(number):
+                number = float(candles[3, -1]) if output.neutral == "close" else _NEUTRAL[output.neutral]
+            row[column] = number
     return row
 
 
@@ -83,71 +86,73 @@ def check(chosen: Sequence[Chosen], history: int) -> None:
             )
 
 
-def _tulipy(one: Chosen, inputs: list[Array]) -> list[Any]:
+def _tulipy(one: Chosen, inputs: list[Array]) -> list[float]:
     answer = getattr(tulipy, one.indicator.function)(*inputs, *one.periods)
     return [series[-1] for series in (answer if isinstance(answer, tuple) else (answer,))]
 
 
-def _bollinger_bands(one: Chosen, inputs: list[Array]) -> list[Any]:
-    period, width = one.periods
-    close = inputs[0][-period:]
-    middle = close[-1] + np.mean(close - close[-1])  # of differences: exact where the price stands still
-    spread = width * np.std(close - close[-1])
-    return [middle - spread, middle, middle + spread]
+def _bollinger_bands(one: Chosen, inputs: list[Array]) -> list[float]:
+    # Of the distances from the newest close: the variance keeps its digits, and is 0 where the price stands still.
+    (close,) = inputs
+    newest = close[-1]
+    return [newest + series[-1] for series in tulipy.bbands(close - newest, *one.periods)]
 
 
-def _stochastic_rsi(one: Chosen, inputs: list[Array]) -> list[Any]:
+def _stochastic_rsi(one: Chosen, inputs: list[Array]) -> list[float]:
     rsi_period, k_period, d_period = one.periods
-    rsi = np.nan_to_num(tulipy.rsi(inputs[0], rsi_period), nan=50.0)[-(k_period + d_period - 1) :]
-    runs = np.lib.stride_tricks.sliding_window_view(rsi, k_period)
-    low, high = runs.min(axis=1), runs.max(axis=1)
-    k = np.where(high > low, (rsi[k_period - 1 :] - low) / (high - low) * 100, 50.0)
-    return [k[-1], np.mean(k)]
+    rsi = [
+        50.0 if math.isnan(value) else value
+        for value in _tail(tulipy.rsi(*inputs, rsi_period), k_period + d_period - 1)
+    ]
+    k = []
+    for end in range(k_period, len(rsi) + 1):
+        run = rsi[end - k_period : end]
+        low, high = min(run), max(run)
+        k.append((run[-1] - low) / (high - low) * 100 if high > low else 50.0)
+    return [k[-1], math.fsum(k) / d_period]
 
 
-def _average_directional_index(one: Chosen, inputs: list[Array]) -> list[Any]:
+def _average_directional_index(one: Chosen, inputs: list[Array]) -> list[float]:
     # Wilder's smoothing of dx; tulipy's own adx never recovers from one dx of 0/0.
     (period,) = one.periods
-    dx = np.nan_to_num(tulipy.dx(*inputs, period), nan=0.0)
+    dx = tulipy.dx(*inputs, period)
+    dx[np.isnan(dx)] = 0.0
     return [tulipy.wilders(dx, period)[-1]]
 
 
-def _ichimoku(one: Chosen, inputs: list[Array]) -> list[Any]:
+def _ichimoku(one: Chosen, inputs: list[Array]) -> list[float]:
     # The spans as they are computed at this candle; a chart draws them further to the right.
-    high, low, _ = inputs
-    conversion, base, span_b = ((np.max(high[-period:]) + np.min(low[-period:])) / 2 for period in one.periods)
+    high, low, _ = (series.tolist() for series in inputs)
+    conversion, base, span_b = ((max(high[-period:]) + min(low[-period:])) / 2 for period in one.periods)
     return [conversion, base, (conversion + base) / 2, span_b]
 
 
-def _money_flow_index(one: Chosen, inputs: list[Array]) -> list[Any]:
-    (period,) = one.periods
-    high, low, close, volume = (series[-period - 1 :] for series in inputs)
-    typical = (high + low + close) / 3
-    flow, change = (typical * volume)[1:], np.diff(typical)
-    up, down = np.sum(flow[change > 0]), np.sum(flow[change < 0])
-    return [100 * up / (up + down)]
+def _money_flow_index(one: Chosen, inputs: list[Array]) -> list[float]:
+    typical = [sum(prices) / 3 for prices in zip(*(series.tolist() for series in inputs[:3]), strict=True)]
+    flows = [price * volume for price, volume in zip(typical, inputs[3].tolist(), strict=True)]
+    steps = list(zip(typical, typical[1:], flows[1:], strict=False))
+    up = math.fsum(flow for before, after, flow in steps if after > before)
+    down = math.fsum(flow for before, after, flow in steps if after < before)
+    return [100 * up / (up + down) if up + down else math.nan]
 
 
-def _rate_of_change(one: Chosen, inputs: list[Array]) -> list[Any]:
-    (period,) = one.periods
-    close = inputs[0]
-    return [(close[-1] / close[-1 - period] - 1) * 100]
+def _rate_of_change(_one: Chosen, inputs: list[Array]) -> list[float]:
+    (close,) = inputs
+    return [(close[-1] / close[0] - 1) * 100]
 
 
-def _on_balance_volume(_one: Chosen, inputs: list[Array]) -> list[Any]:
-    # Over the candles given, from 0 at the oldest: a sum since the beginning of time would depend on when that was.
-    close, volume = inputs
-    return [np.sum(np.sign(np.diff(close)) * volume[1:])]
+def _tail(series: Array, count: int) -> list[float]:
+    values: list[float] = series[-count:].tolist()
+    return values
 
 
-_FORMULAS: dict[str, Callable[[Chosen, list[Array]], list[Any]]] = {
+_FORMULAS: dict[str, Callable[[Chosen, list[Array]], list[float]]] = {
     "bollinger_bands": _bollinger_bands,
     "stochastic_rsi": _stochastic_rsi,
     "average_directional_index": _average_directional_index,
     "ichimoku": _ichimoku,
     "money_flow_index": _money_flow_index,
     "rate_of_change": _rate_of_change,
-    "on_balance_volume": _on_balance_volume,
 }
 
 __all__ = ["COLUMNS", "Array", "check", "compute", "rows"]
