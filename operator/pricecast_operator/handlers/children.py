@@ -115,4 +115,3 @@ def owner_key(namespace: str, labels: Any) -> Key | None:
     if FINETUNE_JOB in labels:
         return "FinetuneJob", namespace, labels[FINETUNE_JOB]
     return None
-

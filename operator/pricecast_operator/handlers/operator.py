@@ -1,0 +1,290 @@
+"""Ties the pieces together: watches by kopf, one queue of resources to reconcile, one periodic look outside.
+
+kopf watches, keeps the index of children, posts events and ends cleanly. Its stateful handlers are not used: they
+keep their progress in annotations of the resource, two writes for each change, where a level-based reconcile needs
+none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from pricecast_core import logs
+from pricecast_core.errors import PricecastError
+from pricecast_core.health import Health
+from pricecast_core.stores.models import ModelRegistry
+from pricecast_core.stores.predictions import PredictionStore
+from pricecast_operator import metrics
+from pricecast_operator.api.base import GROUP, VERSION
+from pricecast_operator.apply import Cluster
+from pricecast_operator.handlers.children import Children, Key, owner_key
+from pricecast_operator.handlers.finetunejobs import FinetuneJobs
+from pricecast_operator.handlers.pipelines import Pipelines
+from pricecast_operator.handlers.queue import WorkQueue
+from pricecast_operator.handlers.secrets import Secrets
+from pricecast_operator.inventory import Inventory
+from pricecast_operator.labels import FINETUNE_JOB, MANAGED_BY, MANAGER
+from pricecast_operator.objects import Child
+from pricecast_operator.observe import Observer
+from pricecast_operator.render_pods import HTTP_PORT
+from pricecast_operator.settings import OperatorSettings
+from pricecast_operator.topics import Topics
+
+WATCHED = (
+    ("apps", "v1", "deployments"),
+    ("batch", "v1", "jobs"),
+    ("batch", "v1", "cronjobs"),
+    ("", "v1", "configmaps"),
+    ("", "v1", "services"),
+    ("", "v1", "serviceaccounts"),
+    ("", "v1", "persistentvolumeclaims"),
+    ("policy", "v1", "poddisruptionbudgets"),
+    ("networking.k8s.io", "v1", "networkpolicies"),
+)
+_PODS = ("", "v1", "pods")
+_POD_MONITORS = ("monitoring.coreos.com", "v1", "podmonitors")
+_SETTLE_SECONDS = 0.1
+"""How long events of one resource are gathered: a rollout is many."""
+_STALL_SECONDS = 120.0
+_PROGRESS_SECONDS = 2.0
+log = logs.get(__name__)
+
+
+class Operator:
+    """The operator.
+
+    Args:
+        settings: What it was told.
+        cluster: The API server.
+        health: Learns whether it is alive and ready.
+    """
+
+    def __init__(self, settings: OperatorSettings, cluster: Cluster, health: Health) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._monitors = cluster.serves("PodMonitor")
+        options = settings.render_options(pod_monitors=self._monitors)
+        self._topics = Topics()
+        self._observer = Observer(self._topics, _open_registry, _open_store)
+        self._inventory = Inventory(cluster, settings.namespace)
+        self.children = Children(cluster)
+        self.finetune_jobs = FinetuneJobs(
+            cluster, self.children, options, announce=self._announce, finished=self._model_published
+        )
+        self.pipelines = Pipelines(
+            cluster,
+            self.children,
+            self._topics,
+            Secrets(cluster),
+            self._inventory,
+            options,
+            announce=self._announce,
+            published=self.finetune_jobs.published,
+            again=lambda name, delay: self.queue.add(("PricePipeline", *name), delay),
+            quiet_seconds=settings.quiet_seconds,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._context = contextvars.copy_context()
+        self._beat = time.monotonic()
+        self._started = False
+        health.alive("loop", self._stalled)
+        health.ready("watching", lambda: None if self._started else "the first lists are not complete yet")
+
+    def registry(self) -> kopf.OperatorRegistry:
+        """Returns kopf's handlers."""
+        registry = kopf.OperatorRegistry()
+        on_event: Any = kopf.on.event  # handlers take what they need of kopf's many arguments
+        index: Any = kopf.index
+        kopf.on.startup(registry=registry)(self._startup)
+        kopf.on.cleanup(registry=registry)(self._cleanup)
+        kopf.on.login(registry=registry)(kopf.login_via_client)
+        for plural in ("pricepipelines", "finetunejobs"):
+            on_event(GROUP, VERSION, plural, registry=registry)(self._resource_event)
+        children = [*WATCHED, _PODS, *([_POD_MONITORS] if self._monitors else [])]
+        for group, version, plural in children:
+            index(group, version, plural, id="children", registry=registry)(_index_child)
+            on_event(group, version, plural, registry=registry)(self._child_event)
+        return registry
+
+    async def _startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.watching.inactivity_timeout = 70  # bookmarks come each minute: silence beyond is a dead stream
+        settings.watching.server_timeout = 600
+        settings.watching.chunk_size = 500
+        settings.peering.standalone = True  # one replica, recreated; applying is idempotent should two ever meet
+        settings.persistence.finalizer = f"{GROUP}/operator"
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")
+        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"operator.{GROUP}")
+        settings.posting.loggers = False
+        settings.posting.reporting_component = MANAGER
+        settings.posting.event_name_prefix = "pricecast-"
+        settings.scanning.disabled = bool(self._settings.namespaces)
+        for group, version, plural in [*WATCHED, _POD_MONITORS]:
+            name = f"{plural}.{version}.{group}" if group else plural
+            settings.watching.label_selectors[name] = f"{MANAGED_BY}={MANAGER}"
+        settings.watching.label_selectors["pods"] = FINETUNE_JOB
+        self.queue: WorkQueue[Key] = WorkQueue(self._reconcile)
+        for key in await self._inventory.load():
+            self.queue.add(("PricePipeline", *key), 30.0)  # by then those that exist have been seen
+        self._tasks = [
+            asyncio.create_task(task, name=name)
+            for name, task in (
+                ("queue", self.queue.run()),
+                ("observe", self._observe_forever()),
+                ("progress", self._progress_forever()),
+                ("resync", self._resync_forever()),
+            )
+        ]
+
+    async def _cleanup(self, **_: Any) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._observer.close()
+        self._cluster.close()
+
+    async def _resource_event(self, event: Mapping[str, Any], children: Any, **_: Any) -> None:
+        self._watching(children)
+        body = event["object"]
+        kind, namespace, name = body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]
+        kinds = self.pipelines if kind == "PricePipeline" else self.finetune_jobs
+        if event["type"] == "DELETED":
+            kinds.lost((namespace, name))
+        else:
+            body["metadata"].pop("managedFields", None)
+            kinds.seen(_plain(body))
+        self.queue.add((kind, namespace, name), _SETTLE_SECONDS)
+
+    def _watching(self, children: Any) -> None:
+        """Takes what kopf gives to its handlers only: the index, and the context in which it posts events."""
+        if not self._started:
+            self._started = True
+            self.children.use(children)
+            self._context = contextvars.copy_context()
+
+    async def _child_event(self, event: Mapping[str, Any], children: Any, **_: Any) -> None:
+        self._watching(children)
+        metadata = event["object"]["metadata"]
+        key = owner_key(metadata["namespace"], metadata.get("labels") or {})
+        if key is None:
+            return
+        if event["type"] == "DELETED":
+            self.children.gone(key, Child.of(event["object"]))
+        self.queue.add(key, _SETTLE_SECONDS)
+
+    async def _reconcile(self, key: Key) -> None:
+        kind, namespace, name = key
+        kinds = self.pipelines if kind == "PricePipeline" else self.finetune_jobs
+        outcome = "failed"
+        started = time.monotonic()
+        try:
+            await kinds.reconcile((namespace, name))
+            outcome = "done"
+        finally:
+            metrics.RECONCILES.labels(kind, outcome).inc()
+            metrics.RECONCILE_SECONDS.labels(kind).observe(time.monotonic() - started)
+
+    async def _observe_forever(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._settings.observe_seconds, 5.0) if not self._started else 0)
+            targets = [target for name in self.pipelines.names() if (target := self.pipelines.look_at(name))]
+            if targets:
+                try:
+                    sights = await asyncio.to_thread(self._observer.look, targets)
+                except PricecastError as error:
+                    log.warning("could not look at the stores", error=str(error))
+                except Exception:
+                    log.exception("looking at the stores failed")  # the next look may do better
+                else:
+                    for name, sight in sights.items():
+                        if self.pipelines.looked(name, sight):
+                            self.queue.add(("PricePipeline", *name))
+            await asyncio.sleep(self._settings.observe_seconds if targets else 1.0)
+
+    async def _progress_forever(self) -> None:
+        while True:
+            self._beat = time.monotonic()
+            for name, address in self.finetune_jobs.running_pods().items():
+                progress = await asyncio.to_thread(_progress_of, address)
+                if progress and self.finetune_jobs.looked(name, progress):
+                    self.queue.add(("FinetuneJob", *name))
+            await asyncio.sleep(min(15.0, self._settings.observe_seconds))
+
+    async def _resync_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds)
+            for name in self.pipelines.names():
+                self.queue.add(("PricePipeline", *name))
+            for name in self.finetune_jobs.names():
+                self.queue.add(("FinetuneJob", *name))
+
+    def _model_published(self, namespace: str, name: str) -> None:
+        for pipeline in self.pipelines.that_use(namespace, name):
+            self.queue.add(("PricePipeline", *pipeline))
+
+    def _announce(self, body: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
+        bad = (condition["status"] == "True") == (condition["type"] in ("Degraded", "Failed"))
+        post: Any = kopf.event
+        self._context.run(
+            post,
+            dict(body),
+            type="Warning" if bad else "Normal",
+            reason=condition["reason"] if condition["reason"].isalnum() else condition["type"],
+            message=f"{condition['type']} is {condition['status']}: {condition['message']}"[:1000],
+        )
+
+    def _stalled(self) -> str | None:
+        silence = time.monotonic() - self._beat
+        dead = [task.get_name() for task in self._tasks if task.done()]
+        if dead:
+            return f"has stopped: {', '.join(dead)}"
+        return f"the event loop stands for {silence:.0f} s" if silence > _STALL_SECONDS else None
+
+
+def _index_child(body: Mapping[str, Any], namespace: str, labels: Mapping[str, str], **_: Any) -> Any:
+    key = owner_key(namespace, labels)
+    return None if key is None else {key: Child.of(_plain(body))}
+
+
+def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns kopf's read-only view of an object as the dictionary under it."""
+    return {name: body[name] for name in body}
+
+
+def _progress_of(address: str) -> dict[str, Any]:
+    """Returns what a training pod says of itself; empty if it doesn't answer."""
+    try:
+        with urllib.request.urlopen(f"http://{address}:{HTTP_PORT}/readyz", timeout=_PROGRESS_SECONDS) as answer:
+            info = json.load(answer)
+    except urllib.error.HTTPError as error:
+        try:
+            info = json.load(error)
+        except ValueError:
+            return {}
+    except (OSError, ValueError):
+        return {}
+    progress = info.get("info", {}).get("progress") if isinstance(info, dict) else None
+    return progress if isinstance(progress, dict) else {}
+
+
+def _open_registry(url: str) -> ModelRegistry:
+    from pricecast_core.stores.models_sql import SqlModelRegistry  # noqa: PLC0415 - only where there is one to look at
+
+    return SqlModelRegistry(url)
+
+
+def _open_store(url: str, key: str | None) -> PredictionStore:
+    from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore  # noqa: PLC0415
+
+    return ElasticsearchPredictionStore(url, api_key=key)

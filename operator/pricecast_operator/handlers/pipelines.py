@@ -1,0 +1,349 @@
+"""One PricePipeline: from its spec, as it is now, to its objects and its status. Idempotent, level-based."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from pricecast_core import logs
+from pricecast_core.pairs import slug
+from pricecast_core.stores.models import model_name
+from pricecast_operator import labels, metrics
+from pricecast_operator.api.base import SecretKeyRef
+from pricecast_operator.api.pricepipeline import PricePipelineSpec
+from pricecast_operator.apply import Cluster, ClusterError
+from pricecast_operator.backends import ClusterBackends
+from pricecast_operator.conditions import transitions
+from pricecast_operator.handlers.children import Children
+from pricecast_operator.handlers.secrets import Secrets
+from pricecast_operator.inventory import Inventory, Note
+from pricecast_operator.manifest import dotted, explain
+from pricecast_operator.objects import Child, Ref, Wanted
+from pricecast_operator.observe import Sight, Target
+from pricecast_operator.observed import Observed, Problem
+from pricecast_operator.plan import Plan, plan
+from pricecast_operator.render import Owner, Pipeline, render
+from pricecast_operator.render_network import Destination, from_url
+from pricecast_operator.render_pods import RenderOptions
+from pricecast_operator.status import Status, invalid_status, pipeline_status
+from pricecast_operator.topics import TopicPlan, Topics, TopicsError
+
+KIND = "PricePipeline"
+Name = tuple[str, str]
+"""Namespace and name."""
+Announce = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+"""Tells people of a condition that turned: resource, condition."""
+
+_TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady")
+"""Conditions whose turns are worth an event."""
+_WORKLOADS = ("Deployment", "Job", "CronJob")
+_NUMBERS = ("lag", "lastPrediction")
+_GONE_SECONDS = 2.0
+log = logs.get(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of one pipeline."""
+
+    body: Mapping[str, Any]
+    observed: Observed = field(default_factory=Observed)
+    rendered_for: Any = None
+    plan: Plan | None = None
+    wanted: Sequence[Wanted] = ()
+    topics_ensured: TopicPlan | None = None
+    status_written: float = float("-inf")
+
+
+class Pipelines:
+    """All PricePipelines.
+
+    Args:
+        cluster: The API server.
+        children: Objects that exist.
+        topics: Kafka's admin API.
+        secrets: Values of Secrets.
+        inventory: Notes of topics to delete.
+        options: What rendering needs to know.
+        announce: Tells people of turns.
+        published: Returns the model that a FinetuneJob (namespace, name) has published, or an empty text.
+        again: Has a pipeline reconciled after so many seconds.
+        quiet_seconds: Least time between two status writes in which only numbers moved.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        children: Children,
+        topics: Topics,
+        secrets: Secrets,
+        inventory: Inventory,
+        options: RenderOptions,
+        *,
+        announce: Announce,
+        published: Callable[[str, str], str],
+        again: Callable[[Name, float], None],
+        quiet_seconds: float,
+    ) -> None:
+        self._cluster = cluster
+        self._children = children
+        self._topics = topics
+        self._secrets = secrets
+        self._inventory = inventory
+        self._options = options
+        self._announce = announce
+        self._published = published
+        self._again = again
+        self._quiet_seconds = quiet_seconds
+        self._known: dict[Name, _Known] = {}
+
+    def names(self) -> list[Name]:
+        """Returns all pipelines."""
+        return list(self._known)
+
+    def seen(self, body: Mapping[str, Any]) -> None:
+        """Takes note of a pipeline as the watch saw it; an older sight than our own last write is passed over."""
+        name = (body["metadata"]["namespace"], body["metadata"]["name"])
+        known = self._known.get(name)
+        if known is None or known.body["metadata"]["uid"] != body["metadata"]["uid"]:
+            self._known[name] = _Known(body)
+        elif _version(body) >= _version(known.body):
+            known.body = body
+
+    def lost(self, name: Name) -> None:
+        """Takes note that a pipeline is gone."""
+        self._known.pop(name, None)
+        self._children.forget((KIND, *name))
+        for gauge in (metrics.READY, metrics.LAG, metrics.SKILL, metrics.PREDICTED_AT):
+            try:
+                gauge.remove(*name)
+            except KeyError:
+                continue
+
+    def that_use(self, namespace: str, finetune_job: str) -> list[Name]:
+        """Returns the pipelines whose news model is that of a FinetuneJob."""
+        return [
+            name
+            for name, known in self._known.items()
+            if name[0] == namespace
+            and (((known.body["spec"].get("news") or {}).get("signals") or {}).get("finetuneJob")) == finetune_job
+        ]
+
+    async def reconcile(self, name: Name) -> None:
+        """Makes a pipeline's objects and status as they should be, or cleans up after one that is gone."""
+        known = self._known.get(name)
+        if known is None:
+            await self._clean_up(name)
+            return
+        body = known.body
+        if body["metadata"].get("deletionTimestamp"):
+            return  # Kubernetes deletes what it owns
+        generation = int(body["metadata"]["generation"])
+        previous = body.get("status") or {}
+        try:
+            spec = PricePipelineSpec.model_validate(dict(body["spec"]))
+        except ValidationError as error:
+            told = "; ".join(
+                f"{dotted(('spec', *line['loc']))}: {explain(PricePipelineSpec, line)}" for line in error.errors()
+            )
+            await self._tell(known, name, invalid_status(previous, generation, "InvalidSpec", told, _now()))
+            return
+        elder = self._elder_of(name, spec)
+        if elder is not None:
+            told = f"metadata.name: {elder[0]}/{elder[1]} has the same name and brokers, so the same topics; choose another"
+            await self._tell(known, name, invalid_status(previous, generation, "NameTaken", told, _now()))
+            return
+        await self._render(known, name, spec)
+        assert known.plan is not None
+        topics_stand = await self._ensure_topics(known, name, spec, known.plan)
+        key = (KIND, *name)
+        wanted = known.wanted
+        if not topics_stand and not any(ref.kind in _WORKLOADS for ref in self._children.of(key)):
+            # A service that came first would make the topics its own way.
+            wanted = [each for each in wanted if each.ref.kind not in _WORKLOADS]
+        refused = await self._children.sync(key, body["metadata"]["uid"], wanted)
+        status = pipeline_status(
+            spec,
+            known.plan,
+            _by_process(self._children.of(key)),
+            known.observed,
+            generation=generation,
+            previous=previous,
+            now=_now(),
+            refused=refused,
+        )
+        _measure(name, status, known.observed)
+        await self._tell(known, name, status)
+
+    def look_at(self, name: Name) -> Target | None:
+        """Returns what to look at for a pipeline; None where there is no plan yet."""
+        known = self._known.get(name)
+        if known is None or known.plan is None:
+            return None
+        spec = PricePipelineSpec.model_validate(dict(known.body["spec"]))
+        storage = spec.storage
+        key = storage.predictions.api_key_secret_ref
+        return Target(
+            key=name,
+            brokers=storage.kafka.brokers,
+            topics=tuple(known.plan.topics),
+            registry_url=self._secrets.known(name[0], storage.models.url_secret_ref)
+            if storage.models.kind == "SQL"
+            else "",
+            models=tuple(
+                model_name(name[1], slug(pair), horizon)
+                for pair in spec.pairs
+                for horizon in spec.prediction.horizons_seconds
+            ),
+            store_url=storage.predictions.url,
+            store_key=self._secrets.known(name[0], key) if key is not None else None,
+        )
+
+    def looked(self, name: Name, sight: Sight) -> bool:
+        """Takes note of what was seen; returns whether it says anything new."""
+        known = self._known.get(name)
+        if known is None:
+            return False
+        if sight.missing_topics:
+            known.topics_ensured = None
+        new = replace(known.observed, lag=sight.lag, models=sight.models, predictions=sight.predictions)
+        changed = new != known.observed or bool(sight.missing_topics)
+        known.observed = new
+        return changed
+
+    async def _render(self, known: _Known, name: Name, spec: PricePipelineSpec) -> None:
+        metadata = known.body["metadata"]
+        finetune_job = spec.news.signals.finetune_job if spec.news is not None else ""
+        news_model = self._published(name[0], finetune_job) if finetune_job else ""
+        databases = await self._databases(name[0], spec)
+        rendered_for = (metadata["generation"], news_model, databases)
+        if rendered_for == known.rendered_for:
+            return
+        owner = Owner(KIND, name[1], name[0], metadata["uid"])
+        known.plan = plan(name[1], spec, ClusterBackends(spec.storage), news_model)
+        pipeline = Pipeline(owner, spec, known.plan, databases)
+        known.wanted = tuple(Wanted.of(manifest) for manifest in render(pipeline, self._options))
+        known.rendered_for = rendered_for
+
+    async def _databases(self, namespace: str, spec: PricePipelineSpec) -> dict[SecretKeyRef, Destination]:
+        found = {}
+        for ref in {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}:
+            url = await self._secrets.value(namespace, ref)
+            destination = from_url(url) if url else None
+            if destination is not None:
+                found[ref] = destination
+        if spec.storage.predictions.api_key_secret_ref is not None:
+            await self._secrets.value(namespace, spec.storage.predictions.api_key_secret_ref)
+        return found
+
+    async def _ensure_topics(self, known: _Known, name: Name, spec: PricePipelineSpec, planned: Plan) -> bool:
+        """Makes the topics as planned; returns whether they exist."""
+        if spec.topics.deletion_policy == "Delete":
+            await self._inventory.note(name, Note(known.body["metadata"]["uid"], spec.storage.kafka.brokers))
+        else:
+            await self._inventory.discard(name)
+        wanted = TopicPlan(planned.topics, spec.topics.partitions, spec.topics.replication_factor)
+        if known.topics_ensured == wanted:
+            return True
+        problem = None
+        try:
+            await asyncio.to_thread(self._topics.ensure, spec.storage.kafka.brokers, wanted)
+        except TopicsError as error:
+            problem = Problem(error.reason, str(error))
+        known.observed = replace(known.observed, topics=problem, topics_seen=True)
+        if problem is not None and problem.reason != "PartitionsDiffer":
+            self._again(name, 15.0)
+            return False
+        known.topics_ensured = wanted
+        return True
+
+    def _elder_of(self, name: Name, spec: PricePipelineSpec) -> Name | None:
+        """Returns an older pipeline of the same name on the same brokers, in another namespace."""
+        mine = self._known[name].body["metadata"]
+        for other, known in self._known.items():
+            if other[1] != name[1] or other == name:
+                continue
+            theirs = known.body["metadata"]
+            brokers = ((known.body["spec"].get("storage") or {}).get("kafka") or {}).get("brokers")
+            same = brokers == spec.storage.kafka.brokers
+            if same and (theirs["creationTimestamp"], theirs["uid"]) < (mine["creationTimestamp"], mine["uid"]):
+                return other
+        return None
+
+    async def _clean_up(self, name: Name) -> None:
+        """Deletes the topics of a pipeline that is gone, if it asked for that."""
+        note = self._inventory.get(name)
+        if note is None:
+            return
+        if await self._cluster.exists(Ref(KIND, *name)):
+            return  # not seen yet, after a restart
+        pods = await self._cluster.pods(name[0], {labels.PIPELINE: name[1]})
+        if any(pod["status"].get("phase") in ("Pending", "Running") for pod in pods):
+            self._again(name, _GONE_SECONDS)  # they would make the topics anew
+            return
+        deleted = await asyncio.to_thread(self._topics.delete, note.brokers, name[1])
+        log.info("topics deleted with their pipeline", pipeline="/".join(name), topics=len(deleted))
+        await self._inventory.discard(name)
+
+    async def _tell(self, known: _Known, name: Name, status: Status) -> None:
+        """Writes the status if it says anything new; mere numbers not more often than so many seconds."""
+        body = known.body
+        previous = body.get("status") or {}
+        if status == previous:
+            return
+        if _without_numbers(status) == _without_numbers(previous):
+            wait = known.status_written + self._quiet_seconds - time.monotonic()
+            if wait > 0:
+                self._again(name, wait)
+                return
+        try:
+            written = await self._cluster.apply_status(Ref(KIND, *name), status)
+        except ClusterError as error:
+            if error.status == 404:
+                return  # it has been deleted meanwhile
+            raise
+        known.status_written = time.monotonic()
+        self.seen(written)
+        for condition in transitions(previous.get("conditions", []), status["conditions"]):
+            if condition["type"] in _TOLD:
+                self._announce(body, condition)
+
+
+def _by_process(children: Mapping[Ref, Child]) -> dict[str, Child]:
+    return {
+        child.labels[labels.PROCESS]: child
+        for child in children.values()
+        if child.ref.kind in _WORKLOADS and labels.PROCESS in child.labels and not child.deleting
+    }
+
+
+def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:
+    services = [{"name": each["name"], "ready": each["ready"]} for each in status.get("services", [])]
+    return {**{name: value for name, value in status.items() if name not in _NUMBERS}, "services": services}
+
+
+def _measure(name: Name, status: Status, observed: Observed) -> None:
+    ready = next(each for each in status["conditions"] if each["type"] == "Ready")
+    metrics.READY.labels(*name).set(ready["status"] == "True")
+    if "lag" in status:
+        metrics.LAG.labels(*name).set(status["lag"])
+    skills = [model["distributionSkill"] for model in status.get("models", []) if "distributionSkill" in model]
+    if skills:
+        metrics.SKILL.labels(*name).set(min(skills))
+    if isinstance(observed.predictions, Sequence) and observed.predictions:
+        newest = max(prediction.issued_at_ms for prediction in observed.predictions)
+        metrics.PREDICTED_AT.labels(*name).set(newest / 1000)
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    return int(body["metadata"]["resourceVersion"])
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

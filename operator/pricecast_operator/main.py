@@ -1,0 +1,56 @@
+"""Starts the operator: `pricecast-operator`, configured by environment variables alone."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import kopf
+from kubernetes import config
+from kubernetes.client import ApiClient
+
+from pricecast_core import logs
+from pricecast_core.errors import SettingsError
+from pricecast_core.health import Health
+from pricecast_core.service import EX_CONFIG
+from pricecast_core.settings import load
+from pricecast_operator.apply import Cluster
+from pricecast_operator.handlers.operator import Operator
+from pricecast_operator.settings import OperatorSettings
+
+SERVICE = "operator"
+
+
+def main() -> None:
+    """Runs the operator until SIGTERM."""
+    try:
+        settings = load(OperatorSettings)
+    except SettingsError as error:
+        logs.configure(SERVICE)
+        logs.get(SERVICE).error("settings refused", error=str(error))
+        sys.exit(EX_CONFIG)
+    logs.configure(SERVICE, settings.log_level, settings.log_style)
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # what can't be reached is a condition
+    log = logs.get(SERVICE)
+    load_config: Any = config.load_config  # untyped
+    load_config()  # the pod's own account, or KUBECONFIG
+    health = Health()
+    operator = Operator(settings, Cluster(ApiClient()), health)
+    port = health.start(settings.http_host, settings.http_port)
+    log.info("started", health=f"http://{settings.http_host}:{port}", namespaces=settings.namespaces or "all")
+    try:
+        kopf.run(
+            registry=operator.registry(),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+        )
+    finally:
+        health.stop()
+    log.info("stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""From a Job and its pods to a FinetuneJob's status. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pricecast_operator.api.finetunejob import FinetuneJobSpec
+from pricecast_operator.conditions import Finding, merge, truth
+from pricecast_operator.objects import Child
+
+Status = dict[str, Any]
+
+_INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+)")
+_PROGRESS = {"step": "step", "total_steps": "totalSteps", "loss": "loss", "eta_seconds": "etaSeconds"}
+
+
+def is_finished(status: Mapping[str, Any]) -> bool:
+    """Returns whether a FinetuneJob has come to its end, whatever became of its Job since."""
+    return any(
+        each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in status.get("conditions", [])
+    )
+
+
+def finetune_status(
+    spec: FinetuneJobSpec,
+    job: Child | None,
+    pods: Sequence[Child],
+    progress: Mapping[str, Any],
+    *,
+    generation: int,
+    previous: Mapping[str, Any],
+    now: str,
+    refused: Sequence[str] = (),
+) -> Status:
+    """Returns the status of a FinetuneJob.
+
+    Args:
+        spec: Its spec.
+        job: Its Job, if there is one.
+        pods: The Job's pods.
+        progress: What the running pod says of itself.
+        generation: Generation of the spec.
+        previous: The status so far: what is known of a Job that has been cleaned up.
+        now: The time, RFC 3339.
+        refused: Objects that the API server refused, with its words.
+    """
+    if is_finished(previous):
+        return {**previous, "observedGeneration": generation}
+    state, reason, message = _state(spec, job, pods, refused)
+    results = _results(pods)
+    findings = [
+        Finding("Suspended", truth(state == "Suspended"), *_why(state, "Suspended", reason, message)),
+        Finding("Running", truth(state == "Running"), *_why(state, "Running", reason, message)),
+        Finding("Complete", truth(state == "Complete"), *_why(state, "Complete", reason, message)),
+        Finding("Failed", truth(state == "Failed"), *_why(state, "Failed", reason, message)),
+    ]
+    status: Status = {
+        **{name: previous[name] for name in previous if name not in ("conditions", "observedGeneration")},
+        "observedGeneration": generation,
+        "conditions": merge(previous.get("conditions", []), findings, generation, now),
+        "state": state,
+    }
+    if job is not None:
+        status["jobName"] = job.ref.name
+        if "startTime" in job.status or "startTime" in previous:
+            status["startTime"] = previous.get("startTime") or job.status["startTime"]
+    status |= {told: progress[name] for name, told in _PROGRESS.items() if progress.get(name) is not None}
+    if state in ("Complete", "Failed"):
+        status["completionTime"] = (job.status.get("completionTime") if job is not None else None) or now
+        status.pop("etaSeconds", None)
+    status |= results
+    return status
+
+
+def _why(state: str, aspect: str, reason: str, message: str) -> tuple[str, str]:
+    """Returns reason and message of one condition: those of the state where it is about it, else which state holds."""
+    if state == aspect or (aspect == "Running" and state == "Pending"):
+        return reason, message
+    return state, f"the job is {state.lower()}"
+
+
+def _state(
+    spec: FinetuneJobSpec, job: Child | None, pods: Sequence[Child], refused: Sequence[str]
+) -> tuple[str, str, str]:
+    if refused:
+        return "Pending", "Refused", "; ".join(refused)
+    if job is None:
+        if spec.suspend:
+            return "Suspended", "SuspendedByUser", "spec.suspend is true; checkpoints are kept"
+        return "Pending", "NotCreated", "the Job is not created yet"
+    held = {each["type"]: each for each in job.status.get("conditions", ()) if each["status"] == "True"}
+    if "Complete" in held:
+        return "Complete", "Published" if _published(pods) else "Done", _outcome(pods)
+    if "Failed" in held:
+        told = _message(pods)
+        reason = str(told.get("reason") or held["Failed"].get("reason") or "Failed")
+        return "Failed", reason, str(told.get("error") or held["Failed"].get("message") or "the Job has failed")
+    if "Suspended" in held:
+        if spec.suspend:
+            return "Suspended", "SuspendedByUser", "spec.suspend is true; checkpoints are kept"
+        return "Suspended", "Queued", f"waits for admission by Kueue's queue {spec.queue_name!r}"
+    if job.status.get("ready"):
+        return "Running", "Training", "a pod is training"
+    return "Pending", *_pending(spec, pods)
+
+
+def _pending(spec: FinetuneJobSpec, pods: Sequence[Child]) -> tuple[str, str]:
+    for pod in pods:
+        for condition in pod.status.get("conditions", ()):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                text = str(condition.get("message", ""))
+                missing = sorted({name.rstrip(".") for name in _INSUFFICIENT.findall(text)})
+                if missing:
+                    return "InsufficientResources", f"no node has enough {', '.join(missing)}: {text}"
+                return "Unschedulable", text
+        for container in pod.status.get("containerStatuses", ()):
+            waiting = container.get("state", {}).get("waiting")
+            if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+                return str(waiting["reason"]), str(waiting.get("message") or waiting["reason"])
+    gpu = f", {spec.gpu.count} {spec.gpu.resource}" if spec.gpu.count else ""
+    return "Starting", f"a pod is starting{gpu}"
+
+
+def _terminated(pods: Sequence[Child]) -> list[Mapping[str, Any]]:
+    """Returns the ends of containers, newest first."""
+    ends = [
+        container["state"]["terminated"]
+        for pod in pods
+        for container in pod.status.get("containerStatuses", ())
+        if "terminated" in container.get("state", {})
+    ]
+    return sorted(ends, key=lambda end: str(end.get("finishedAt", "")), reverse=True)
+
+
+def _message(pods: Sequence[Child]) -> Mapping[str, Any]:
+    """Returns what the newest ended pod said, as the finetune service writes it to its termination log."""
+    for end in _terminated(pods):
+        try:
+            told = json.loads(end.get("message") or "")
+        except ValueError:
+            text = str(end.get("message") or "").strip()
+            return {"error": text.splitlines()[-1]} if text else {}
+        return told if isinstance(told, dict) else {}
+    return {}
+
+
+def _published(pods: Sequence[Child]) -> str:
+    return str(_message(pods).get("published_model") or "")
+
+
+def _outcome(pods: Sequence[Child]) -> str:
+    told = _message(pods)
+    return str(told.get("message") or (f"published as {_published(pods)}" if _published(pods) else "has ended"))
+
+
+def _results(pods: Sequence[Child]) -> Status:
+    told = _message(pods)
+    status: Status = {}
+    for stage in ("before", "after"):
+        scores = told.get(stage)
+        if isinstance(scores, dict) and "f1" in scores:
+            names = {"f1": "f1", "exact_match": "exactMatch", "valid": "valid"}
+            status[stage] = {new: scores[name] for name, new in names.items() if scores.get(name) is not None}
+    names = {
+        "published_model": "publishedModel",
+        "published_repository": "publishedRepository",
+        "step": "step",
+        "total_steps": "totalSteps",
+        "loss": "loss",
+    }
+    status |= {new: told[name] for name, new in names.items() if told.get(name) not in (None, "")}
+    return status
