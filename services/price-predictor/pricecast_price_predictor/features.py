@@ -1,0 +1,273 @@
+"""Features: what is known at a candle's close, free of scale and level, from bounded windows.
+
+One function computes them for training (all rows) and for serving (the last rows), bit for bit the same: every value
+depends on at most `FeatureSpec.lookback_rows` rows up to its own. Returns are in units of a local volatility, the
+`scale`; volatilities are ratios to it; indicators become ratios by what they measure. So a model learned at one price
+and one volatility holds at another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pricecast_core.indicators import INDICATORS, Kind
+from pricecast_core.pairs import slug
+from pricecast_core.stores.features import CANDLE_COLUMNS
+from pricecast_price_predictor.grid import TIME, day_rows
+from pricecast_price_predictor.windows import Floats, Windows, lag
+
+SCALE_WINDOWS = (10, 30, 90)
+"""Rows whose mean absolute returns make the scale: a short and a long memory, as in HAR models."""
+VOLATILITY_WINDOWS = (1, 3, 5, 10, 20, 60, 180)
+RANGE_WINDOWS = (1, 5, 20, 60)
+RETURN_WINDOWS = (1, 3, 5, 10, 20, 60, 180)
+PATH_WINDOWS = (10, 60)
+VOLUME_WINDOWS = (1, 5, 20)
+VOLUME_REFERENCE = 60
+ROLLING_Z_ROWS = 240
+SIGNED_VOLUME_ROWS = 20
+_TINY = 1e-6
+_QUIET_SHARE = 0.05
+_QUIET_ROWS = 1_440
+NEWS_HALF_LIFE_SECONDS = 3600.0
+
+NOT_INDICATORS = frozenset({*CANDLE_COLUMNS, "coin", "observed"})
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """Which features a model uses; stored with it.
+
+    Attributes:
+        candle_seconds: Step of the rows.
+        indicators: Indicator columns of the pair's rows, such as `rsi_14`.
+        companions: Other pairs whose volatility and returns help.
+        news: Whether the coin's news signals are used.
+    """
+
+    candle_seconds: int
+    indicators: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+    news: bool = False
+
+    @property
+    def day(self) -> int:
+        """Rows of one day."""
+        return day_rows(self.candle_seconds)
+
+    @property
+    def lookback_rows(self) -> int:
+        """How many rows up to its own a feature row depends on."""
+        longest = max(self.day, 2 * ROLLING_Z_ROWS, *VOLATILITY_WINDOWS, *RETURN_WINDOWS, *SCALE_WINDOWS)
+        return longest + max(PATH_WINDOWS) + 2
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """Features of one pair, a row for each candle.
+
+    Attributes:
+        names: Names of the features.
+        values: Features, float32, shape (rows, features); NaN where not known yet.
+        scale: Local volatility: mean absolute one-row log-return, shape (rows,); NaN during warm-up.
+        log_close: Log of the close.
+        time_ms: Event time of each row.
+        observed: False where the row fills a hole.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+    scale: Floats
+    log_close: Floats
+    time_ms: NDArray[np.int64]
+    observed: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def rows(self, start: int, stop: int) -> FeatureTable:
+        """Returns some of the rows."""
+        part = slice(start, stop)
+        return FeatureTable(
+            self.names,
+            self.values[part],
+            self.scale[part],
+            self.log_close[part],
+            self.time_ms[part],
+            self.observed[part],
+        )
+
+
+def indicator_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """Returns those of a feature group's columns that are indicators, sorted."""
+    return tuple(sorted(set(columns) - NOT_INDICATORS))
+
+
+def compute(
+    spec: FeatureSpec,
+    rows: pl.DataFrame,
+    companions: Mapping[str, pl.DataFrame] | None = None,
+    news: pl.DataFrame | None = None,
+) -> FeatureTable:
+    """Computes the features of a pair.
+
+    Args:
+        spec: Which ones.
+        rows: The pair's rows on a regular grid (`grid.regular`).
+        companions: Rows of each companion pair on its grid. A companion is read as of one candle earlier: live, its
+            newest row may come a moment later than this pair's.
+        news: The coin's signals (`timestamp_ms`, `signal`). Read as of one candle earlier, too: reading takes time.
+
+    Returns:
+        The table; row `t` depends on nothing later than row `t`.
+    """
+    time_ms = rows[TIME].to_numpy().astype(np.int64)
+    known_ms = time_ms - spec.candle_seconds * 1000
+    log_close = np.log(_floats(rows, "close"))
+    scale = local_scale(log_close, spec.day)
+    features = {
+        **_price_features(rows, log_close, scale, spec.day),
+        **_clock_features(time_ms),
+        **_indicator_features(rows, spec.indicators, scale),
+    }
+    for pair in spec.companions:
+        features.update(_companion_features(pair, (companions or {}).get(pair), known_ms, scale, spec.day))
+    if spec.news:
+        features.update(_news_features(news, known_ms))
+    return FeatureTable(
+        names=tuple(features),
+        values=np.column_stack(list(features.values())).astype(np.float32),
+        scale=scale,
+        log_close=log_close,
+        time_ms=time_ms,
+        observed=rows["observed"].to_numpy(),
+    )
+
+
+def local_scale(log_close: Floats, day: int) -> Floats:
+    """Returns the local volatility of one-row log-returns; never zero, however quiet the market."""
+    moves = Windows(np.abs(log_close - lag(log_close, 1)))
+    local = sum((moves.mean(rows) for rows in SCALE_WINDOWS), np.zeros(len(log_close))) / len(SCALE_WINDOWS)
+    floor = np.fmax(moves.mean(min(day, _QUIET_ROWS)) * _QUIET_SHARE, _TINY)
+    return np.maximum(local, floor)
+
+
+def _price_features(rows: pl.DataFrame, log_close: Floats, scale: Floats, day: int) -> dict[str, Floats]:
+    moves = Windows(np.abs(log_close - lag(log_close, 1)))
+    log_high, log_low = np.log(_floats(rows, "high")), np.log(_floats(rows, "low"))
+    ranges = Windows(log_high - log_low)
+    features = {f"volatility_{w}": _log_ratio(moves.mean(w), scale) for w in VOLATILITY_WINDOWS}
+    features["volatility_day"] = _log_ratio(moves.mean(day), scale)
+    features |= {f"range_{w}": _log_ratio(ranges.mean(w), scale) for w in RANGE_WINDOWS}
+    for w in PATH_WINDOWS:
+        path = Windows(np.abs(log_close - lag(log_close, w))).mean(w)
+        features[f"path_{w}"] = _log_ratio(path, scale * math.sqrt(w))
+    for w in RETURN_WINDOWS:
+        features[f"return_{w}"] = (log_close - lag(log_close, w)) / (scale * math.sqrt(w))
+    features["close_in_range"] = (log_close - log_low) / np.maximum(log_high - log_low, _TINY)
+    volume = Windows(_floats(rows, "volume"))
+    reference = volume.mean(VOLUME_REFERENCE)
+    features |= {f"volume_{w}": _log_ratio(volume.mean(w), reference) for w in VOLUME_WINDOWS}
+    features["volume_day"] = _log_ratio(reference, volume.mean(day))
+    return features
+
+
+def _clock_features(time_ms: NDArray[np.int64]) -> dict[str, Floats]:
+    day_angle = (time_ms % 86_400_000) * (2 * math.pi / 86_400_000)
+    return {
+        "day_sin": np.sin(day_angle),
+        "day_cos": np.cos(day_angle),
+        "half_day_sin": np.sin(2 * day_angle),
+        "half_day_cos": np.cos(2 * day_angle),
+        "hour_part": (time_ms % 3_600_000) / 3_600_000,
+    }
+
+
+def _companion_features(
+    pair: str, rows: pl.DataFrame | None, known_ms: NDArray[np.int64], scale: Floats, day: int
+) -> dict[str, Floats]:
+    prefix = slug(pair)
+    names = [f"{prefix}__volatility_{w}" for w in (5, 60)] + [f"{prefix}__return_{w}" for w in (1, 5, 20)]
+    if rows is None or rows.is_empty():
+        return {name: np.full(len(known_ms), np.nan) for name in names}
+    log_close = np.log(_floats(rows, "close"))
+    moves = Windows(np.abs(log_close - lag(log_close, 1)))
+    own = local_scale(log_close, day)
+    values = [_log_ratio(moves.mean(w), own) for w in (5, 60)]
+    values += [(log_close - lag(log_close, w)) / (own * math.sqrt(w)) for w in (1, 5, 20)]
+    time_ms = rows[TIME].to_numpy()
+    at = np.searchsorted(time_ms, known_ms, side="right") - 1
+    return {name: np.where(at >= 0, value[at], np.nan) for name, value in zip(names, values, strict=True)}
+
+
+def _news_features(news: pl.DataFrame | None, known_ms: NDArray[np.int64]) -> dict[str, Floats]:
+    if news is None or news.is_empty():
+        empty = np.zeros(len(known_ms))
+        return {"news_signal": empty, "news_decayed": empty, "news_count_1h": empty, "news_count_1d": empty}
+    news = news.sort("timestamp_ms")
+    time_ms = news["timestamp_ms"].to_numpy().astype(np.int64)
+    signal = news["signal"].to_numpy().astype(np.float64)
+    until = np.searchsorted(time_ms, known_ms, side="right")
+    at = np.maximum(until - 1, 0)
+    latest = np.where(until > 0, signal[at], 0.0)
+    age = np.maximum(known_ms - time_ms[at], 0) / 1000.0
+    counts = {
+        name: (until - np.searchsorted(time_ms, known_ms - span, side="right")).astype(np.float64)
+        for name, span in (("news_count_1h", 3_600_000), ("news_count_1d", 86_400_000))
+    }
+    return {"news_signal": latest, "news_decayed": latest * np.exp2(-age / NEWS_HALF_LIFE_SECONDS), **counts}
+
+
+def _indicator_features(rows: pl.DataFrame, names: Sequence[str], scale: Floats) -> dict[str, Floats]:
+    close, volume = _floats(rows, "close"), _floats(rows, "volume")
+    features: dict[str, Floats] = {}
+    for name in names:
+        value = _floats(rows, name) if name in rows.columns else np.full(len(rows), np.nan)
+        match indicator_kind(name):
+            case "price":
+                features[name] = np.log(np.maximum(value, _TINY) / close) / scale
+            case "price_difference":
+                features[name] = value / close / scale
+            case "percent":
+                features[name] = value / 100 / scale
+            case "bounded":
+                features[name] = (value - 50) / 50
+            case "volume":
+                features[name] = _log_ratio(volume, value)
+            case "signed_volume":
+                traded = np.maximum(Windows(volume).sum(SIGNED_VOLUME_ROWS), _TINY)
+                features[name] = (value - lag(value, SIGNED_VOLUME_ROWS)) / traded
+            case None:
+                features[name] = _rolling_z(value)
+    return features
+
+
+def indicator_kind(column: str) -> Kind | None:
+    """Returns what kind of number an indicator's column holds: it decides how the value is made free of scale."""
+    known = [one for one in INDICATORS if column == one.name or column.startswith(f"{one.name}_")]
+    if not known:
+        return None
+    indicator = max(known, key=lambda one: len(one.name))
+    rest = column.removeprefix(indicator.name).lstrip("_")
+    outputs = [output for output in indicator.outputs if rest.startswith(output.suffix)]
+    return max(outputs, key=lambda output: len(output.suffix)).kind if outputs else None
+
+
+def _rolling_z(value: Floats) -> Floats:
+    mean = Windows(value).mean(ROLLING_Z_ROWS)
+    spread = Windows(np.abs(value - mean)).mean(ROLLING_Z_ROWS // 2)
+    return (value - mean) / np.maximum(spread, _TINY)
+
+
+def _log_ratio(value: Floats, reference: Floats) -> Floats:
+    return np.log((value + _TINY) / (reference + _TINY))
+
+
+def _floats(rows: pl.DataFrame, name: str) -> Floats:
+    return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()

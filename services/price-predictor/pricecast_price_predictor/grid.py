@@ -1,0 +1,52 @@
+"""Rows on a regular grid of event time, so that so many rows back is so much time back.
+
+Candles are written without holes, but a store may have some: an outage that was never backfilled. A hole is filled
+with flat rows, marked as not observed, which are neither learned from nor scored. After a hole longer than a day the
+past says little about the present; what lies before it is left out.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+DAY_SECONDS = 86_400
+TIME = "window_end_ms"
+PRICES = ("open", "high", "low", "close")
+
+
+def day_rows(candle_seconds: int) -> int:
+    """Returns how many rows a day has."""
+    return max(1, DAY_SECONDS // candle_seconds)
+
+
+def regular(rows: pl.DataFrame, candle_seconds: int) -> pl.DataFrame:
+    """Puts one pair's rows on the grid.
+
+    Args:
+        rows: Rows with `window_end_ms`, prices and any other columns; in any order, a repeated time keeps its last row.
+        candle_seconds: Step of the grid.
+
+    Returns:
+        The rows by time without holes, with a column `observed`; a filled row has the last close as its prices, no
+        volume, and every other column's last value.
+    """
+    step = candle_seconds * 1000
+    rows = rows.unique(TIME, keep="last", maintain_order=True).sort(TIME)
+    if rows.is_empty():
+        return rows.with_columns(observed=pl.lit(value=True))
+    times = rows[TIME]
+    breaks = (times.diff() > DAY_SECONDS * 1000).arg_true()
+    if len(breaks):
+        rows = rows[int(breaks[-1]) :]
+        times = rows[TIME]
+    first, last = int(times[0]), int(times[-1])
+    if (last - first) // step + 1 == len(rows):
+        return rows.with_columns(observed=pl.lit(value=True))
+    grid = pl.DataFrame({TIME: pl.int_range(first, last + 1, step, eager=True)})
+    filled = grid.join(rows.with_columns(observed=pl.lit(value=True)), on=TIME, how="left", maintain_order="left")
+    held = [name for name in rows.columns if name not in (TIME, "volume", "trade_count", *PRICES[:3])]
+    return filled.with_columns(
+        pl.col("observed").fill_null(value=False),
+        *(pl.col(name).fill_null(0) for name in ("volume", "trade_count") if name in rows.columns),
+        *(pl.col(name).forward_fill() for name in held),
+    ).with_columns(pl.col(name).fill_null(pl.col("close")) for name in PRICES[:3])

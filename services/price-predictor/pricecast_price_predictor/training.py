@@ -1,0 +1,116 @@
+"""From a table of features to a judged model: search, walk-forward evaluation, final fit. Pure but for the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pricecast_price_predictor import model, tuning, walkforward
+from pricecast_price_predictor.evaluation import Scores
+from pricecast_price_predictor.features import FeatureSpec, FeatureTable
+from pricecast_price_predictor.model import Parameters, PriceModel
+from pricecast_price_predictor.walkforward import WalkForward
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What training may spend and how it judges.
+
+    Attributes:
+        trials: Trials of the search.
+        max_seconds: Budget of the search.
+        folds: Folds of the evaluation.
+        threads: Threads of XGBoost.
+        seed: Seed of everything random.
+    """
+
+    trials: int = 10
+    max_seconds: float = 300.0
+    folds: int = 4
+    threads: int = 1
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model and what the walk-forward evaluation says of the way it was made.
+
+    Attributes:
+        model: Fitted on all rows.
+        evaluation: The folds.
+        scores: Over all folds.
+        parameters: The hyper-parameters used.
+    """
+
+    model: PriceModel
+    evaluation: WalkForward
+    scores: Scores
+    parameters: Parameters
+
+    @property
+    def beats_naive(self) -> bool:
+        """Whether the distribution beat the naive one out of sample: the condition of promotion."""
+        return self.scores.rows > 0 and self.scores.distribution_skill > 0
+
+    @property
+    def verdict(self) -> str:
+        """Why it is promoted or not, in a sentence for people."""
+        scores = self.scores
+        beats = "beats" if self.beats_naive else "does not beat"
+        point = "the median" if self.model.use_median else "the last close, which the median did not beat"
+        return (
+            f"its distribution {beats} the naive one out of sample (skill {scores.distribution_skill:+.2%} over "
+            f"{scores.rows} rows, coverage {scores.coverage:.1%}); its point forecast is {point}"
+        )
+
+
+def steps(options: Options) -> int:
+    """Returns how often `train` calls `on_step`, at most, for a progress bar."""
+    return max(0, options.trials) + options.folds + 1
+
+
+def train(
+    spec: FeatureSpec,
+    table: FeatureTable,
+    horizon: int,
+    options: Options,
+    on_step: Callable[[str], None] = lambda _text: None,
+) -> Trained:
+    """Searches, evaluates and fits.
+
+    Args:
+        spec: The features in the table.
+        table: Features of all rows to learn from.
+        horizon: Horizon in rows.
+        options: Budgets.
+        on_step: Called after each step with what was done.
+
+    Raises:
+        ValueError: If there are too few rows.
+    """
+    folds = walkforward.splits(len(table), options.folds)
+    parameters = tuning.search(
+        spec,
+        table,
+        horizon,
+        rows=folds[0].start,
+        trials=options.trials,
+        max_seconds=options.max_seconds,
+        threads=options.threads,
+        seed=options.seed,
+        on_trial=lambda best: on_step(f"search: best skill {best:+.2%}"),
+    )
+    evaluation = walkforward.evaluate(
+        spec,
+        table,
+        horizon,
+        folds,
+        parameters=parameters,
+        threads=options.threads,
+        seed=options.seed,
+        on_fold=lambda: on_step("walk-forward evaluation"),
+    )
+    fitted = model.fit(spec, table, horizon, parameters=parameters, threads=options.threads, seed=options.seed)
+    final = replace(fitted, use_median=evaluation.use_median, ends=evaluation.ends)
+    on_step("final fit")
+    return Trained(final, evaluation, evaluation.pooled().scores(), parameters)

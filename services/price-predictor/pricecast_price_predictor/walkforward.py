@@ -1,0 +1,163 @@
+"""Evaluation as it would have gone live: train on what was, forecast what came next, never the other way round.
+
+The rows are cut into consecutive folds; a model for each is trained on everything before it, less the outcomes that
+reach into it (an embargo of one horizon). Nothing is ever shuffled. Within a fold the calibrator learns from outcomes
+once they would have been known. Whether the median is used is itself decided fold by fold, from earlier folds alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pricecast_price_predictor import baselines, conformal, model, target
+from pricecast_price_predictor.evaluation import Matrix, Scores, score
+from pricecast_price_predictor.features import FeatureSpec, FeatureTable
+from pricecast_price_predictor.model import Parameters, PriceModel
+from pricecast_price_predictor.windows import Floats
+
+FIRST_TRAINING_SHARE = 0.4
+"""Share of the rows that only ever train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Rows of one step: trained on [0, start) less the embargo, evaluated on [start, stop)."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """Forecasts of consecutive rows and what came, in log-return; shapes (rows,) and (rows, 3).
+
+    Attributes:
+        time_ms: Event time of the row that the forecast was made at.
+        actual: Realised return; NaN where it isn't known.
+        quantiles: The model's quantiles.
+        naive: The naive quantiles.
+        standardised: Outcome in units of the predicted scale.
+    """
+
+    time_ms: np.ndarray
+    actual: Floats
+    quantiles: Matrix
+    naive: Matrix
+    standardised: Floats
+
+    def scores(self) -> Scores:
+        """Scores them."""
+        return score(self.actual, self.quantiles, self.naive)
+
+
+@dataclass(frozen=True, slots=True)
+class WalkForward:
+    """The folds' forecasts in order, and what they say of the median.
+
+    Attributes:
+        folds: Forecasts of each fold, each as the procedure would have made them.
+        use_median: Whether the median beat the last close, over all folds.
+        ends: Ends of the interval from all out-of-sample outcomes.
+    """
+
+    folds: Sequence[Forecasts]
+    use_median: bool
+    ends: tuple[float, float]
+
+    def pooled(self) -> Forecasts:
+        """Returns all folds as one."""
+        return concatenate(self.folds)
+
+
+def splits(rows: int, folds: int, *, first: int | None = None) -> list[Fold]:
+    """Returns consecutive folds that cover the rows after the first training rows.
+
+    Args:
+        rows: How many rows there are.
+        folds: How many folds.
+        first: Rows that only train; by default `FIRST_TRAINING_SHARE` of them.
+    """
+    first = int(rows * FIRST_TRAINING_SHARE) if first is None else first
+    edges = np.linspace(first, rows, folds + 1).astype(int).tolist()
+    return [Fold(start, stop) for start, stop in itertools.pairwise(edges) if stop > start]
+
+
+def replay(price_model: PriceModel, table: FeatureTable, naive: Matrix, start: int, stop: int) -> Forecasts:
+    """Forecasts rows [start, stop) as the serving process would: the calibrator knows an outcome once it has happened.
+
+    Args:
+        price_model: Trained on rows before `start`.
+        table: Features, from the first row.
+        naive: Naive quantiles of every row of the table.
+        start: First row.
+        stop: The row after the last.
+    """
+    part = table.rows(start, stop)
+    raw = price_model.predict(part)
+    actual = target.future_return(table.log_close, price_model.horizon_rows)[start:stop]
+    actual = np.where(part.observed, actual, np.nan)
+    standardised = raw.standardise(actual)
+    ends = conformal.trace(price_model.calibrator(), standardised, price_model.horizon_rows)
+    return Forecasts(part.time_ms, actual, raw.quantiles(ends), naive[start:stop], standardised)
+
+
+def evaluate(
+    spec: FeatureSpec,
+    table: FeatureTable,
+    horizon: int,
+    folds: Sequence[Fold],
+    *,
+    parameters: Parameters | None = None,
+    threads: int = 1,
+    seed: int = 7,
+    on_fold: Callable[[], None] = lambda: None,
+) -> WalkForward:
+    """Runs the walk-forward evaluation.
+
+    Args:
+        spec: The features in the table.
+        table: Features.
+        horizon: Horizon in rows; the embargo too.
+        folds: What to train on and evaluate.
+        parameters: Hyper-parameters of every fold's model.
+        threads: Threads of XGBoost.
+        seed: Seed of training.
+        on_fold: Called after each fold, for a progress bar.
+    """
+    naive = baselines.naive_quantiles(table.log_close, horizon, spec.day)
+    plain: list[Forecasts] = []
+    moved: list[Forecasts] = []
+    chosen: list[Forecasts] = []
+    for fold in folds:
+        fitted = model.fit(spec, table, horizon, parameters=parameters, stop=fold.start, threads=threads, seed=seed)
+        use = median_wins(moved)
+        plain.append(replay(fitted, table, naive, fold.start, fold.stop))
+        moved.append(replay(fitted.with_median(use=True), table, naive, fold.start, fold.stop))
+        chosen.append(moved[-1] if use else plain[-1])
+        on_fold()
+    use = median_wins(moved)
+    outcomes = concatenate(moved if use else plain).standardised
+    return WalkForward(chosen, use, conformal.fit_ends(outcomes))
+
+
+def median_wins(folds: Sequence[Forecasts]) -> bool:
+    """Returns whether the median beat the last close: over all folds together, and in most of them."""
+    if not folds:
+        return False
+    won = sum(fold.scores().point_skill > 0 for fold in folds)
+    return won * 3 >= len(folds) * 2 and concatenate(folds).scores().point_skill > 0
+
+
+def concatenate(parts: Sequence[Forecasts]) -> Forecasts:
+    """Returns several stretches of forecasts as one."""
+    return Forecasts(
+        np.concatenate([part.time_ms for part in parts]),
+        np.concatenate([part.actual for part in parts]),
+        np.concatenate([part.quantiles for part in parts]),
+        np.concatenate([part.naive for part in parts]),
+        np.concatenate([part.standardised for part in parts]),
+    )
