@@ -166,20 +166,24 @@ class PairWindows:
             self._closed_until = min(horizon_ms, *self._windows)
         candles: list[Candle] = []
         for start in sorted(start for start in self._windows if start < horizon_ms):
-            candles += self._flat_until(start)
+            candles += self._flat(start, start)
             candle = self._candle(self._windows.pop(start), closed=True)
             candles.append(candle)
             self._closed_until, self._fill_close = candle.window_end_ms, candle.close
-        candles += self._flat_until(horizon_ms)
+        candles += self._flat(horizon_ms, min(self._windows))
         self._closed_until = max(self._closed_until, horizon_ms)
         return candles
 
-    def _flat_until(self, end_ms: int) -> list[Candle]:
-        """Returns flat candles from the last closed one until `end_ms`; none over too long a gap."""
-        quiet = (end_ms - self._closed_until) // self._length_ms
-        if quiet <= 0 or math.isnan(self._fill_close):
+    def _flat(self, end_ms: int, quiet_until_ms: int) -> list[Candle]:
+        """Returns flat candles from the last closed one to `end_ms`; none if it is quiet for too long after it.
+
+        Args:
+            end_ms: Where to stop.
+            quiet_until_ms: Start of the next window that has trades, at `end_ms` or later.
+        """
+        if math.isnan(self._fill_close):
             return []
-        if quiet > self._max_gap:
+        if quiet_until_ms - self._closed_until > self._max_gap * self._length_ms:
             self._fill_close = math.nan
             return []
         price = self._fill_close
