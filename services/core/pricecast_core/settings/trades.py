@@ -32,6 +32,9 @@ class TradesSettings(StreamSettings):
     kraken_requests_per_second: float = Field(
         1.0, gt=0, description="REST calls a second, within Kraken's public limit"
     )
+    kraken_silence_seconds: float = Field(
+        15, ge=1, description="A WebSocket without any message for so long is replaced; Kraken sends one every second"
+    )
 
     replay_files: list[Path] = Field(
         default_factory=list,

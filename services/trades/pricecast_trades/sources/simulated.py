@@ -51,7 +51,7 @@ class SimulatedSource:
             )
             resumed = last_id.get(pair, 0)
             # Without one written, whole minutes from `since` on: the first candle is whole.
-            streams.append(_trades(market, resumed // IDS_PER_MINUTE if resumed else first_minute, resumed))
+            streams.append(trades(market, resumed // IDS_PER_MINUTE if resumed else first_minute, resumed))
         yield from self._paced(
             heapq.merge(*streams, key=attrgetter("timestamp_ms")) if len(streams) > 1 else streams[0]
         )
@@ -90,7 +90,7 @@ class SimulatedSource:
         return int(self._clock() * 1000)
 
 
-def _trades(market: SimulatedPair, minute: int, after_id: int) -> Iterator[Trade]:
+def trades(market: SimulatedPair, minute: int, after_id: int) -> Iterator[Trade]:
     """Yields a pair's trades from a minute on, without those up to an id."""
     while True:
         found = market.minute(minute)

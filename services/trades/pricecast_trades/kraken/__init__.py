@@ -1,0 +1,1 @@
+"""Kraken's public protocols: REST for the past, WebSocket v2 or v1 for what happens now."""

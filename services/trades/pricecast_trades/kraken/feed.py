@@ -1,0 +1,83 @@
+"""What the two WebSocket clients have in common: the events they give, through a queue that can't grow for ever."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from typing import Protocol
+
+from pricecast_core.errors import PricecastError
+from pricecast_core.messages import Trade
+from pricecast_trades.source import Refused
+
+OPEN_SECONDS = 15.0
+PING_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+_INBOX_EVENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A subscription begins, without saying what came before it: what is missing has to be read elsewhere."""
+
+    pair: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Trades of a pair (empty where it couldn't be told), in exchange order."""
+
+    pair: str
+    items: list[Trade | Refused]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The feed can't go on."""
+
+    error: PricecastError
+
+
+Event = Joined | Update | Failed
+
+
+class Feed(Protocol):
+    """A live stream of trades that connects again by itself for as long as it takes."""
+
+    def open(self) -> None:
+        """Starts to connect. May be called again after `close`."""
+
+    def close(self) -> None:
+        """Ends the connection; events not taken are dropped."""
+
+    def take(self, timeout_seconds: float) -> Event | None:
+        """Returns the next event, or None if none comes within the time."""
+
+    def problem(self) -> str | None:
+        """Returns why trades don't come in now, or None."""
+
+    def stuck(self) -> str | None:
+        """Returns why the feed doesn't even try any more, or None."""
+
+
+class Inbox:
+    """A bounded queue of events between a feed's thread and the service's."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Event] = queue.Queue(_INBOX_EVENTS)
+
+    def put(self, event: Event, timeout_seconds: float = 0.0) -> bool:
+        """Adds an event and returns True, or returns False if the queue stays full for so long."""
+        try:
+            self._queue.put(event, timeout_seconds > 0, timeout_seconds)
+        except queue.Full:
+            return False
+        return True
+
+    def take(self, timeout_seconds: float) -> Event | None:
+        """Returns the next event, or None if none comes within the time."""
+        try:
+            return self._queue.get(timeout=timeout_seconds) if timeout_seconds > 0 else self._queue.get_nowait()
+        except queue.Empty:
+            return None

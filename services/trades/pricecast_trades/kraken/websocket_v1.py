@@ -1,0 +1,216 @@
+"""Kraken's WebSocket v1 by kraken-wsclient-py: no trade ids, no snapshot, and a Twisted reactor in its own thread.
+
+The library connects again and subscribes again by itself. What it leaves to its user is done here: any address and
+not only `wss://ws.kraken.com`, retries without end, pings, a watchdog for silence, a bounded way out of the reactor's
+thread (a full queue gives up the connection; the gap is read by REST later). A process has one reactor, which can't
+be started twice: it is started with the first feed and runs until the process ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from autobahn.twisted.websocket import connectWS
+from kraken_wsclient_py.kraken_wsclient_py import WssClient
+from twisted.internet import reactor as _reactor
+from twisted.internet import ssl, task
+
+from pricecast_core import logs, metrics, pairs
+from pricecast_core.errors import BadMessageError, SettingsError, SourceError
+from pricecast_trades.kraken import wire
+from pricecast_trades.kraken.feed import (
+    LONGEST_PAUSE_SECONDS,
+    OPEN_SECONDS,
+    PING_SECONDS,
+    Event,
+    Failed,
+    Inbox,
+    Joined,
+    Update,
+)
+from pricecast_trades.source import Refused
+
+URL = "wss://ws.kraken.com"
+_TICK_SECONDS = 1.0
+_ENDLESS = 1_000_000_000
+reactor: Any = _reactor  # which one it is depends on the platform; its declared type fits none
+log = logs.get(__name__)
+
+
+class _Client(WssClient):
+    """The library's client, able to connect to any address."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.STREAM_URL = url
+
+    def add_connection(self, id_: str, url: str) -> None:
+        """Connects, on the reactor's thread."""
+        factory = self.factories[id_]
+        factory.maxRetries = _ENDLESS
+        factory.maxDelay = LONGEST_PAUSE_SECONDS
+        factory.noisy = False
+        factory.setProtocolOptions(
+            autoPingInterval=PING_SECONDS, autoPingTimeout=PING_SECONDS, openHandshakeTimeout=OPEN_SECONDS
+        )
+        address = urlsplit(url)
+        context = ssl.optionsForClientTLS(hostname=address.hostname or "") if address.scheme == "wss" else None
+        self._conns[id_] = connectWS(factory, context)
+
+    def close(self) -> None:
+        """Ends the connection for good, on the reactor's thread."""
+        for factory in self.factories.values():
+            factory.stopTrying()  # a retry that waits would connect after all
+        super().close()  # type: ignore[no-untyped-call]
+        self.abort()
+
+    def abort(self) -> None:
+        """Gives up the connection, on the reactor's thread; the library then makes a new one."""
+        for factory in self.factories.values():
+            protocol = factory.protocol_instance
+            if protocol is not None and protocol.transport is not None:
+                protocol.transport.abortConnection()
+
+
+class FeedV1:
+    """One connection for all pairs.
+
+    Args:
+        url: Where to connect.
+        names: The pairs.
+        silence_seconds: A connection without any message for so long is given up.
+        stuck_seconds: The reactor is stuck if it hasn't turned for so long.
+    """
+
+    def __init__(self, url: str, names: list[str], silence_seconds: float, stuck_seconds: float) -> None:
+        self._url = url
+        self._names = {pairs.kraken_v1_name(name): name for name in names}
+        self._silence_seconds = silence_seconds
+        self._stuck_seconds = stuck_seconds
+        self._inbox = Inbox()
+        self._client: _Client | None = None
+        self._thread: threading.Thread | None = None
+        self._subscribed: set[str] = set()
+        self._problem: str | None = "not connected yet"
+        self._heard = self._turned = time.monotonic()
+        self._connections = 0
+
+    def open(self) -> None:
+        """Starts to connect."""
+        self._inbox = Inbox()
+        if self._thread is None:
+            self._turned = time.monotonic()
+            self._thread = threading.Thread(target=self._react, name="kraken-v1", daemon=True)
+            self._thread.start()
+        reactor.callFromThread(self._connect)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        reactor.callFromThread(self._disconnect)
+
+    def take(self, timeout_seconds: float) -> Event | None:
+        """Returns the next event, or None if none comes within the time."""
+        return self._inbox.take(timeout_seconds)
+
+    def problem(self) -> str | None:
+        """Returns why trades don't come in now, or None."""
+        return self._problem
+
+    def stuck(self) -> str | None:
+        """Returns why the feed doesn't even try any more, or None."""
+        if self._thread is None:
+            return None
+        if not self._thread.is_alive():
+            return "kraken_websocket_url: the client's thread has ended"
+        silent = time.monotonic() - self._turned
+        return f"kraken_websocket_url: the client is stuck for {silent:.0f} s" if silent > self._stuck_seconds else None
+
+    # What follows runs on the reactor's thread.
+
+    def _react(self) -> None:
+        task.LoopingCall(self._tick).start(_TICK_SECONDS)
+        try:
+            reactor.run(installSignalHandlers=False)
+        finally:  # a reactor that ended can't be started again: the process has to
+            self._inbox.put(Failed(SourceError("kraken_websocket: the v1 client has ended; restart the process")))
+
+    def _connect(self) -> None:
+        self._disconnect()
+        self._heard = time.monotonic()
+        self._connections = 0
+        client: Any = _Client(self._url)
+        client.subscribe_public({"name": "trade"}, self._on_message, pair=list(self._names))
+        self._client = client
+
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        self._problem = "closed"
+
+    def _tick(self) -> None:
+        self._turned = time.monotonic()
+        client = self._client
+        if client is not None and self._turned - self._heard > self._silence_seconds:
+            self._heard = self._turned
+            self._give_up(client, f"no message from Kraken for {self._silence_seconds:.0f} s")
+
+    def _give_up(self, client: _Client, reason: str) -> None:
+        self._problem = f"kraken_websocket_url: {self._url}: {reason}"
+        self._subscribed.clear()
+        log.warning("connecting again", error=reason, url=self._url)
+        client.abort()
+
+    def _on_message(self, message: Any) -> None:
+        client = self._client
+        if client is None:
+            return
+        self._heard = time.monotonic()
+        try:
+            events = self._events(message)
+        except (TypeError, KeyError, IndexError, ValueError) as error:
+            events = [Update("", [_refused(message, self._url, f"not a message of v1: {error!r}")])]
+        for event in events:
+            if not self._inbox.put(event):
+                self._give_up(client, "trades come in faster than they can be written")
+                return
+
+    def _events(self, message: Any) -> list[Event]:
+        if isinstance(message, list):
+            name = self._names.get(message[3])
+            if message[2] != "trade" or name is None:
+                return [Update("", [_refused(message, self._url, f"trades of {message[3]!r} were not asked for")])]
+            return [Update(name, wire.v1_trades(name, message[1], self._url))]
+        kind = message.get("event") or message.get("e")
+        if kind == "systemStatus":  # the first message of every connection
+            self._connections += 1
+            self._subscribed.clear()
+            if self._connections > 1:
+                metrics.TRADES_RECONNECTS.labels("kraken-v1").inc()
+            log.info("exchange status", status=message.get("status"))
+        elif kind == "subscriptionStatus":
+            return self._on_subscription(message)
+        elif kind == "error":
+            self._problem = f"kraken_websocket_url: {message.get('m') or message.get('errorMessage')}"
+        return []
+
+    def _on_subscription(self, message: dict[str, Any]) -> list[Event]:
+        status, pair, error = message.get("status"), message.get("pair", ""), str(message.get("errorMessage", ""))
+        if status == "error" and "rate" in error.lower():
+            self._problem = f"kraken_websocket_url: subscription refused: {error}"
+            return []  # silence follows, and with it a new connection
+        if status == "error":
+            return [Failed(SettingsError(f"pairs: Kraken refuses to subscribe to {pair or 'the pairs'}: {error}"))]
+        if status != "subscribed" or pair not in self._names:
+            return []
+        self._subscribed.add(pair)
+        if self._subscribed == set(self._names):
+            self._problem = None
+        return [Joined(self._names[pair])]
+
+
+def _refused(message: Any, origin: str, error: str) -> Refused:
+    return Refused(BadMessageError(error), origin, -1, repr(message).encode())

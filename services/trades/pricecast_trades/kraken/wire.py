@@ -1,0 +1,163 @@
+"""Kraken's messages, as documented at https://docs.kraken.com/api/, and the trades they carry.
+
+Times are cut to whole milliseconds, never rounded: a trade may not slip into the next candle. REST gives them as a
+decimal number of seconds, v1 as one in quotes, v2 as ISO 8601.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from pricecast_core import pairs
+from pricecast_core.errors import BadMessageError
+from pricecast_core.messages import Trade, decode, encode
+from pricecast_trades.source import Refused
+
+_SIDES: dict[str, Literal["buy", "sell"]] = {"b": "buy", "s": "sell"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class RestAnswer(msgspec.Struct):
+    """Answer of the REST API: errors, or a result."""
+
+    error: list[str]
+    result: dict[str, msgspec.Raw] = {}
+
+
+class RestTrade(msgspec.Struct, array_like=True):
+    """One row of `Trades`."""
+
+    price: str
+    volume: str
+    time: Decimal
+    side: Literal["b", "s"]
+    order_type: str
+    misc: str
+    trade_id: int
+
+
+class V1Trade(msgspec.Struct, array_like=True):
+    """One trade of the WebSocket v1's `trade` channel."""
+
+    price: str
+    volume: str
+    time: Decimal
+    side: Literal["b", "s"]
+
+
+class V2Trade(msgspec.Struct):
+    """One trade of the WebSocket v2's `trade` channel."""
+
+    symbol: str
+    side: Literal["buy", "sell"]
+    price: float
+    qty: float
+    trade_id: int
+    timestamp: str
+
+
+class V2Result(msgspec.Struct):
+    """What a v2 request was answered with."""
+
+    channel: str = ""
+    symbol: str = ""
+
+
+class V2Message(msgspec.Struct):
+    """Any message of the WebSocket v2."""
+
+    channel: str = ""
+    type: str = ""
+    method: str = ""
+    success: bool = True
+    error: str = ""
+    symbol: str = ""
+    result: V2Result | None = None
+    data: list[msgspec.Raw] = []
+
+
+rest_answer = msgspec.json.Decoder(RestAnswer)
+v2_message = msgspec.json.Decoder(V2Message)
+_rows = msgspec.json.Decoder(list[msgspec.Raw])
+_rest_trade = msgspec.json.Decoder(RestTrade)
+_v2_trade = msgspec.json.Decoder(V2Trade)
+
+
+def rest_pair(pair: str) -> str:
+    """Returns the pair as REST's `pair` parameter spells it: `XBTUSD`."""
+    return pairs.kraken_v1_name(pair).replace("/", "")
+
+
+def rest_trades(pair: str, rows: msgspec.Raw, origin: str) -> list[Trade | Refused]:
+    """Returns the trades of a result of `Trades`, those that can't be used as `Refused`.
+
+    Raises:
+        msgspec.MsgspecError: If it is no list.
+    """
+    return [_read(_rest, pair, bytes(raw), origin) for raw in _rows.decode(rows)]
+
+
+def v2_trade(raw: msgspec.Raw, names: frozenset[str], origin: str) -> tuple[str, Trade | Refused]:
+    """Returns a trade of the v2 `trade` channel beside its pair."""
+    item = _read(_v2, names, bytes(raw), origin)
+    return item.pair if isinstance(item, Trade) else "", item
+
+
+def v1_trades(pair: str, rows: list[Any], origin: str) -> list[Trade | Refused]:
+    """Returns the trades of a v1 `trade` message. Its decoded rows are what kraken-wsclient-py hands out."""
+    return [_read(_v1, pair, row, origin) for row in rows]
+
+
+def _read(parse: Any, context: Any, row: Any, origin: str) -> Trade | Refused:
+    try:
+        trade: Trade = decode(Trade, encode(parse(context, row)))  # decoding checks every bound
+    except (BadMessageError, msgspec.MsgspecError, ValueError, ArithmeticError) as error:
+        wrong = error if isinstance(error, BadMessageError) else BadMessageError(str(error))
+        return Refused(wrong, origin, -1, row if isinstance(row, bytes) else msgspec.json.encode(row))
+    return trade
+
+
+def _rest(pair: str, row: bytes) -> Trade:
+    found = _rest_trade.decode(row)
+    return Trade(
+        pair=pair,
+        price=float(found.price),
+        volume=float(found.volume),
+        side=_SIDES[found.side],
+        trade_id=found.trade_id,
+        timestamp_ms=int(found.time * 1000),
+    )
+
+
+def _v1(pair: str, row: Any) -> Trade:
+    found = msgspec.convert(row, V1Trade)
+    return Trade(
+        pair=pair,
+        price=float(found.price),
+        volume=float(found.volume),
+        side=_SIDES[found.side],
+        timestamp_ms=int(found.time * 1000),
+    )
+
+
+def _v2(names: frozenset[str], row: bytes) -> Trade:
+    found = _v2_trade.decode(row)
+    pair = pairs.normalise(found.symbol) if found.symbol not in names else found.symbol
+    if pair not in names:
+        raise BadMessageError(f"symbol: {found.symbol!r} was not subscribed to", "symbol", reason="unknown_pair")
+    moment = datetime.fromisoformat(found.timestamp)
+    if moment.tzinfo is None:
+        raise BadMessageError(f"timestamp: {found.timestamp!r} names no time zone", "timestamp")
+    elapsed = moment - _EPOCH
+    return Trade(
+        pair=pair,
+        price=found.price,
+        volume=found.qty,
+        side=found.side,
+        trade_id=found.trade_id,
+        timestamp_ms=(elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000,
+    )

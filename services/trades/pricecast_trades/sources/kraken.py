@@ -1,0 +1,206 @@
+"""Kraken: the past by REST, then what happens by WebSocket, without a gap or a duplicate where they meet.
+
+Kraken numbers the trades of a pair one by one. So a number that leaps, after a reconnect or in the middle of a
+connection, is a gap that REST fills before anything else of the pair is given on; and one that comes again is dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from pricecast_core import logs, metrics
+from pricecast_core.messages import Trade
+from pricecast_core.service import Stop
+from pricecast_core.settings import TradesSettings
+from pricecast_trades import times
+from pricecast_trades.kraken.feed import Failed, Feed, Joined, Update
+from pricecast_trades.kraken.rest import Page, RestClient, StoppedError
+from pricecast_trades.seam import Seam
+from pricecast_trades.source import BATCH, Item, Refused, Written
+
+_FILL_ATTEMPTS = 8
+_FIRST_FILL_PAUSE_SECONDS = 0.2
+_LONGEST_FILL_PAUSE_SECONDS = 5.0
+_IDLE_SECONDS = 1.0
+_REMEMBERED_REFUSALS = 1_000
+log = logs.get(__name__)
+
+
+class KrakenSource:
+    """Trades of several pairs.
+
+    Args:
+        settings: Pairs, addresses, mode, `since` and `until`.
+        stop: Ends it.
+        clock: Seconds since the Unix epoch.
+
+    Raises:
+        SettingsError: If `since` or `until` can't be.
+    """
+
+    def __init__(self, settings: TradesSettings, stop: Stop, clock: Callable[[], float] = time.time) -> None:
+        now_ms = int(clock() * 1000)
+        self._settings = settings
+        self._stop = stop
+        self._live = settings.mode != "Historical"
+        self._since_ms = now_ms if settings.mode == "Live" else times.parse("since", settings.since, now_ms)
+        self._until_ms = None if self._live else times.parse("until", settings.until, now_ms)
+        self._rest = RestClient(settings.kraken_rest_url, settings.kraken_requests_per_second, stop)
+        self._feed = _open_feed(settings) if self._live else None
+        self._phase: Feed | None = None
+        self._started = False
+        self._seams: dict[str, Seam] = {}
+        self._unproven: set[str] = set()
+        self._refused: deque[bytes] = deque(maxlen=_REMEMBERED_REFUSALS)
+        self._duplicates = {pair: metrics.TRADES_DUPLICATES.labels(pair) for pair in settings.pairs}
+
+    def ready(self) -> str | None:
+        """Returns why trades don't flow now, or None."""
+        if self._rest.problem is not None:
+            return self._rest.problem
+        if self._phase is not None:
+            return self._phase.problem()
+        return None if self._started else "not connected yet"
+
+    def alive(self) -> str | None:
+        """Returns why the process should be restarted, or None."""
+        return self._phase.stuck() if self._phase is not None else None
+
+    def batches(self, written: Written) -> Iterator[Sequence[Item]]:
+        """Yields the trades that come after those written."""
+        last = written.last_trades()
+        self._refused.clear()
+        self._unproven.clear()
+        self._seams = {pair: Seam(self._since_ms, last.get(pair, ())) for pair in self._settings.pairs}
+        try:
+            if self._settings.mode != "Live":
+                yield from self._past()
+            if self._feed is not None:
+                yield from self._present(self._feed)
+        except StoppedError:
+            return
+
+    def _past(self) -> Iterator[Sequence[Item]]:
+        """Yields the trades up to now or `until`, the pair that is furthest behind first."""
+        behind = dict.fromkeys(self._settings.pairs, 0)
+        while behind:
+            pair = min(behind, key=lambda name: self._seams[name].last_ms)
+            page, behind[pair] = self._page(pair, behind[pair])
+            items = self._new(pair, page.items)
+            if self._until_ms is not None:
+                items = [item for item in items if not isinstance(item, Trade) or item.timestamp_ms < self._until_ms]
+            if items:
+                yield items
+            if not page.full or (self._until_ms is not None and self._seams[pair].last_ms >= self._until_ms):
+                del behind[pair]
+
+    def _present(self, feed: Feed) -> Iterator[Sequence[Item]]:
+        """Yields the trades that come in, collected for one commit interval."""
+        feed.open()
+        self._phase = feed
+        try:
+            while not self._stop.is_set():
+                event = feed.take(_IDLE_SECONDS)
+                batch: list[Item] = []
+                deadline = time.monotonic() + self._settings.commit_interval_seconds
+                while event is not None:
+                    if isinstance(event, Failed):
+                        raise event.error
+                    if isinstance(event, Joined):
+                        self._unproven.add(event.pair)
+                        if batch:
+                            yield batch
+                            batch = []
+                        yield from self._fill(event.pair, None)
+                    else:
+                        for missing in self._missing(event):
+                            if batch:
+                                yield batch
+                                batch = []
+                            yield missing
+                        batch += self._new(event.pair, event.items)
+                    if len(batch) >= BATCH // 2 or self._stop.is_set():
+                        break
+                    event = feed.take(max(0.0, deadline - time.monotonic()))
+                if batch:
+                    yield batch
+        finally:
+            self._phase = None
+            feed.close()
+
+    def _missing(self, update: Update) -> Iterator[Sequence[Item]]:
+        """Yields what REST knows between the trades given on so far and an update."""
+        first = next((item for item in update.items if isinstance(item, Trade)), None)
+        if first is None:
+            return
+        seam = self._seams[update.pair]
+        numbered = first.trade_id is not None
+        if numbered and seam.last_id is None and seam.last_ms < self._since_ms:
+            return  # nothing is known of the pair: the stream begins here
+        if (numbered or update.pair in self._unproven) and not seam.joins(first):
+            yield from self._fill(update.pair, first)
+        self._unproven.discard(update.pair)
+
+    def _fill(self, pair: str, until: Trade | None) -> Iterator[Sequence[Item]]:
+        """Yields the trades of a pair that REST has and we don't, until they join `until`."""
+        seam = self._seams[pair]
+        pause = _FIRST_FILL_PAUSE_SECONDS
+        missing = until is not None
+        for _ in range(_FILL_ATTEMPTS):
+            seam.begin()
+            cursor, full = 0, True
+            while full:
+                page, cursor = self._page(pair, cursor)
+                full = page.full
+                items = self._new(pair, page.items)
+                if items:
+                    missing = True
+                    yield items
+            seam.begin()
+            if until is None or seam.joins(until):
+                if missing:
+                    metrics.TRADES_GAPS.labels(pair, "filled").inc()
+                return
+            if self._stop.wait(pause):
+                return
+            pause = min(pause * 2, _LONGEST_FILL_PAUSE_SECONDS)
+        metrics.TRADES_GAPS.labels(pair, "left").inc()
+        log.error("gap left: REST doesn't know the trades in between", pair=pair, before=until)
+
+    def _page(self, pair: str, cursor: int) -> tuple[Page, int]:
+        """Returns the next page of a pair and the cursor after it.
+
+        A page may end between two trades of one moment, and `since` excludes the moment it names: so each page
+        begins just before the last known moment, and the overlap is dropped.
+        """
+        page = self._rest.trades(pair, max(cursor, self._seams[pair].last_ms * 1_000_000 - 1))
+        self._started = True
+        after = page.last_ns - 1
+        return page, after if after > cursor else page.last_ns
+
+    def _new(self, pair: str, items: Sequence[Trade | Refused]) -> list[Item]:
+        new: list[Item] = []
+        for item in items:
+            if isinstance(item, Refused):
+                if item.value not in self._refused:
+                    self._refused.append(item.value)
+                    new.append(item)
+            elif self._seams[pair].is_new(item):
+                new.append(item)
+            else:
+                self._duplicates[pair].inc()
+        return new
+
+
+def _open_feed(settings: TradesSettings) -> Feed:
+    url, names = settings.kraken_websocket_url, settings.pairs
+    silence, stuck = settings.kraken_silence_seconds, settings.stall_timeout_seconds
+    if settings.kraken_websocket == "v1":
+        from pricecast_trades.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy, and installs a reactor
+
+        return websocket_v1.FeedV1(url or websocket_v1.URL, names, silence, stuck)
+    from pricecast_trades.kraken import websocket_v2  # noqa: PLC0415
+
+    return websocket_v2.FeedV2(url or websocket_v2.URL, names, silence, stuck)

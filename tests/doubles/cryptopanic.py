@@ -1,0 +1,101 @@
+"""A stand-in for CryptoPanic's REST API, in the form that its documentation shows for the developer API v2."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+PAGE = 20
+
+
+def post(number: int, title: str = "", published_at: str = "2024-05-01T12:00:00Z", **fields: Any) -> dict[str, Any]:
+    """Returns a post as the API gives it."""
+    return {
+        "id": number,
+        "slug": f"post-{number}",
+        "title": title or f"Bitcoin headline number {number}",
+        "description": "",
+        "published_at": published_at,
+        "created_at": published_at,
+        "kind": "news",
+        "source": {"title": "Example News", "region": "en", "domain": "news.example", "type": "feed"},
+        "original_url": f"https://news.example/{number}",
+        "url": f"https://cryptopanic.com/news/{number}/post-{number}",
+        "votes": {"negative": 0, "positive": 3},
+        "panic_score": None,
+    } | fields
+
+
+class CryptoPanicDouble:
+    """The API on a loopback port. Posts are given newest first, twenty a page.
+
+    Attributes:
+        posts: What it knows, oldest first.
+        requests: Queries that came, in order.
+        failures: Answers to give first: (status, headers).
+        next_host: Host to put into `next` instead of its own.
+    """
+
+    key = "secret-key"
+
+    def __init__(self) -> None:
+        self.posts: list[dict[str, Any]] = []
+        self.requests: list[dict[str, list[str]]] = []
+        self.failures: list[tuple[int, dict[str, str]]] = []
+        self.next_host = ""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/api/developer/v2"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, dict[str, str], Any]:
+        self.requests.append(query)
+        if self.failures:
+            status, headers = self.failures.pop(0)
+            return status, headers, {"status": "api_error", "info": "no"}
+        if path != "/api/developer/v2/posts/":
+            return 404, {}, {"status": "Incomplete"}
+        if query.get("auth_token") != [self.key]:
+            return 401, {}, {"status": "api_error", "info": "Token not found"}
+        page = int(query.get("page", ["1"])[0])
+        newest = self.posts[::-1]
+        results = newest[(page - 1) * PAGE : page * PAGE]
+        following = None
+        if len(newest) > page * PAGE:
+            flat = {name: values[0] for name, values in query.items()} | {"page": str(page + 1)}
+            following = f"{self.next_host or self.url}/posts/?{urlencode(flat)}"
+        return 200, {}, {"next": following, "previous": None, "results": results}
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                status, headers, body = double.answer(parts.path, parse_qs(parts.query))
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args: Any) -> None:
+                """Silent."""
+
+        return Handler

@@ -1,0 +1,432 @@
+"""The trades service as a process, against the embedded broker and, for Kraken, a stand-in on real sockets.
+
+What is looked at is what a read_committed consumer finds in the topics: every trade, in order, once, whatever
+happened to the process, the connection or the broker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from pricecast_core.messages import Candle, DeadLetter, Trade, decode
+from pricecast_embedded_broker import EmbeddedBroker
+from pricecast_trades.market import SimulatedPair
+from pricecast_trades.sources import simulated
+from tests.doubles.kraken import Deal, KrakenDouble
+
+NOW_US = time.time_ns() // 1000
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def exchange() -> Iterator[KrakenDouble]:
+    with KrakenDouble(["BTC/USD", "ETH/USD"]) as exchange:
+        yield exchange
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+    return value
+
+
+class Process:
+    """One run of `pricecast-trades`."""
+
+    def __init__(self, broker: EmbeddedBroker, tmp_path: Path, **settings: str) -> None:
+        defaults = {"PIPELINE": "t", "KAFKA_BROKERS": broker.address, "HTTP_PORT": "0", "PAIRS": "BTC/USD"}
+        self.log = tmp_path / f"trades-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [Path(sys.executable).with_name("pricecast-trades")], env=os.environ | defaults | settings, stderr=log
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 60) -> int:
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def get(self, path: str) -> tuple[int, str]:
+        started = eventually(lambda: [line for line in self.lines() if line["event"] == "started"])
+        try:
+            with urllib.request.urlopen(started[0]["health"] + path, timeout=10) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        _, text = self.get("/metrics")
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    def ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+
+@contextmanager
+def running(broker: EmbeddedBroker, tmp_path: Path, **settings: str) -> Iterator[Process]:
+    process = Process(broker, tmp_path, **settings)
+    try:
+        yield process
+    finally:
+        if process.running():
+            process.kill()
+
+
+def messages(broker: EmbeddedBroker, topic: str) -> list[tuple[str, bytes]]:
+    """Returns key and value of all that a read_committed consumer sees now."""
+    config = {
+        "bootstrap.servers": broker.address,
+        "group.id": "test",
+        "enable.auto.commit": False,
+        "enable.metrics.push": False,
+    }
+    consumer = Consumer(config | {"enable.partition.eof": True, "isolation.level": "read_committed"})
+    found: list[tuple[str, bytes]] = []
+    try:
+        if consumer.list_topics(f"t.{topic}", 10).topics[f"t.{topic}"].error:
+            return []
+        consumer.assign([TopicPartition(f"t.{topic}", 0, OFFSET_BEGINNING)])
+        while True:
+            for message in consumer.consume(5_000, timeout=0.05):
+                if message.error() is None:
+                    found.append((message.key().decode(), message.value()))
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    return found
+    finally:
+        consumer.close()
+
+
+def trades(broker: EmbeddedBroker, pair: str = "BTC/USD") -> list[Trade]:
+    found = [decode(Trade, value) for key, value in messages(broker, "trades") if key == pair]
+    assert all(trade.pair == pair for trade in found)
+    return found
+
+
+def letters(broker: EmbeddedBroker) -> list[DeadLetter]:
+    return [decode(DeadLetter, value) for _, value in messages(broker, "dead-letters")]
+
+
+def told(found: list[Trade]) -> list[tuple[float, float, int]]:
+    return [(trade.price, trade.volume, trade.timestamp_ms) for trade in found]
+
+
+def dealt(deals: list[Deal]) -> list[tuple[float, float, int]]:
+    return [(float(deal.price), float(deal.volume), deal.time_us // 1000) for deal in deals]
+
+
+def history(count: int, *, before_us: int = NOW_US, step_us: int = 50_000) -> list[Deal]:
+    """Returns trades up to now, some of them within one millisecond or even alike."""
+    rng = random.Random(count)
+    deals = []
+    time_us = before_us - count * step_us
+    for number in range(1, count + 1):
+        alike = deals and rng.random() < 0.05
+        time_us += 0 if alike else rng.choice((0, 100, 900, step_us))
+        price, volume = (deals[-1].price, deals[-1].volume) if alike else (f"{50_000 + rng.gauss(0, 50):.1f}", "0.01")
+        side = deals[-1].side if alike else rng.choice(("buy", "sell"))
+        deals.append(Deal(number, price, volume, time_us, side))
+    return deals
+
+
+def kraken(exchange: KrakenDouble, version: str = "v2", **settings: str) -> dict[str, str]:
+    return {
+        "KRAKEN_REST_URL": exchange.rest_url,
+        "KRAKEN_WEBSOCKET": version,
+        "KRAKEN_WEBSOCKET_URL": exchange.v2_url if version == "v2" else exchange.v1_url,
+        "KRAKEN_REQUESTS_PER_SECOND": "200",
+    } | settings
+
+
+class Trading:
+    """Trades that go on in the background, of every pair of an exchange."""
+
+    def __init__(self, exchange: KrakenDouble, per_second: float = 200) -> None:
+        self._exchange = exchange
+        self._pause = 1 / per_second
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        rng = random.Random(1)
+        while not self._stop.wait(self._pause):
+            pair = rng.choice(list(self._exchange.deals))
+            self._exchange.trade(pair, 50_000 + round(rng.gauss(0, 50), 1), 0.01, time.time_ns() // 1000)
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_the_past_and_the_present_of_kraken_meet_without_gap_or_duplicate(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    exchange.deals["BTC/USD"] = history(2_500)
+    exchange.deals["ETH/USD"] = history(1_200)
+    settings = kraken(exchange, version, PAIRS="XBT/USD,eth-usd")
+    with Trading(exchange), running(broker, tmp_path, **settings) as process:
+        eventually(lambda: exchange.subscribers("BTC/USD") and exchange.subscribers("ETH/USD"))
+        eventually(process.ready)
+        time.sleep(1)
+        exchange.disconnect()
+        eventually(lambda: exchange.subscribers("BTC/USD") and exchange.subscribers("ETH/USD"))
+        time.sleep(1)
+    with running(broker, tmp_path, **settings) as process:
+        for pair, deals in exchange.deals.items():
+            eventually(lambda pair=pair, deals=deals: len(trades(broker, pair)) >= len(deals))
+        process.send(signal.SIGTERM)
+        assert process.wait(15) == 0
+    for pair, deals in exchange.deals.items():
+        assert told(trades(broker, pair)) == dealt(deals)
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_process_killed_at_any_moment_loses_and_doubles_nothing(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    exchange.deals["BTC/USD"] = history(5_000)
+    rng = random.Random(7)
+    settings = kraken(exchange, version)
+    with Trading(exchange):
+        for _ in range(6):
+            with running(broker, tmp_path, **settings) as process:
+                eventually(lambda: exchange.rest_calls or not process.running())
+                time.sleep(rng.uniform(0, 1.5))
+            exchange.rest_calls.clear()
+    with running(broker, tmp_path, **settings):
+        eventually(lambda: len(trades(broker)) >= len(exchange.deals["BTC/USD"]))
+        eventually(lambda: exchange.subscribers("BTC/USD"))
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+def test_a_gap_within_a_connection_is_filled(broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path) -> None:
+    exchange.deals["BTC/USD"] = history(10)
+    with running(broker, tmp_path, **kraken(exchange)) as process:
+        eventually(process.ready)
+        exchange.faults.rest_lag = 3  # REST doesn't know them at once either
+        exchange.faults.lose = 2
+        for _ in range(5):
+            exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+        eventually(lambda: len(exchange.rest_calls) > 2)
+        exchange.faults.rest_lag = 0
+        eventually(lambda: len(trades(broker)) >= 15)
+        assert process.metric("pricecast_trades_gaps_total") >= 1
+    assert [trade.trade_id for trade in trades(broker)] == list(range(1, 16))
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_silent_connection_is_replaced(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    with running(broker, tmp_path, **kraken(exchange, version, KRAKEN_SILENCE_SECONDS="2")) as process:
+        eventually(process.ready)
+        exchange.faults.silent = True
+        exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+        before = exchange.connections
+        eventually(lambda: exchange.connections > before)
+        exchange.faults.silent = False
+        eventually(lambda: len(trades(broker)) == 1)
+        eventually(process.ready)
+        assert process.get("/healthz")[0] == 200
+        assert process.metric("pricecast_trades_reconnects_total") >= 1
+
+
+def test_an_exchange_that_is_away_is_said_to_be_and_comes_back(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    with running(broker, tmp_path, **kraken(exchange)) as process:
+        eventually(process.ready)
+        exchange.faults.refuse = True
+        exchange.disconnect()
+        eventually(lambda: not process.ready())
+        assert "kraken_websocket_url" in process.get("/readyz")[1]
+        exchange.faults.refuse = False
+        eventually(process.ready)
+
+
+def test_kraken_may_refuse_calls_for_a_while(broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path) -> None:
+    exchange.deals["BTC/USD"] = history(1_500)
+    exchange.faults.rest.extend([429, "EAPI:Rate limit exceeded", 503])
+    with running(broker, tmp_path, **kraken(exchange, MODE="Historical")) as process:
+        eventually(lambda: process.metric("pricecast_trades_rest_retries_total") >= 1)
+        assert process.wait() == 0
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+def test_an_unknown_pair_is_a_mistake_in_the_settings(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    with running(broker, tmp_path, **kraken(exchange, PAIRS="FOO/USD")) as process:
+        assert process.wait() == 78
+    assert any("FOO/USD" in line.get("error", "") for line in process.lines())
+
+
+def test_what_kraken_garbles_is_refused_and_the_rest_goes_on(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    exchange.deals["BTC/USD"] = history(5)
+    exchange.bad_rows["BTC/USD"] = [["-1.0", "0.1", time.time(), "b", "m", "", 6], ["nonsense"]]
+    with running(broker, tmp_path, **kraken(exchange)) as process:
+        eventually(lambda: exchange.subscribers("BTC/USD") and process.ready())
+        exchange.send_raw("{not json")
+        exchange.send_raw('{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","price":"NaN"}]}')
+        exchange.bad_rows.clear()
+        exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+        eventually(lambda: len(trades(broker)) == 6)
+        eventually(lambda: len(letters(broker)) == 4)
+
+
+def test_a_broker_that_is_away_costs_nothing_but_time(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    exchange.deals["BTC/USD"] = history(1_500)
+    with Trading(exchange, 50), running(broker, tmp_path, **kraken(exchange)) as process:
+        eventually(lambda: len(trades(broker)) > 1_500)
+        broker.stop()
+        eventually(lambda: not process.ready())
+        time.sleep(15)  # longer than a transaction may take
+        broker.start()
+        eventually(process.ready)
+        eventually(lambda: len(trades(broker)) > 1_600)
+    with running(broker, tmp_path, **kraken(exchange)):
+        eventually(lambda: len(trades(broker)) >= len(exchange.deals["BTC/USD"]))
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+def test_a_second_process_shuts_the_first_one_out(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    settings = kraken(exchange)
+    with Trading(exchange, 50), running(broker, tmp_path, **settings) as first:
+        eventually(first.ready)
+        with running(broker, tmp_path, **settings) as second:
+            assert first.wait() == 1
+            eventually(second.ready)
+    with running(broker, tmp_path, **settings):
+        eventually(lambda: len(trades(broker)) >= len(exchange.deals["BTC/USD"]))
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+def csv_of_trades(path: Path, count: int, bad: dict[int, str]) -> list[tuple[float, float, int]]:
+    """Writes Kraken's trades CSV with bad lines at some numbers; returns what is right in it."""
+    rng = random.Random(3)
+    rows, moment_ms = [], 1_600_000_000_000
+    with path.open("w") as file:
+        for number in range(1, count + 1):
+            if number in bad:
+                file.write(bad[number] + "\n")
+                continue
+            moment_ms += rng.choice((0, 1, 10, 2_000))
+            price, volume = round(100 + rng.gauss(0, 1), 2), round(rng.random() + 0.001, 3)
+            file.write(f"{moment_ms // 1000}.{moment_ms % 1000:03d},{price},{volume}\n")
+            rows.append((price, volume, moment_ms))
+    return rows
+
+
+BAD_LINES = {
+    1: "timestamp,price,volume",
+    500: "1600000100.5,100.1",
+    501: "1600000100.5,nan,1",
+    9_000: "1600000100.5,-3,1",
+    15_000: "0,100,1",
+    15_001: "4102444800,100,1",
+    20_000: "1599999999,100,1",
+}
+
+
+def test_a_replay_killed_at_any_moment_is_whole_once_it_has_finished(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    path = tmp_path / "XBTUSD.csv"
+    expected = csv_of_trades(path, 120_000, BAD_LINES)
+    settings = {"SOURCE": "replay", "REPLAY_FILES": json.dumps([str(path)])}
+    rng = random.Random(5)
+    for _ in range(4):
+        with running(broker, tmp_path, **settings) as process:
+            eventually(lambda: not process.running() or any(line["event"] == "started" for line in process.lines()))
+            time.sleep(rng.uniform(0.1, 0.6))
+    for _ in range(2):  # finished, and asked again
+        with running(broker, tmp_path, **settings) as process:
+            assert process.wait() == 0
+        assert process.lines()[-2]["event"] == "finished"
+    assert told(trades(broker)) == expected
+    refused = letters(broker)
+    assert [letter.offset for letter in refused] == sorted(BAD_LINES)
+    assert {letter.reason for letter in refused} == {"malformed", "out_of_order"}
+
+
+def test_bars_are_candles_and_a_restart_doubles_none(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    path = tmp_path / "XBTUSD_1.csv"
+    start = 1_600_000_200
+    minutes = [minute for minute in range(1_000) if minute not in (7, 8)]
+    path.write_text("".join(f"{start + 60 * m},{m + 1},{m + 3},{m + 0.5},{m + 2},0.5,3\n" for m in minutes))
+    for _ in range(2):
+        with running(broker, tmp_path, SOURCE="replay", REPLAY_FILES=json.dumps([str(path)])) as process:
+            assert process.wait() == 0
+    candles = [decode(Candle, value) for _, value in messages(broker, "candles")]
+    assert [candle.window_start_ms for candle in candles] == [(start + 60 * m) * 1000 for m in range(1_000)]
+    assert candles[6].flat_after() == candles[7]
+    assert candles[7].flat_after() == candles[8]
+    assert candles[9].open == 10
+    assert messages(broker, "trades") == []
+
+
+def test_a_file_that_can_not_be_read_is_a_mistake_in_the_settings(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with running(broker, tmp_path, SOURCE="replay", REPLAY_FILES='["/nowhere.csv"]') as process:
+        assert process.wait() == 78
+    assert any("/nowhere.csv" in line.get("error", "") for line in process.lines())
+
+
+def test_a_simulated_market_goes_on_where_it_was_killed(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    settings = {"SOURCE": "simulated", "SINCE": "20h", "SIMULATION_TRADES_PER_SECOND": "5"}
+    for seconds in (0.3, 0.8, 1.5):
+        with running(broker, tmp_path, **settings) as process:
+            eventually(lambda: any(line["event"] == "started" for line in process.lines()))
+            time.sleep(seconds)
+    with running(broker, tmp_path, **settings) as process:
+        eventually(lambda: trades(broker) and trades(broker)[-1].timestamp_ms > (time.time() - 2) * 1000)
+        process.send(signal.SIGTERM)
+        assert process.wait(15) == 0
+    found = trades(broker)
+    first = found[0]
+    assert first.trade_id is not None
+    market = SimulatedPair("BTC/USD", 7, 50_000, 5)
+    stream = simulated.trades(market, first.trade_id // 10_000_000, 0)
+    assert found == [next(stream) for _ in found]
