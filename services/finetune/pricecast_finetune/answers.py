@@ -64,6 +64,12 @@ def parse(text: str, coins: Sequence[str]) -> dict[str, Signal] | None:
         return None
 
 
+def is_over(text: str) -> bool:
+    """Returns whether nothing that may follow matters: the object is closed, or it never was one."""
+    text = text.strip()
+    return bool(text) and (text[0] != "{" or text.count("{") <= text.count("}"))
+
+
 def _generate(model: Any, tokenizer: Any, headlines: Sequence[str], coins: Sequence[str]) -> list[str]:
     inputs = tokenizer.apply_chat_template(
         [prompt.messages(headline, coins) for headline in headlines],
@@ -72,6 +78,7 @@ def _generate(model: Any, tokenizer: Any, headlines: Sequence[str], coins: Seque
         return_tensors="pt",
         return_dict=True,
     ).to(model.device)
+    width = inputs["input_ids"].shape[1]
     output = model.generate(
         **inputs,
         max_new_tokens=MAX_ANSWER_TOKENS,
@@ -82,6 +89,17 @@ def _generate(model: Any, tokenizer: Any, headlines: Sequence[str], coins: Seque
         repetition_penalty=1.0,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        stopping_criteria=_stop_early(tokenizer, width),
     )
-    answers = output[:, inputs["input_ids"].shape[1] :]
-    return [str(text) for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+    return [str(text) for text in tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)]
+
+
+def _stop_early(tokenizer: Any, width: int) -> Any:
+    """A base model rambles on to the limit; an answer that can't become valid is cut off at once."""
+    torch, transformers = require("torch", "train"), require("transformers", "train")
+
+    def criterion(ids: Any, scores: Any, **kwargs: Any) -> Any:
+        texts = tokenizer.batch_decode(ids[:, width:], skip_special_tokens=True)
+        return torch.tensor([is_over(text) for text in texts], dtype=torch.bool, device=ids.device)
+
+    return transformers.StoppingCriteriaList([criterion])

@@ -11,8 +11,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import lzma
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +32,15 @@ from pricecast_news.source import TIMEOUT, USER_AGENT, Refused, as_json, headlin
 
 MAX_FIELD_CHARACTERS = 1_000_000
 _NEEDED = frozenset({"title", "newsdatetime"})
+_BROKEN = (
+    zipfile.BadZipFile,
+    rarfile.Error,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # encrypted, by zipfile
+    NotImplementedError,
+)
 _rarfile: Any = rarfile  # untyped
 log = logs.get(__name__)
 
@@ -101,7 +112,7 @@ class Archive:
                     yield from items
         except OSError as error:
             raise SettingsError(f"archive: {self._shown} can't be read ({error.strerror or error})") from None
-        except (zipfile.BadZipFile, rarfile.Error, RuntimeError, NotImplementedError) as error:
+        except _BROKEN as error:
             raise SourceError(f"archive: {self._shown} can't be unpacked: {type(error).__name__}: {error}") from None
 
     def _members(self, archive: Any) -> Iterator[News | Refused]:
