@@ -73,6 +73,7 @@ def train(
     checkpoint = newest_checkpoint(folder) if settings.resume else None
     model, tokenizer = backend.load_for_training()
     trainer = _trainer(backend, settings, model, tokenizer, rows(examples, settings.coins))
+    trainer.remove_callback(require("transformers", "train").PrinterCallback)  # our logs are JSON
     trainer.add_callback(_callback(progress, stop))
     log.info("training", with_=backend.describe(), resumed_from=str(checkpoint) if checkpoint else "")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
