@@ -26,7 +26,7 @@ from pricecast_core import topics
 from pricecast_core.errors import BadMessageError, PricecastError, SettingsError
 from pricecast_core.messages import FeatureRowStored, decode
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
-from pricecast_operator.local.drain import drained
+from pricecast_operator.local.drain import QUIET, drained
 from pricecast_operator.local.folder import DataFolder
 from pricecast_operator.local.logs import readable, tail
 from pricecast_operator.local.probe import free_port
@@ -154,7 +154,7 @@ async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole:
 
     async def wait() -> None:
         nonlocal through
-        through = await drained(supervisor, planned, brokers)
+        through = await drained(supervisor, name, brokers)
         supervisor.stop()
 
     with _progress(console, whole) as report:
@@ -183,7 +183,9 @@ def _progress(console: Console, whole: Span) -> Iterator[Callable[[int], None]]:
 
 async def _watch_features(brokers: str, topic: str, report: Callable[[int], None]) -> None:
     """Reports the event time of the rows stored, as they are."""
-    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "pricecast-backtest", "enable.auto.commit": False})
+    consumer = Consumer(
+        {"bootstrap.servers": brokers, "group.id": "pricecast-backtest", "enable.auto.commit": False, **QUIET}
+    )
     consumer.assign([TopicPartition(topic, 0, 0)])
     try:
         while True:
@@ -199,7 +201,13 @@ async def _watch_features(brokers: str, topic: str, report: Callable[[int], None
 def _judge(planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool) -> int:
     """Has the predictor train on the rows before a time and measure from there on."""
     process = planned.process(TRAINING)
-    env = {**os.environ, "LOG_STYLE": "text", **environment_of(process, folder, os.environ), "HTTP_PORT": "0"}
+    env = {
+        "LOG_LEVEL": "WARNING",
+        "LOG_STYLE": "text",
+        **os.environ,
+        **environment_of(process, folder, os.environ),
+        "HTTP_PORT": "0",
+    }
     command = [script(process.service), "backtest", "--evaluate-from-ms", str(from_ms)]
     if not as_json:
         return subprocess.run(command, env=env, check=False).returncode

@@ -8,23 +8,27 @@ been handed on to the next topic.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pricecast_core import topics
 from pricecast_operator.local.supervisor import Supervisor
-from pricecast_operator.plan import Plan
 
 LOOK_SECONDS = 0.2
 _CALL_SECONDS = 10.0
+QUIET: Mapping[str, Any] = {"log_level": 0, "error_cb": lambda _error: None, "enable.metrics.push": False}
+"""The broker comes and goes with the pipeline: what the client library says about it isn't for the screen."""
+_SOURCE = "trades"
 _READS = {
-    "candles": topics.TRADES,
-    "technical-indicators": topics.CANDLES,
-    "to-feature-store": topics.TECHNICAL_INDICATORS,
-    "price-predictor": topics.FEATURES,
+    "candles": ("candles", topics.TRADES),
+    "technical-indicators": ("technical-indicators", topics.CANDLES),
+    "to-feature-store": ("to-feature-store-technical-indicators", topics.TECHNICAL_INDICATORS),
+    "price-predictor": ("price-predictor", topics.FEATURES),
 }
+"""By process: what its consumer group is called within the pipeline, and the topic that it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +44,20 @@ class Hop:
     topic: str
 
 
-def hops(plan: Plan) -> list[Hop]:
-    """Returns the hops of the price path of a plan, in the order in which data flows."""
-    names = {process.name for process in plan.processes}
+def hops(pipeline: str, processes: Collection[str]) -> list[Hop]:
+    """Returns the hops of the price path among some processes, in the order in which data flows."""
     return [
-        Hop(f"{plan.pipeline}.{service}", topics.topic_name(plan.pipeline, topic))
-        for service, topic in _READS.items()
-        if service in names
+        Hop(f"{pipeline}.{group}", topics.topic_name(pipeline, topic))
+        for name, (group, topic) in _READS.items()
+        if name in processes
     ]
 
 
-async def drained(supervisor: Supervisor, plan: Plan, brokers: str) -> bool:
+async def drained(supervisor: Supervisor, pipeline: str, brokers: str) -> bool:
     """Waits until the source has ended and all it gave has gone through. Returns False if it can't be."""
-    source = next(process.name for process in plan.processes if process.service == "trades")
-    if await supervisor.wait_for(source, "done") != "done":
+    if await supervisor.wait_for(_SOURCE, "done") != "done":
         return False
-    await wait_until_read(brokers, hops(plan))
+    await wait_until_read(brokers, hops(pipeline, supervisor.watched))
     return True
 
 
@@ -69,6 +71,7 @@ async def wait_until_read(brokers: str, chain: Sequence[Hop]) -> None:
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
+                **QUIET,
             }
         )
         try:

@@ -211,7 +211,7 @@ class _Run:
         )
 
     async def _stop_when_drained(self) -> None:
-        if await drained(self._supervisor, self._setup.plan, self._setup.kafka_brokers):
+        if await drained(self._supervisor, self._manifest.name, self._setup.kafka_brokers):
             self._log("pricecast", "drained", "the source has ended and all of it has gone through")
             self._supervisor.stop()
 

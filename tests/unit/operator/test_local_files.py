@@ -204,7 +204,7 @@ def test_every_program_keeps_its_state_and_stores_in_the_data_folder(tmp_path: P
     for name, program in programs.items():
         assert program.env["STATE_DIR"] == str(tmp_path / "state" / name)
         for variable, value in program.env.items():
-            assert not variable.endswith("_URL") or value.startswith(f"sqlite:///{tmp_path}/")
+            assert not variable.endswith("STORE_URL") or value.startswith(f"sqlite:///{tmp_path}/")
 
 
 def test_a_secret_comes_from_the_environment_under_the_services_name(tmp_path: Path) -> None:
