@@ -1,0 +1,145 @@
+"""`backtest`: trains on the rows before a time and measures on those from then on, as they would have gone live."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pricecast_core.errors import NotEnoughHistoryError
+from pricecast_core.pairs import slug
+from pricecast_core.settings import PricePredictorSettings
+from pricecast_core.stores.models import model_name
+from pricecast_core.stores.open import open_feature_store
+from pricecast_price_predictor import baselines, report, training, view, walkforward
+from pricecast_price_predictor.features import FeatureSpec, FeatureTable
+from pricecast_price_predictor.target import horizon_rows
+from pricecast_price_predictor.train import options_of, progress
+from pricecast_price_predictor.walkforward import Forecasts
+
+_SMA_ROWS = 20
+
+
+def backtest(settings: PricePredictorSettings, evaluate_from_ms: int, *, as_json: bool, plots: Path | None) -> None:
+    """Runs the backtest of every pair and horizon and prints what was measured.
+
+    Args:
+        settings: The pipeline; its feature store holds the rows.
+        evaluate_from_ms: Rows whose candle ends at or before this time train; later ones are judged.
+        as_json: Print one line of JSON to standard output: the first pair and horizon, and all under `results`.
+        plots: Folder for the pages with plots; by default none is written.
+
+    Raises:
+        NotEnoughHistoryError: If either side has too few rows.
+    """
+    store = open_feature_store(settings)
+    results: list[dict[str, Any]] = []
+    try:
+        for pair in settings.pairs:
+            spec = view.spec_of(settings, store, pair)
+            seen = view.read(settings, store, pair)
+            if seen.rows.is_empty():
+                raise NotEnoughHistoryError(f"{pair}: has no feature rows")
+            table = seen.table(spec)
+            results += [
+                _one(settings, pair, seconds, spec=spec, table=table, evaluate_from_ms=evaluate_from_ms, plots=plots)
+                for seconds in settings.horizons_seconds
+            ]
+    finally:
+        store.close()
+    if as_json:
+        print(json.dumps({**results[0], "results": results}))  # noqa: T201 - the command's one line of output
+        return
+    console = Console()
+    console.print(_as_table(results))
+    if plots is not None:
+        console.print(f"plots: {plots.resolve()}")
+
+
+def _one(
+    settings: PricePredictorSettings,
+    pair: str,
+    seconds: int,
+    *,
+    spec: FeatureSpec,
+    table: FeatureTable,
+    evaluate_from_ms: int,
+    plots: Path | None,
+) -> dict[str, Any]:
+    name = model_name(settings.pipeline, slug(pair), seconds)
+    horizon = horizon_rows(seconds, settings.candle_seconds)
+    split = int(np.searchsorted(table.time_ms, evaluate_from_ms, side="right"))
+    if split < settings.training_min_rows or len(table) - split <= horizon:
+        raise NotEnoughHistoryError(
+            f"{pair}: {split} rows to train on and {len(table) - split} to judge are too few; give at least "
+            f"{settings.training_min_rows} and {horizon + 1}"
+        )
+    options = options_of(settings)
+    start = time.monotonic()
+    with progress(name, options) as on_step:
+        trained = training.train(spec, table.rows(0, split), horizon, options, on_step)
+    training_seconds = time.monotonic() - start
+    naive = baselines.naive_quantiles(table.log_close, horizon, spec.day)
+    forecasts = walkforward.replay(trained.model, table, naive, split, len(table))
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+        (plots / f"{name}-later.html").write_text(report.backtest_page(f"{name}: later rows", forecasts, horizon))
+        (plots / f"{name}-training.html").write_text(
+            report.render(name, trained, settings.candle_seconds, simulated=settings.simulated)
+        )
+    return {
+        "pair": pair,
+        "horizon_seconds": seconds,
+        **asdict(forecasts.scores()),
+        **_baselines(table, forecasts, split, horizon),
+        "train_rows": split,
+        "model": name,
+        "point_is_naive": not trained.model.use_median,
+        "would_be_promoted": trained.beats_naive,
+        "walk_forward": asdict(trained.scores),
+        "training_seconds": round(training_seconds, 2),
+        "simulated": settings.simulated,
+    }
+
+
+def _baselines(table: FeatureTable, forecasts: Forecasts, split: int, horizon: int) -> dict[str, float]:
+    """Returns the point errors in quote coins, and that of a moving average in log-return."""
+    price = np.exp(table.log_close[split:])
+    actual = price * np.exp(forecasts.actual)
+    sma = np.abs(forecasts.actual - baselines.sma_return(table.log_close, _SMA_ROWS)[split:])
+    return {
+        "mae_price": float(np.nanmean(np.abs(actual - price * np.exp(forecasts.quantiles[:, 1])))),
+        "naive_mae_price": float(np.nanmean(np.abs(actual - price))),
+        "sma_mae": float(np.nanmean(sma)),
+    }
+
+
+def _as_table(results: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title="Backtest: trained before, measured after, as it would have gone live")
+    for column, align in (("", "left"), *((f"{one['pair']} +{one['horizon_seconds']} s", "right") for one in results)):
+        table.add_column(column, justify=align)  # type: ignore[arg-type]
+    lines: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("rows trained on", lambda one: f"{one['train_rows']:,}"),
+        ("rows measured", lambda one: f"{one['rows']:,}"),
+        ("distribution skill against naive", lambda one: f"{one['distribution_skill']:+.2%}"),
+        ("point skill against last close", lambda one: f"{one['point_skill']:+.2%}"),
+        ("point forecast", lambda one: "last close" if one["point_is_naive"] else "median"),
+        ("coverage of the 80% interval", lambda one: f"{one['coverage']:.1%}"),
+        ("coverage of the naive interval", lambda one: f"{one['naive_coverage']:.1%}"),
+        ("pinball loss / naive, bp", lambda one: f"{one['pinball'] * 1e4:.3f} / {one['naive_pinball'] * 1e4:.3f}"),
+        ("mean absolute error / last close", lambda one: f"{one['mae_price']:.4g} / {one['naive_mae_price']:.4g}"),
+        ("walk-forward skill before", lambda one: f"{one['walk_forward']['distribution_skill']:+.2%}"),
+        ("training time, s", lambda one: f"{one['training_seconds']:.1f}"),
+    ]
+    for name, text in lines:
+        table.add_row(name, *(text(one) for one in results))
+    if any(one["simulated"] for one in results):
+        table.caption = "A simulated market: these figures say nothing of a real one."
+    return table

@@ -1,0 +1,208 @@
+"""Everything known of one pair while serving: its newest rows, its models, its forecasts that await their outcome.
+
+Pure but for memory: rows in, predictions out. What it holds can all be read again from the stores, so a killed process
+loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from pricecast_core.messages import Prediction
+from pricecast_core.stores.models import ModelVersion
+from pricecast_price_predictor import baselines, grid, predictions
+from pricecast_price_predictor.evaluation import Matrix
+from pricecast_price_predictor.features import FeatureSpec, FeatureTable
+from pricecast_price_predictor.forecasting import Forecaster
+from pricecast_price_predictor.grid import TIME
+from pricecast_price_predictor.model import PriceModel
+from pricecast_price_predictor.predictions import RollingScores
+from pricecast_price_predictor.target import horizon_rows
+from pricecast_price_predictor.view import View
+
+_SPARE_ROWS = 10
+
+
+@dataclass(slots=True)
+class Horizon:
+    """One horizon of a pair.
+
+    Attributes:
+        seconds: How far ahead.
+        rows: The same in rows.
+        version: The model in use; None while there is none.
+        forecaster: Makes its forecasts.
+        predicted_through_ms: Event time of the newest row that a prediction was made at.
+        pending: Predictions whose outcome isn't known yet, by id.
+        live: How the predictions have done.
+    """
+
+    seconds: int
+    rows: int
+    version: ModelVersion | None = None
+    forecaster: Forecaster | None = None
+    predicted_through_ms: int = 0
+    pending: dict[str, Prediction] = field(default_factory=dict)
+    live: RollingScores = field(default_factory=RollingScores)
+
+    def use(self, version: ModelVersion, price_model: PriceModel) -> None:
+        """Takes a model into use."""
+        self.version = version
+        self.forecaster = Forecaster(price_model)
+
+
+class PairBook:
+    """The state of one pair.
+
+    Args:
+        pipeline: Name of the pipeline.
+        pair: The pair.
+        candle_seconds: Length of a candle.
+        horizons_seconds: The horizons.
+        live: Whether a prediction is made only while its outcome still lies ahead; in a replay always.
+        simulated: Whether the market is a simulation.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        pair: str,
+        candle_seconds: int,
+        horizons_seconds: Sequence[int],
+        *,
+        live: bool,
+        simulated: bool,
+    ) -> None:
+        self.pair = pair
+        self.horizons = {
+            seconds: Horizon(seconds, horizon_rows(seconds, candle_seconds)) for seconds in horizons_seconds
+        }
+        self._pipeline = pipeline
+        self._step_ms = candle_seconds * 1000
+        self._day = grid.day_rows(candle_seconds)
+        self._live = live
+        self._simulated = simulated
+
+    @property
+    def rows_kept(self) -> int:
+        """How many rows up to the newest are needed to go on."""
+        needed = [self._day + 2 * horizon.rows for horizon in self.horizons.values()]
+        needed += [one.forecaster.rows_needed() for one in self.horizons.values() if one.forecaster is not None]
+        return max(needed) + _SPARE_ROWS
+
+    def history_from_ms(self) -> int | None:
+        """Returns the earliest event time needed now, beside the newest `rows_kept` rows; None if there is none.
+
+        Models want the rows since they were trained, to calibrate on; pending predictions the day before they were made.
+        """
+        wanted = []
+        for horizon in self.horizons.values():
+            margin = self.rows_kept * self._step_ms
+            if horizon.forecaster is not None:
+                wanted.append(horizon.forecaster.through_ms - margin)
+            if horizon.pending:
+                wanted.append(min(one.feature_time_ms for one in horizon.pending.values()) - margin)
+            if not self._live:
+                wanted.append(horizon.predicted_through_ms - margin)
+        return max(0, min(wanted)) if wanted else None
+
+    def update(self, view: View, now_ms: int) -> list[Prediction]:
+        """Scores and forecasts what the view allows.
+
+        Args:
+            view: Rows of the pair up to the newest, from `history_from_ms` or `rows_kept` rows back.
+            now_ms: The clock.
+
+        Returns:
+            Predictions to store: scored ones, and new ones.
+        """
+        if view.rows.is_empty():
+            return []
+        rows = _Rows(view, self._step_ms // 1000)
+        made: dict[str, Prediction] = {}
+        for horizon in self.horizons.values():
+            naive = baselines.naive_quantiles(rows.log_close, horizon.rows, self._day)
+            made |= {one.id: one for one in self._forecast(horizon, rows, naive, now_ms)}
+            made |= {one.id: one for one in _score(horizon, rows, naive)}
+        return list(made.values())
+
+    def _forecast(self, horizon: Horizon, rows: _Rows, naive: Matrix, now_ms: int) -> list[Prediction]:
+        if horizon.forecaster is None:
+            first = int(np.searchsorted(rows.time_ms, horizon.predicted_through_ms, side="right"))
+            quantiles, point_is_naive = naive[first:], True
+        else:
+            first, quantiles = horizon.forecaster.advance(rows.table(horizon.forecaster.model.spec))
+            point_is_naive = not horizon.forecaster.model.use_median
+        made = []
+        for row in range(first, len(rows.time_ms)):
+            at = int(rows.time_ms[row])
+            values = quantiles[row - first]
+            over = self._live and at + horizon.seconds * 1000 <= now_ms
+            if over or at <= horizon.predicted_through_ms or not rows.observed[row] or not np.isfinite(values).all():
+                continue
+            prediction = predictions.make(
+                pipeline=self._pipeline,
+                pair=self.pair,
+                horizon_seconds=horizon.seconds,
+                feature_time_ms=at,
+                issued_at_ms=max(now_ms, at) if self._live else at,
+                last_price=float(rows.close[row]),
+                quantiles=values.tolist(),
+                version=horizon.version,
+                point_is_naive=point_is_naive,
+                simulated=self._simulated,
+            )
+            made.append(prediction)
+            horizon.pending[prediction.id] = prediction
+        horizon.predicted_through_ms = max(horizon.predicted_through_ms, int(rows.time_ms[-1]))
+        return made
+
+
+class _Rows:
+    """A view's rows on their grid, as arrays; features are computed where they are asked for, once for each spec."""
+
+    def __init__(self, view: View, candle_seconds: int) -> None:
+        rows = grid.regular(view.rows, candle_seconds)
+        self.time_ms = rows[TIME].to_numpy()
+        self.close = rows["close"].to_numpy()
+        self.log_close = np.log(self.close)
+        self.observed = rows["observed"].to_numpy()
+        self._view = view
+        self._tables: dict[FeatureSpec, FeatureTable] = {}
+
+    def table(self, spec: FeatureSpec) -> FeatureTable:
+        """Returns the features of the rows."""
+        if spec not in self._tables:
+            self._tables[spec] = self._view.table(spec)
+        return self._tables[spec]
+
+
+def _score(horizon: Horizon, rows: _Rows, naive: Matrix) -> list[Prediction]:
+    """Returns the pending predictions whose time has come, scored: the price is the last close at or before it."""
+    newest = int(rows.time_ms[-1])
+    done = []
+    for prediction in [one for one in horizon.pending.values() if one.target_time_ms <= newest]:
+        del horizon.pending[prediction.id]
+        at = int(np.searchsorted(rows.time_ms, prediction.target_time_ms, side="right")) - 1
+        if at < 0:
+            continue  # older than any row that is left
+        made_at = int(np.searchsorted(rows.time_ms, prediction.feature_time_ms))
+        known = rows.time_ms[made_at] == prediction.feature_time_ms and bool(np.isfinite(naive[made_at]).all())
+        result = predictions.scored(prediction, float(rows.close[at]), naive[made_at].tolist() if known else None)
+        horizon.live.add(result)
+        done.append(result)
+    return done
+
+
+def newest_ms(rows: pl.DataFrame) -> int:
+    """Returns the event time of the newest row; 0 if there is none."""
+    return 0 if rows.is_empty() else int(rows[TIME].max())  # type: ignore[arg-type]
+
+
+def ready_through_ms(own: pl.DataFrame, companions: Mapping[str, pl.DataFrame], step_ms: int) -> int:
+    """Returns the newest row's time for which every companion's row of one candle before is there, too."""
+    return min([newest_ms(own), *(newest_ms(rows) + step_ms for rows in companions.values())])

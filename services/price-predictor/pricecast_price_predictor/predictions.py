@@ -1,0 +1,140 @@
+"""Forecasts as messages, and what came of them. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from pricecast_core.messages import Prediction
+from pricecast_core.stores.models import ModelVersion
+from pricecast_price_predictor.evaluation import pinball, skill
+
+NAIVE = "naive"
+"""Model name of the forecast that is made until there is a model: last close and yesterday's distribution."""
+ROLLING_WINDOW = 1_000
+"""Newest scored predictions that the live skill looks at."""
+
+
+def make(
+    *,
+    pipeline: str,
+    pair: str,
+    horizon_seconds: int,
+    feature_time_ms: int,
+    issued_at_ms: int,
+    last_price: float,
+    quantiles: Sequence[float],
+    version: ModelVersion | None,
+    point_is_naive: bool,
+    simulated: bool,
+) -> Prediction:
+    """Returns the message of a forecast.
+
+    Args:
+        pipeline: Name of the pipeline.
+        pair: The pair.
+        horizon_seconds: How far ahead.
+        feature_time_ms: Event time of the row that it was made at.
+        issued_at_ms: When it is made, in the market's time.
+        last_price: Close of that row.
+        quantiles: The three quantiles of the log-return.
+        version: The model; None for the naive forecast.
+        point_is_naive: Whether the point forecast is the last price.
+        simulated: Whether the market is a simulation.
+    """
+    lower, median, upper = (last_price * math.exp(quantile) for quantile in quantiles)
+    metrics = version.metrics if version is not None else {}
+    return Prediction(
+        pipeline=pipeline,
+        pair=pair,
+        horizon_seconds=horizon_seconds,
+        issued_at_ms=issued_at_ms,
+        target_time_ms=feature_time_ms + horizon_seconds * 1000,
+        feature_time_ms=feature_time_ms,
+        last_price=last_price,
+        predicted_price=last_price if point_is_naive else median,
+        lower=lower,
+        upper=upper,
+        model_name=version.model_name if version is not None else NAIVE,
+        model_version=version.version if version is not None else 0,
+        model_trained_through_ms=version.trained_through_ms if version is not None else 0,
+        distribution_skill=metrics.get("distribution_skill"),
+        point_skill=metrics.get("point_skill"),
+        point_is_naive=point_is_naive,
+        beats_naive=version is not None and metrics.get("distribution_skill", 0.0) > 0,
+        simulated=simulated,
+    )
+
+
+def scored(prediction: Prediction, actual_price: float, naive_quantiles: Sequence[float] | None) -> Prediction:
+    """Returns the prediction with what came of it.
+
+    Args:
+        prediction: The prediction.
+        actual_price: Price at its target time.
+        naive_quantiles: Quantiles of the log-return that the naive distribution had at its feature time, if known.
+    """
+    last = prediction.last_price
+    actual = np.array([math.log(actual_price / last)])
+    prices = (prediction.lower, prediction.predicted_price, prediction.upper)
+    loss = float(pinball(actual, np.array([[math.log(price / last) for price in prices]])).mean())
+    naive = None if naive_quantiles is None else float(pinball(actual, np.array([naive_quantiles])).mean())
+    return msgspec.structs.replace(
+        prediction,
+        actual_price=actual_price,
+        absolute_error=abs(prediction.predicted_price - actual_price),
+        naive_absolute_error=abs(last - actual_price),
+        inside_interval=prediction.lower <= actual_price <= prediction.upper,
+        pinball_loss=loss,
+        naive_pinball_loss=naive,
+    )
+
+
+class RollingScores:
+    """Skill and coverage over the newest scored predictions of one model version.
+
+    Args:
+        window: How many are looked at.
+    """
+
+    def __init__(self, window: int = ROLLING_WINDOW) -> None:
+        self._scored: deque[Prediction] = deque(maxlen=window)
+        self._version = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Adds a scored prediction; one of a newer model version starts afresh, one of an older is left out."""
+        if prediction.model_version < self._version or prediction.naive_pinball_loss is None:
+            return
+        if prediction.model_version > self._version:
+            self._scored.clear()
+            self._version = prediction.model_version
+        self._scored.append(prediction)
+
+    def __len__(self) -> int:
+        return len(self._scored)
+
+    @property
+    def model_version(self) -> int:
+        """The version they are of; 0 for the naive forecast."""
+        return self._version
+
+    @property
+    def distribution_skill(self) -> float:
+        """1 - pinball loss / naive pinball loss."""
+        loss = sum(one.pinball_loss or 0.0 for one in self._scored)
+        return skill(loss, sum(one.naive_pinball_loss or 0.0 for one in self._scored))
+
+    @property
+    def point_skill(self) -> float:
+        """1 - mean absolute error / that of the last price."""
+        error = sum(one.absolute_error or 0.0 for one in self._scored)
+        return skill(error, sum(one.naive_absolute_error or 0.0 for one in self._scored))
+
+    @property
+    def coverage(self) -> float:
+        """Share inside the interval."""
+        return sum(bool(one.inside_interval) for one in self._scored) / len(self._scored) if self._scored else 0.0

@@ -1,0 +1,215 @@
+"""`train`: a job that trains each pair and horizon, registers the model, and promotes it if it beats naive."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pricecast_core import logs
+from pricecast_core.errors import NotEnoughHistoryError
+from pricecast_core.health import Health
+from pricecast_core.messages import FeatureRowStored
+from pricecast_core.pairs import slug
+from pricecast_core.service import Stop
+from pricecast_core.settings import PricePredictorSettings
+from pricecast_core.stores.features import FeatureStore
+from pricecast_core.stores.models import ModelRegistry, ModelVersion, TrainingRun, model_name
+from pricecast_core.stores.open import open_feature_store, open_model_registry
+from pricecast_core.streaming import Follower, Publisher
+from pricecast_core.topics import FEATURES
+from pricecast_price_predictor import report, training, view
+from pricecast_price_predictor.features import FeatureTable
+from pricecast_price_predictor.grid import TIME
+from pricecast_price_predictor.target import horizon_rows
+from pricecast_price_predictor.training import Options, Trained
+
+SERVICE = "price-predictor-train"
+QUIET_SECONDS = 3.0
+"""A stream of markers that pauses so long has caught up with its source."""
+log = logs.get(__name__)
+
+
+def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
+    """Trains every pair and horizon.
+
+    Raises:
+        NotEnoughHistoryError: If there are too few rows, and waiting isn't wanted or was ended.
+        StoreError: If a store is away.
+    """
+    store = open_feature_store(settings)
+    registry = open_model_registry(settings)
+    try:
+        _await_history(settings, store, health, stop)
+        for pair in settings.pairs:
+            table = _table(settings, store, pair)
+            for seconds in settings.horizons_seconds:
+                if stop.is_set():
+                    return
+                _train_one(settings, store, registry, pair, seconds, table=table)
+    finally:
+        store.close()
+        registry.close()
+
+
+def options_of(settings: PricePredictorSettings) -> Options:
+    """Returns the budgets of the settings."""
+    return Options(
+        trials=settings.training_trials,
+        max_seconds=settings.training_max_seconds,
+        folds=settings.training_folds,
+        threads=settings.training_threads,
+        seed=settings.training_seed,
+    )
+
+
+def register(
+    registry: ModelRegistry, name: str, trained: Trained, *, candle_seconds: int, simulated: bool, seconds: float
+) -> ModelVersion:
+    """Registers a model and promotes it, or says why not.
+
+    Args:
+        registry: Where to.
+        name: The model's name.
+        trained: The training.
+        candle_seconds: Length of a row.
+        simulated: Whether the market is a simulation.
+        seconds: How long the training took.
+    """
+    spec = trained.model.spec
+    version = registry.register(
+        TrainingRun(
+            model_name=name,
+            parameters={
+                **trained.parameters.as_dict(),
+                "horizon_rows": trained.model.horizon_rows,
+                "candle_seconds": candle_seconds,
+                "indicators": ",".join(spec.indicators),
+                "companion_pairs": ",".join(spec.companions),
+                "news": spec.news,
+                "simulated": simulated,
+                "point_is_naive": not trained.model.use_median,
+            },
+            metrics={**trained.scores.as_metrics(), "training_seconds": seconds},
+            trained_through_ms=trained.model.trained_through_ms,
+            artifact=trained.model.to_bytes(),
+            report_html=report.render(name, trained, candle_seconds, simulated=simulated),
+        )
+    )
+    if trained.beats_naive:
+        return registry.promote(name, version.version, trained.verdict)
+    return registry.reject(name, version.version, trained.verdict)
+
+
+@contextmanager
+def progress(name: str, options: Options) -> Iterator[Callable[[str], None]]:
+    """Shows a bar where a person is looking, and gives the function that moves it on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=training.steps(options), what="")
+        yield lambda what: bar.update(task, advance=1, what=what)
+        bar.update(task, completed=training.steps(options))
+
+
+def _train_one(
+    settings: PricePredictorSettings,
+    store: FeatureStore,
+    registry: ModelRegistry,
+    pair: str,
+    seconds: int,
+    *,
+    table: FeatureTable,
+) -> None:
+    name = model_name(settings.pipeline, slug(pair), seconds)
+    options = options_of(settings)
+    start = time.monotonic()
+    log.info("training", model=name, rows=len(table))
+    with progress(name, options) as on_step:
+        horizon = horizon_rows(seconds, settings.candle_seconds)
+        try:
+            trained = training.train(view.spec_of(settings, store, pair), table, horizon, options, on_step)
+        except ValueError as error:
+            raise NotEnoughHistoryError(f"{name}: {error}") from error
+    version = register(
+        registry,
+        name,
+        trained,
+        candle_seconds=settings.candle_seconds,
+        simulated=settings.simulated,
+        seconds=time.monotonic() - start,
+    )
+    log.info(
+        "model promoted" if trained.beats_naive else "model registered, not promoted",
+        model=name,
+        version=version.version,
+        reason=version.reason,
+        seconds=round(time.monotonic() - start, 1),
+    )
+
+
+def _table(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> FeatureTable:
+    """Reads the lookback and computes the features; the first day of it only feeds the windows."""
+    newest = _newest_ms(settings, store, pair)
+    lookback_ms = int(settings.training_lookback_days * 86_400_000)
+    return view.read(settings, store, pair, start_ms=max(0, newest - lookback_ms)).table(
+        view.spec_of(settings, store, pair)
+    )
+
+
+def _newest_ms(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> int:
+    rows = view.read_rows(settings, store, [pair], last=1)[pair]
+    return 0 if rows.is_empty() else int(rows[TIME][-1])
+
+
+def _await_history(settings: PricePredictorSettings, store: FeatureStore, health: Health, stop: Stop) -> None:
+    """Waits until there is enough history, by following the markers of new rows.
+
+    Enough is the fewest rows wanted of every pair, and a stream that has caught up: the newest row is of now, or (in a
+    replay) the markers have paused. A backfill in full flow would be trained on half.
+    """
+    if _missing(settings, store) is None and _caught_up(settings, store):
+        return
+    if not settings.training_wait:
+        if missing := _missing(settings, store):
+            raise NotEnoughHistoryError(missing)
+        return
+    log.info("waiting for history", missing=_missing(settings, store) or "the newest rows")
+    publisher = Publisher(SERVICE, settings, [FEATURES], health, stop)
+    follower: Follower[FeatureRowStored] = Follower(
+        SERVICE, settings, FEATURES, health=health, stop=stop, publisher=publisher, start="latest"
+    )
+    try:
+        moved = time.monotonic()
+        for batch in follower.batches(most=10_000):
+            if batch:
+                follower.commit()
+                moved = time.monotonic()
+            quiet = time.monotonic() - moved >= QUIET_SECONDS
+            enough = (quiet or (batch and settings.live)) and _missing(settings, store) is None
+            if enough and (quiet or _caught_up(settings, store)):
+                return
+    finally:
+        follower.close()
+        publisher.close()
+    raise NotEnoughHistoryError(f"stopped while waiting: {_missing(settings, store) or 'the newest rows'}")
+
+
+def _missing(settings: PricePredictorSettings, store: FeatureStore) -> str | None:
+    """Says which pair lacks rows; None if none does."""
+    for pair in settings.pairs:
+        count = store.count(view.indicators_group(settings), pair)
+        if count < settings.training_min_rows:
+            return f"{pair}: {count} feature rows of {settings.training_min_rows}; wait, or lower TRAINING_MIN_ROWS"
+    return None
+
+
+def _caught_up(settings: PricePredictorSettings, store: FeatureStore) -> bool:
+    """Returns whether the newest rows are of now. In a replay only a pause tells."""
+    if not settings.live:
+        return False
+    limit = time.time() * 1000 - 3 * settings.candle_seconds * 1000 - 5_000
+    return all(_newest_ms(settings, store, pair) >= limit for pair in settings.pairs)
