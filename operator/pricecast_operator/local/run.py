@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -25,7 +26,7 @@ from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_operator.local import view
 from pricecast_operator.local.child import kill_group, rotate
 from pricecast_operator.local.drain import drained
-from pricecast_operator.local.folder import DataFolder
+from pricecast_operator.local.folder import ROOT, DataFolder
 from pricecast_operator.local.probe import free_port
 from pricecast_operator.local.programs import (
     TRAINING,
@@ -248,6 +249,7 @@ class _Run:
                     restarts=watched.restarts,
                     message=watched.message,
                     info=watched.info,
+                    job=watched.program.job,
                     memory_bytes=self._memory_of(watched.child.id.pid) if watched.child is not None else 0,
                 )
                 for name, watched in self._supervisor.watched.items()
@@ -255,6 +257,7 @@ class _Run:
             predictions=[(prediction, self._scores.score(prediction)) for prediction in self._scores.latest],
             addresses=self._setup.addresses,
             pair=spec.pairs[0],
+            command=_predict_command(self._setup.folder, self._manifest.name),
             events=list(self._events),
         )
 
@@ -295,6 +298,13 @@ class _Run:
             file.write(text + "\n")
         if not self._options.screen:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _predict_command(folder: DataFolder, pipeline: str) -> str:
+    """Returns how a person in the same working directory asks this pipeline."""
+    program = "pricecast" if shutil.which("pricecast") else _short(Path(sys.argv[0]).absolute())
+    where = "" if folder.path == (ROOT / pipeline).absolute() else f" --data-dir {_short(folder.path)}"
+    return f"{program} predict{where}"
 
 
 def _short(path: Path) -> str:

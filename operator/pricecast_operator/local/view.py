@@ -31,6 +31,7 @@ _STYLES = {
     "refused": "bold red",
     "failed": "bold red",
 }
+_AT_WORK = ("starting", "running", "ready")
 _MOST_PREDICTIONS = 4
 _EVENTS = 3
 _MANY_RESTARTS = 3
@@ -49,6 +50,7 @@ class Row:
         message: What is wrong, or worth saying.
         info: What it tells about itself.
         memory_bytes: Resident memory; 0 where it doesn't run.
+        job: True if it runs to its end when it is due.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Row:
     message: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
     memory_bytes: int = 0
+    job: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Snapshot:
         predictions: The latest prediction of each pair and horizon, with the score so far.
         addresses: gRPC and HTTP addresses, host:port.
         pair: A pair to try.
+        command: How `pricecast predict` is called for this pipeline.
         events: The last events, newest last.
     """
 
@@ -86,6 +90,7 @@ class Snapshot:
     predictions: Sequence[tuple[Prediction, Score]]
     addresses: Mapping[str, str]
     pair: str
+    command: str = "pricecast predict"
     events: Sequence[str] = ()
 
 
@@ -96,7 +101,7 @@ def render(snapshot: Snapshot) -> RenderableType:
         shown = snapshot.predictions[:_MOST_PREDICTIONS]
         parts += [_prediction(prediction, score, snapshot.now) for prediction, score in shown]
         if more := len(snapshot.predictions) - len(shown):
-            parts.append(Text(f"and {more} more: pricecast predict PAIR", style="dim"))
+            parts.append(Text(f"and {more} more: {snapshot.command} PAIR", style="dim"))
     else:
         parts.append(Panel(Text(_first_steps(snapshot), style="yellow"), title="prediction", title_align="left"))
     parts.append(_try(snapshot))
@@ -175,7 +180,7 @@ def _services(snapshot: Snapshot) -> RenderableType:
         lag = _lag(row)
         table.add_row(
             row.name,
-            Text(row.state, style=_STYLES.get(row.state, "")),
+            Text("at work" if row.job and row.state in _AT_WORK else row.state, style=_STYLES.get(row.state, "")),
             duration(snapshot.now - row.since),
             Text(str(row.restarts), style="red" if row.restarts else "dim"),
             f"{lag:,}" if "lag" in row.info else "",
@@ -187,7 +192,7 @@ def _services(snapshot: Snapshot) -> RenderableType:
 
 def _prediction(prediction: Prediction, score: Score, now: float) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", width=14)
+    table.add_column(style="dim", width=10)
     table.add_column()
     change = prediction.predicted_price / prediction.last_price - 1
     table.add_row("last price", Text(price(prediction.last_price), style="bold"))
@@ -195,9 +200,8 @@ def _prediction(prediction: Prediction, score: Score, now: float) -> RenderableT
         "prediction",
         Text.assemble(
             (price(prediction.predicted_price), "bold cyan"),
-            f" ({change:+.3%})  80% within {price(prediction.lower)} to {price(prediction.upper)}",
-            f"  at {clock(prediction.target_time_ms / 1000)} UTC",
-            "" if not prediction.point_is_naive else ("  point: the last price", "dim"),
+            f" ({change:+.3%}) at {clock(prediction.target_time_ms / 1000)} UTC, "
+            f"80% within {price(prediction.lower)} to {price(prediction.upper)}",
         ),
     )
     table.add_row("model", Text(_model_in_words(prediction, now)))
@@ -211,16 +215,14 @@ def _prediction(prediction: Prediction, score: Score, now: float) -> RenderableT
 def _so_far(score: Score) -> Text:
     if not score.count or score.mae is None or score.naive_mae is None or score.coverage is None:
         return Text("no prediction has come due yet", style="dim")
-    better = score.mae <= score.naive_mae
     text = Text.assemble(
         f"{score.count:,} scored: error ",
-        (price(score.mae), "green" if better else "red"),
-        f" against {price(score.naive_mae)} naive, {score.coverage:.0%} inside the interval",
+        (f"{score.mae:,.4g}", "green" if score.mae <= score.naive_mae else "red"),
+        f", naive {score.naive_mae:,.4g}; {score.coverage:.0%} inside the interval",
     )
     if score.distribution_skill is not None:
-        text.append(
-            f", skill {score.distribution_skill:+.1%}", style="green" if score.distribution_skill > 0 else "red"
-        )
+        text.append("; skill ")
+        text.append(f"{score.distribution_skill:+.1%}", style="green" if score.distribution_skill > 0 else "red")
     return text
 
 
@@ -232,10 +234,10 @@ def _model_in_words(prediction: Prediction, now: float) -> str:
     if not prediction.model_version:
         return "naive (last price, rolling quantiles) until a trained model beats it"
     age = duration(max(0.0, now - prediction.model_trained_through_ms / 1000))
-    words = f"{_model(prediction)}, trained on data up to {age} ago"
+    words = f"v{prediction.model_version}, {age} old"
     if prediction.distribution_skill is not None and prediction.point_skill is not None:
         words += f"; out of sample: skill {prediction.distribution_skill:+.1%}, point {prediction.point_skill:+.1%}"
-    return words
+    return words + (", so the last price" if prediction.point_is_naive else "")
 
 
 def _try(snapshot: Snapshot) -> RenderableType:
@@ -246,7 +248,7 @@ def _try(snapshot: Snapshot) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", width=7)
     table.add_column(overflow="fold")
-    table.add_row("try", f"pricecast predict {pair}      http://{http}/")
+    table.add_row("try", f"{snapshot.command} {pair}      http://{http}/")
     table.add_row("", f"curl 'http://{http}/predict?pair={pair}'")
     table.add_row("", f'grpcurl -plaintext -d \'{{"pair":"{pair}"}}\' {grpc} {_METHOD}')
     return table
@@ -298,14 +300,11 @@ def describe(prediction: Prediction, score: Score, now: float) -> str:
     change = prediction.predicted_price / prediction.last_price - 1
     market = ", SIMULATED MARKET" if prediction.simulated else ""
     interval = f"80% within {price(prediction.lower)} to {price(prediction.upper)}"
-    naive_point = (
-        "; its point forecast is the last price" if prediction.point_is_naive and prediction.model_version else ""
-    )
     return "\n".join(
         [
             f"{prediction.pair} at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M:%S} UTC ({when}){market}",
             f"  prediction  {price(prediction.predicted_price)} ({change:+.3%} of {price(prediction.last_price)}), {interval}",
-            f"  model       {_model_in_words(prediction, now)}{naive_point}",
+            f"  model       {_model_in_words(prediction, now)}",
             f"  so far      {_so_far(score).plain}",
         ]
     )
