@@ -10,13 +10,15 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -121,9 +123,7 @@ class Chain:
             "LOG_LEVEL": "INFO",
         }
         self._stop = Stop()
-        self.publisher = Publisher(
-            "trades", self.settings, [topics.TRADES, topics.CANDLES, topics.FEATURES], Health(), self._stop
-        )
+        self.publisher = Publisher("trades", self.settings, topics.ALL, Health(), self._stop)
 
     def start(self, service: str, **env: str) -> None:
         """Starts a service, again if it was there before."""
@@ -264,21 +264,177 @@ class StreamsContract:
     def test_services_killed_at_random_moments_lose_and_double_nothing(self, chain: Chain) -> None:
         trades = read_trades(trades_file())
         expected = expected_rows(trades)
-        rng = random.Random(7)
         for service in SERVICES:
             chain.start(service)
         chain.await_ready()
-        pieces = 6
-        for piece in range(pieces):
-            chain.publish(trades[piece * len(trades) // pieces : (piece + 1) * len(trades) // pieces])
-            time.sleep(rng.random() * 0.4)  # a random moment, not a wait for anything
-            victim = SERVICES[piece % len(SERVICES)]
-            chain.kill(victim)
-            chain.start(victim)
+        kills = 0
+        with _in_pieces(chain, trades, pieces=150, pause_seconds=0.1) as publishing:
+            rng = random.Random(len(trades))
+            while publishing.is_alive():
+                time.sleep(rng.random())  # a random moment, not a wait for anything
+                victim = rng.choice(SERVICES)
+                chain.kill(victim)
+                chain.start(victim)
+                kills += 1
+                chain.await_ready(victim)
+        assert kills >= 3
         assert_equal_bits(chain.await_rows(expected.height), expected)
         candles: list[Candle] = chain.read(topics.CANDLES)
         assert [candle.window_start_ms for candle in candles] == pandas_candles(trades)["window_start_ms"].to_list()
         assert chain.read(topics.DEAD_LETTERS) == []
+
+    def test_bad_trades_become_dead_letters_with_reasons_and_the_stream_goes_on(self, chain: Chain) -> None:
+        chain.start("candles", LOG_LEVEL="WARNING")
+        trades = read_trades(trades_file())[:200]
+        chain.publish(trades[:100])
+        next_year_ms = int((time.time() + 365 * 86_400) * 1000)
+        bad: list[tuple[bytes, str, str]] = [
+            (b"{not json", "malformed", "not JSON"),
+            (b"", "malformed", "not JSON"),
+            (b"\xff\xfe", "malformed", "not JSON"),
+            (b"[" * 100_000, "malformed", ""),
+            (b"[]", "malformed", "Expected `object`"),
+            (_trade_json(price=None), "malformed", "price"),
+            (_trade_json(price=-1.0), "malformed", "price"),
+            (_trade_json(price=0), "malformed", "price"),
+            (_trade_json(price=1e300), "malformed", "price"),
+            (_trade_json(volume=1e40), "malformed", "volume"),
+            (_trade_json().replace(b"0.5", b"NaN"), "malformed", "not JSON"),
+            (_trade_json().replace(b"0.5", b"1e999"), "malformed", ""),
+            (_trade_json(timestamp_ms=86_400_000), "malformed", "timestamp_ms"),
+            (_trade_json(timestamp_ms=next_year_ms), "malformed", "future"),
+            (_trade_json(timestamp_ms=2**70), "malformed", ""),
+            (_trade_json(pair="DOGE/USD"), "unknown_pair", "DOGE/USD"),
+            (_trade_json(timestamp_ms=trades[0][0] - 86_400_000), "late", "timestamp_ms"),
+        ]
+        for value, _, _ in bad:
+            chain.publish_raw(topics.TRADES, value)
+        chain.publish(trades[100:])
+        count = len(pandas_candles(trades))
+        candles = eventually(lambda: (found := chain.read(topics.CANDLES)) and len(found) >= count and found, "candles")
+        assert [candle.close for candle in candles] == pandas_candles(trades)["close"].to_list()
+        letters: list[DeadLetter] = chain.read(topics.DEAD_LETTERS)
+        assert len(letters) == len(bad)
+        for letter, (value, reason, words) in zip(letters, bad, strict=True):
+            assert (letter.service, letter.reason, letter.value) == ("candles", reason, value)
+            assert words in letter.error
+            assert letter.topic == topic_name(chain.pipeline, topics.TRADES)
+        assert [letter.offset for letter in letters] == list(range(100, 100 + len(bad)))
+        assert chain.metric("candles", "pricecast_dead_letters_total{") == len(bad)
+        assert chain.metric("candles", "pricecast_late_trades_total{") == 1
+
+    def test_bad_candles_and_rows_are_dead_lettered_by_those_who_read_them(self, chain: Chain) -> None:
+        for service in SERVICES[1:]:
+            chain.start(service)
+        candle = pandas_candles(read_trades(trades_file())).iloc[0]
+        whole = Candle(
+            pair=PAIR,
+            **{name: float(candle[name]) for name in formulas.COLUMNS},
+            trade_count=int(candle["trade_count"]),
+            window_start_ms=int(candle["window_start_ms"]),
+            window_end_ms=int(candle["window_start_ms"]) + 60_000,
+            candle_seconds=60,
+        )
+        chain.publish_raw(topics.CANDLES, msgspec.json.encode(msgspec.structs.replace(whole, candle_seconds=61)))
+        chain.publish_raw(topics.CANDLES, b"{}")
+        chain.publish_raw(topics.TECHNICAL_INDICATORS, b'{"pair": 1}')
+        letters = eventually(
+            lambda: (found := chain.read(topics.DEAD_LETTERS)) and len(found) >= 3 and found, "letters"
+        )
+        assert sorted((letter.service, letter.reason) for letter in letters) == [
+            ("technical-indicators", "malformed"),
+            ("technical-indicators", "wrong_length"),
+            ("to-feature-store-technical-indicators", "malformed"),
+        ]
+
+    def test_services_end_cleanly_and_at_once_when_asked(self, chain: Chain) -> None:
+        for service in SERVICES:
+            chain.start(service)
+        chain.await_ready()
+        chain.publish(read_trades(trades_file())[:500])
+        for process in chain.processes.values():
+            process.terminate()
+        assert [process.wait(timeout=20) for process in chain.processes.values()] == [0, 0, 0]
+
+    def test_rows_wait_for_a_store_that_is_away(self, chain: Chain) -> None:
+        trades = read_trades(trades_file())
+        expected = expected_rows(trades)
+        database = chain.folder / "features.db"
+        database.write_bytes(b"this is no database, and nothing can be stored in it\n" * 20)
+        for service in SERVICES:
+            chain.start(service)
+        chain.publish(trades)
+        problem = eventually(
+            lambda: (chain.health("to-feature-store") or {}).get("problems", {}).get("stream", "").startswith("store"),
+            "not ready, with the reason",
+        )
+        assert problem
+        assert (chain.health("to-feature-store", "/healthz") or {})["ok"]  # a restart would not help
+        assert chain.metric("to-feature-store", "pricecast_store_errors_total{") >= 1
+        with database.open("r+b") as file:
+            file.truncate(0)
+        assert_equal_bits(chain.await_rows(expected.height), expected)
+        chain.await_ready("to-feature-store")
+
+    def test_an_outage_of_the_broker_loses_nothing_and_says_so(self, own_broker: OwnBroker, tmp_path: Path) -> None:
+        own_broker.start()
+        chain = Chain(own_broker.address, tmp_path)
+        try:
+            trades = read_trades(trades_file())
+            expected = expected_rows(trades)
+            half = len(trades) // 2
+            for service in SERVICES:
+                chain.start(service)
+            chain.await_ready()
+            chain.publish(trades[:half])
+            own_broker.stop()
+            for service in SERVICES:
+                eventually(lambda name=service: not (chain.health(name) or {"ok": True})["ok"], f"{service} not ready")
+            time.sleep(12)  # longer than a transaction may last
+            assert all((chain.health(service, "/healthz") or {})["ok"] for service in SERVICES)
+            own_broker.start()
+            chain.publish(trades[half:])
+            assert_equal_bits(chain.await_rows(expected.height), expected)
+            chain.await_ready()
+            assert all(process.poll() is None for process in chain.processes.values())
+        finally:
+            chain.close()
+
+
+class OwnBroker(Protocol):
+    """A broker that a test may take away and bring back."""
+
+    @property
+    def address(self) -> str:
+        """`host:port`, the same for its whole life."""
+
+    def start(self) -> object:
+        """Starts it, with the data it had."""
+
+    def stop(self) -> None:
+        """Takes it away."""
+
+
+@contextmanager
+def _in_pieces(chain: Chain, trades: Trades, pieces: int, pause_seconds: float) -> Iterator[threading.Thread]:
+    """Publishes trades piece by piece in the background."""
+
+    def publish() -> None:
+        for piece in range(pieces):
+            chain.publish(trades[piece * len(trades) // pieces : (piece + 1) * len(trades) // pieces])
+            time.sleep(pause_seconds)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join()
+
+
+def _trade_json(**changes: Any) -> bytes:
+    trade = {"pair": PAIR, "price": 0.001, "volume": 0.5, "timestamp_ms": 1_767_230_000_000} | changes
+    return msgspec.json.encode({name: value for name, value in trade.items() if value is not None})
 
 
 def assert_equal_bits(stored: pl.DataFrame, expected: pl.DataFrame) -> None:
@@ -293,4 +449,4 @@ def assert_equal_bits(stored: pl.DataFrame, expected: pl.DataFrame) -> None:
         assert unequal.len() == 0, f"{name}: {unequal.len()} rows differ, first at {unequal[0]}"
 
 
-__all__ = ["Chain", "DeadLetter", "StreamsContract", "eventually"]
+__all__ = ["Chain", "OwnBroker", "StreamsContract", "eventually"]
