@@ -77,13 +77,16 @@ class AnthropicDouble:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, answer = double.reply(self.headers.get("x-api-key", ""), body)
+                status, answer = double.reply(self._key(), body)
                 data = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def _key(self) -> str:  # older clients send the first, newer ones the second
+                return self.headers.get("x-api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
 
             def log_message(self, *args: Any) -> None:
                 """Silent."""

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from math import isfinite
+from math import gcd, isfinite
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
     Attributes:
         kind: What its rows are.
         first_ms: Time of the first usable row.
-        spacing_ms: Length of a bar: the most frequent step between two; 0 for trades and for a single bar.
+        spacing_ms: Length of a bar, judged by the steps between them; 0 for trades and for a single bar.
     """
 
     kind: Kind
@@ -111,7 +111,9 @@ def sample(path: Path, expected: Literal["auto", "trades", "bars"]) -> Sample:
             "timestamp,open,high,low,close,volume,trades"
         )
     steps = Counter(later - earlier for earlier, later in pairwise(starts) if later > earlier)
-    spacing = steps.most_common(1)[0][0] if kind == "bars" and steps else 0
+    # Quiet bars are left out, so steps are multiples of the length; a step seen once may come from a corrupt time.
+    usual = [step for step, count in steps.items() if count > 1] or list(steps)
+    spacing = gcd(*usual) if kind == "bars" else 0
     return Sample(kind, starts[0], spacing)
 
 

@@ -1,0 +1,244 @@
+"""Files replayed: order, refusals, resuming, several files and pairs, bars as candles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pricecast_core.errors import SettingsError
+from pricecast_core.messages import Candle, Trade
+from pricecast_core.service import Stop
+from pricecast_core.settings import TradesSettings
+from pricecast_trades.source import Item, Refused
+from pricecast_trades.sources import replay
+from pricecast_trades.sources.replay import ReplaySource
+
+START = 1_600_000_200  # a multiple of 300
+
+
+class Ends:
+    """What has been written, held in memory."""
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self.items = list(items)
+
+    def last_trades(self) -> dict[str, list[Trade]]:
+        return {item.pair: [item] for item in self.items if isinstance(item, Trade)}
+
+    def last_candles(self) -> dict[str, Candle]:
+        return {item.pair: item for item in self.items if isinstance(item, Candle)}
+
+    def last_refused(self) -> dict[str, int]:
+        return {item.origin: item.position for item in self.items if isinstance(item, Refused)}
+
+
+def make(files: list[Path], pairs: str = "BTC/USD", **options: Any) -> ReplaySource:
+    chosen = TradesSettings(pipeline="t", pairs=pairs, source="replay", replay_files=files, **options)
+    return ReplaySource(chosen, Stop())
+
+
+def read(source: ReplaySource, written: Iterable[Item] = ()) -> list[Item]:
+    return [item for batch in source.batches(Ends(written)) for item in batch]
+
+
+def plain(items: Iterable[Item]) -> list[Any]:
+    """The items in a form that can be compared: two equal exceptions are not equal."""
+    return [(i.origin, i.position, i.value, str(i.error)) if isinstance(i, Refused) else i for i in items]
+
+
+def write(path: Path, lines: Iterable[str]) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def seen(items: Iterable[Item]) -> list[int | str]:
+    """The ids of trades, and the lines of refusals as text."""
+    return [item.trade_id or 0 if isinstance(item, Trade) else f"{item.position}" for item in items]  # type: ignore[union-attr]
+
+
+def test_a_trades_id_is_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["1600000000.1,10,1", "oops", "", "1600000000.1,10,1", "1600000001,11,2"])
+    items = read(make([path]))
+    assert seen(items) == [1, "2", 4, 5]
+    assert items[-1] == Trade(pair="BTC/USD", price=11, volume=2, trade_id=5, timestamp_ms=1600000001000)
+    assert isinstance(items[1], Refused)
+    assert items[1].value == b"oops"
+    assert items[1].origin == str(path)
+
+
+def test_files_of_a_pair_follow_one_another_in_time(tmp_path: Path) -> None:
+    later = write(tmp_path / "a.csv", ["1600000100,3,1", "1600000101,4,1"])
+    earlier = write(tmp_path / "b.csv", ["1600000000,1,1", "bad", "1600000001,2,1"])
+    assert [(item.trade_id, item.price) for item in read(make([later, earlier])) if isinstance(item, Trade)] == [
+        (1, 1.0),
+        (3, 2.0),
+        (4, 3.0),
+        (5, 4.0),
+    ]
+
+
+def test_pairs_are_merged_by_time(tmp_path: Path) -> None:
+    btc = write(tmp_path / "a.csv", ["1600000000,1,1", "1600000004,1,1"])
+    eth = write(tmp_path / "b.csv", ["1600000001,2,1", "1600000002,2,1", "1600000009,2,1"])
+    items = read(make([btc, eth], "BTC/USD,ETH/USD"))
+    assert [item.pair[:3] for item in items if isinstance(item, Trade)] == ["BTC", "ETH", "ETH", "BTC", "ETH"]
+
+
+def test_files_are_told_apart_by_krakens_names(tmp_path: Path) -> None:
+    names = ["XBTUSD_2.csv", "ETHUSD.csv", "XBTUSD.csv"]
+    paths = [write(tmp_path / name, ["1600000000,1,1"]) for name in names]
+    assert replay.assign(paths, ["ETH/USD", "BTC/USD"]) == {"ETH/USD": [paths[1]], "BTC/USD": [paths[0], paths[2]]}
+    with pytest.raises(SettingsError, match="belongs to none"):
+        replay.assign([*paths, tmp_path / "SOLUSD.csv"], ["ETH/USD", "BTC/USD"])
+    with pytest.raises(SettingsError, match="no file for"):
+        replay.assign([paths[0], paths[2], paths[2]], ["ETH/USD", "BTC/USD"])
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0, 2, 1, 3], [1, 2, "3", 4]),  # a small step back: the later line
+        ([0, 1, 900_000, 2, 3], [1, 2, "3", 4, 5]),  # a leap: the line that leapt
+        ([900_000, 1, 2], ["1", 2, 3]),
+        ([0, 1, 900_000, 900_001], [1, 2, 3, 4]),  # a quiet week
+        ([0, 1, 1, 1], [1, 2, 3, 4]),
+        ([5, 1, 2, 6], ["1", 2, 3, 4]),  # nothing came before the first: it may as well be the one
+    ],
+)
+def test_a_time_that_is_out_of_order_costs_one_row(tmp_path: Path, times: list[int], expected: list[int | str]) -> None:
+    path = write(tmp_path / "a.csv", [f"{START + second},1,1" for second in times])
+    items = read(make([path]))
+    assert seen(items) == expected
+    assert {item.error.reason for item in items if isinstance(item, Refused)} <= {"out_of_order"}
+
+
+LINES = st.lists(
+    st.sampled_from(["bad", "", "{t},1,1", "{t},2,1", "{t},1,1", "{early},1,1", "{leap},1,1", "4102444800,1,1"]),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(LINES, st.data())
+def test_resuming_after_any_item_gives_the_rest(tmp_path: Path, lines: list[str], data: st.DataObject) -> None:
+    text = [
+        line.format(t=START + number, early=START - 5, leap=START + 900_000 + number)
+        for number, line in enumerate(lines)
+    ]
+    half = len(text) // 2
+    first = write(tmp_path / "a.csv", [f"{START - 10},5,5", *text[:half]])
+    second = write(tmp_path / "b.csv", [f"{START},5,5", *text[half:]])
+    whole = read(make([first, second]))
+    cut = data.draw(st.integers(0, len(whole)))
+    assert plain(whole[:cut] + read(make([first, second]), whole[:cut])) == plain(whole)
+
+
+def bar(minute: int, price: float = 10.0) -> str:
+    return f"{START + minute * 60},{price},{price + 1},{price - 1},{price + 0.5},2,3"
+
+
+def test_bars_are_closed_candles_and_quiet_minutes_flat_ones(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [bar(0), bar(1, 20), bar(4, 30)])
+    items = read(make([path]))
+    candles = [item for item in items if isinstance(item, Candle)]
+    assert candles == items
+    assert [candle.window_start_ms // 1000 - START for candle in candles] == [0, 60, 120, 180, 240]
+    assert candles[1].flat_after() == candles[2]
+    assert candles[4] == Candle(
+        pair="BTC/USD",
+        open=30,
+        high=31,
+        low=29,
+        close=30.5,
+        volume=2,
+        trade_count=3,
+        window_start_ms=(START + 240) * 1000,
+        window_end_ms=(START + 300) * 1000,
+        candle_seconds=60,
+    )
+
+
+def test_bars_are_joined_to_longer_candles(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [bar(0, 10), bar(1, 12), bar(4, 9), bar(5, 20), bar(6, 21)])
+    [candle] = read(make([path], candle_seconds=300))  # the second window may not be over
+    assert isinstance(candle, Candle)
+    assert (candle.open, candle.high, candle.low, candle.close) == (10, 13, 8, 9.5)
+    assert (candle.volume, candle.trade_count, candle.candle_seconds) == (6, 9, 300)
+
+
+def test_bars_that_do_not_fit_the_candles_are_a_mistake(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [bar(5 * number) for number in range(4)])
+    with pytest.raises(SettingsError, match=r"candle_seconds: 60 is not a multiple of the file's bars of 300 s"):
+        make([path])
+
+
+def test_a_long_quiet_time_is_not_filled(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [bar(0), bar(1), bar(100)])
+    assert len(read(make([path], max_gap_candles=98))) == 101
+    assert len(read(make([path], max_gap_candles=97))) == 3
+
+
+def test_bars_out_of_step_are_refused(tmp_path: Path) -> None:
+    odd = bar(2).replace(str(START + 120), str(START + 121))
+    path = write(tmp_path / "a.csv", [bar(0), bar(1), odd, bar(1), bar(2), bar(3)])
+    items = read(make([path]))
+    assert [item.position for item in items if isinstance(item, Refused)] == [3, 4]
+    assert sum(isinstance(item, Candle) for item in items) == 4
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 1, 1, 2, 7]), min_size=2, max_size=30), st.data())
+def test_resuming_bars_after_any_item_gives_the_rest(tmp_path: Path, steps: list[int], data: st.DataObject) -> None:
+    minute, lines = 0, [bar(n) for n in range(-4, 0)]
+    for step in steps:
+        minute += step
+        lines.append(bar(minute, 10 + minute) if step else "bad")
+    path = write(tmp_path / "a.csv", lines)
+    seconds = data.draw(st.sampled_from([60, 120]))
+    whole = read(make([path], candle_seconds=seconds))
+    cut = data.draw(st.integers(0, len(whole)))
+    assert plain(whole[:cut] + read(make([path], candle_seconds=seconds), whole[:cut])) == plain(whole)
+
+
+def test_trades_and_bars_are_not_mixed(tmp_path: Path) -> None:
+    files = [write(tmp_path / "a.csv", ["1600000000,1,1"]), write(tmp_path / "b.csv", [bar(0)])]
+    with pytest.raises(SettingsError, match="one kind"):
+        make(files, "BTC/USD,ETH/USD")
+
+
+def test_speed_is_a_multiple_of_the_files_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.csv", [f"{START + second},1,1" for second in (0, 1, 2, 60)])
+    clock = Clock(monkeypatch)
+    source = ReplaySource(
+        TradesSettings(pipeline="t", pairs="BTC/USD", source="replay", replay_files=[path], replay_speed=10),
+        clock,
+    )
+    given_at = [(round(clock.now, 1), len(batch)) for batch in source.batches(Ends())]
+    assert given_at == [(0.0, 1), (0.1, 1), (0.2, 1), (6.0, 1)]
+
+
+class Clock(Stop):
+    """Time that passes only while somebody waits for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.now = 0.0
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        return False
+
+
+def test_replay_files_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"PIPELINE": "t", "PAIRS": "XBT/USD", "SOURCE": "replay", "REPLAY_FILES": json.dumps(["a.csv"])}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert TradesSettings().replay_files == [Path("a.csv")]

@@ -1,0 +1,146 @@
+"""The simulated market: the same for everyone who looks, and like a market in what it should be like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice, pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pricecast_core.errors import SettingsError
+from pricecast_core.messages import Candle, Trade, decode, encode
+from pricecast_core.service import Stop
+from pricecast_core.settings import TradesSettings
+from pricecast_trades.market import IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
+from pricecast_trades.source import Item
+from pricecast_trades.sources.simulated import SimulatedSource, trades
+
+NOW = 1_750_000_000.0
+
+
+class Ends:
+    """What has been written, held in memory."""
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self.items = list(items)
+
+    def last_trades(self) -> dict[str, list[Trade]]:
+        return {item.pair: [item] for item in self.items if isinstance(item, Trade)}
+
+    def last_candles(self) -> dict[str, Candle]:
+        return {}
+
+    def last_refused(self) -> dict[str, int]:
+        return {}
+
+
+def make(stop: Stop | None = None, clock: Any = lambda: NOW, **options: Any) -> SimulatedSource:
+    chosen = {"pipeline": "t", "pairs": "BTC/USD,ETH/USD", "source": "simulated", "mode": "Historical", "since": "3h"}
+    return SimulatedSource(TradesSettings(**(chosen | options)), stop or Stop(), clock)
+
+
+def read(source: SimulatedSource, written: Iterable[Item] = ()) -> list[Item]:
+    return [item for batch in source.batches(Ends(written)) for item in batch]
+
+
+def market(pair: str = "BTC/USD", seed: int = 7) -> SimulatedPair:
+    return SimulatedPair(pair, seed, 50_000, 2)
+
+
+def test_a_minute_does_not_depend_on_what_was_looked_at_before() -> None:
+    wandering, straight = market(), market()
+    for number in (5, 100_000, 3, 2_000):
+        wandering.minute(number)
+    for number in (99_999, 100_000, 100_001):
+        assert all(map(np.array_equal, _columns(wandering, number), _columns(straight, number)))
+
+
+def _columns(of: SimulatedPair, number: int) -> list[Any]:
+    found = of.minute(number)
+    return [found.time_ms, found.price, found.volume, found.buy]
+
+
+def test_another_seed_or_pair_is_another_market() -> None:
+    prices = [market(*of).minute(1_000).price[:5].tolist() for of in (("BTC/USD", 7), ("BTC/USD", 8), ("ETH/USD", 7))]
+    assert len({tuple(found) for found in prices}) == 3
+
+
+def test_trades_are_in_order_numbered_and_valid_messages() -> None:
+    found = list(islice(trades(market(), 500_000, 0), 20_000))
+    assert all(a.timestamp_ms <= b.timestamp_ms and (a.trade_id or 0) < (b.trade_id or 0) for a, b in pairwise(found))
+    assert all((t.trade_id or 0) // IDS_PER_MINUTE == (t.timestamp_ms - OPENING_MS) // MINUTE_MS for t in found)
+    assert [decode(Trade, encode(trade)) for trade in found] == found
+    assert all(len(f"{trade.price}") <= 8 and len(f"{trade.volume}") <= 8 for trade in found)  # round ticks and lots
+
+
+def test_volatility_clusters_and_returns_do_not() -> None:
+    pair = market()
+    pair.minute(1_000_000)
+    returns = np.diff(pair._log_price)
+    assert abs(np.corrcoef(returns[1:], returns[:-1])[0, 1]) < 0.01
+    assert np.corrcoef(abs(returns[1:]), abs(returns[:-1]))[0, 1] > 0.15
+    assert ((returns - returns.mean()) ** 4).mean() / returns.var() ** 2 > 5
+    assert 0.4 < returns.std() * np.sqrt(365 * 1_440) < 1.2
+    assert np.ptp(pair._log_price) < 3
+
+
+def test_pairs_move_together_in_part() -> None:
+    first, second = market("BTC/USD"), market("ETH/USD")
+    for pair in (first, second):
+        pair.minute(500_000)
+    assert 0.3 < np.corrcoef(np.diff(first._log_price), np.diff(second._log_price))[0, 1] < 0.9
+
+
+def test_within_a_minute_the_price_varies_as_between_minutes() -> None:
+    pair = SimulatedPair("BTC/USD", 7, 50_000, 200)
+    inner, outer = [], []
+    for number in range(300_000, 300_400):
+        found = pair.minute(number)
+        seconds = np.interp(np.arange(0, 60_001, 10_000), found.time_ms - found.time_ms[0], np.log(found.price))
+        inner.append(np.square(np.diff(seconds)).sum())
+        outer.append((pair._log_price[number + 1] - pair._log_price[number]) ** 2)
+    assert 0.6 < np.mean(inner) / np.mean(outer) < 1.7
+
+
+def test_history_is_the_same_whenever_it_is_made_and_ends_now() -> None:
+    whole = read(make())
+    assert {item.pair for item in whole if isinstance(item, Trade)} == {"BTC/USD", "ETH/USD"}
+    later = read(make(clock=lambda: NOW + 600))
+    assert isinstance(whole[-1], Trade)
+    assert NOW * 1000 - 60_000 < whole[-1].timestamp_ms < NOW * 1000
+    known = set(later)
+    shared = [item for item in whole if item in known]
+    assert len(shared) > len(whole) * 0.9
+    assert later[: len(shared)] == shared
+
+
+def test_a_restart_goes_on_with_the_next_trade() -> None:
+    whole = read(make())
+    for cut in (1, 1_000, len(whole) - 1, len(whole)):
+        assert read(make(), whole[:cut]) == whole[cut:]
+
+
+def test_live_trades_come_when_their_time_has_come() -> None:
+    class Clock(Stop):
+        now = NOW
+
+        def wait(self, seconds: float) -> bool:
+            self.now += seconds
+            return self.now > NOW + 20
+
+    clock = Clock()
+    source = make(clock, lambda: clock.now, mode="Live", pairs="BTC/USD", simulation_trades_per_second=5)
+    count = 0
+    for batch in source.batches(Ends()):
+        for item in batch:
+            assert isinstance(item, Trade)
+            assert item.timestamp_ms <= clock.now * 1000
+        count += len(batch)
+    assert count > 20
+
+
+def test_the_market_has_a_first_day() -> None:
+    with pytest.raises(SettingsError, match="2024-01-01"):
+        make(since="2023-12-31T00:00:00Z")
