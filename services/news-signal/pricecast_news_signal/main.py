@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pricecast_core import logs
 from pricecast_core.errors import PricecastError, SettingsError
@@ -65,18 +66,20 @@ def _tool(options: argparse.Namespace) -> None:
 
 def _settings(options: argparse.Namespace) -> NewsSignalSettings:
     """The environment's settings, with what the command line says instead."""
-    given = {"PROVIDER": options.provider, "MODEL": options.model, "COINS": options.coins}
-    if options.url:
-        given[f"{options.provider}_url".upper()] = options.url
-    if options.concurrency:
-        given["CONCURRENCY"] = str(options.concurrency)
+    given: dict[str, Any] = {"pipeline": os.environ.get("PIPELINE", options.command), "provider": options.provider}
     if options.provider == "lexicon":
-        given["MODEL"] = MODEL_NAME
-    elif not options.model and not os.environ.get("MODEL"):
+        given["model"] = MODEL_NAME
+    elif options.model:
+        given["model"] = options.model
+    elif not os.environ.get("MODEL"):
         raise SettingsError(f"--model: is missing; name the model of {options.provider}")
-    os.environ.update({name: value for name, value in given.items() if value})
-    os.environ.setdefault("PIPELINE", options.command)
-    return load(NewsSignalSettings)
+    if options.url:
+        given[f"{options.provider}_url"] = options.url
+    if options.coins:
+        given["coins"] = options.coins
+    if options.concurrency:
+        given["concurrency"] = options.concurrency
+    return load(NewsSignalSettings, **given)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """Anthropic, and servers that speak OpenAI's protocol, by pydantic-ai: one typed output whatever the provider.
 
-Imported only when one of them is used: the library and its clients take a second to load.
+Imported only when one of them is used, and each client with its own provider: together they take seconds to load.
 """
 
 from __future__ import annotations
@@ -9,16 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import httpx
-from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.models import Model
-from pydantic_ai.models.anthropic import AnthropicModel
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.providers.anthropic import AnthropicProvider
-from pydantic_ai.providers.openai import OpenAIProvider
 
 from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.news import prompt
@@ -47,12 +41,20 @@ def _output_type(coins: Sequence[str]) -> type[BaseModel]:
 
 def anthropic_model(model: str, api_key: str, base_url: str, timeout_seconds: float) -> Model:
     """Returns a model of Anthropic; an empty address means Anthropic's own."""
+    from anthropic import AsyncAnthropic  # noqa: PLC0415 (see the module's paragraph)
+    from pydantic_ai.models.anthropic import AnthropicModel  # noqa: PLC0415
+    from pydantic_ai.providers.anthropic import AnthropicProvider  # noqa: PLC0415
+
     client = AsyncAnthropic(api_key=api_key, base_url=base_url or None, timeout=timeout_seconds, max_retries=0)
     return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client))
 
 
 def openai_model(model: str, api_key: str, base_url: str, timeout_seconds: float) -> Model:
     """Returns a model behind OpenAI's protocol; an empty address means OpenAI's own."""
+    from openai import AsyncOpenAI  # noqa: PLC0415
+    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
+    from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
+
     client = AsyncOpenAI(api_key=api_key or "none", base_url=base_url or None, timeout=timeout_seconds, max_retries=0)
     return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
 

@@ -125,14 +125,18 @@ class StreamSettings(ServiceSettings):
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def load(kind: type[S]) -> S:
+def load(kind: type[S], **given: Any) -> S:
     """Reads the settings from the environment.
+
+    Args:
+        kind: The class of the settings.
+        given: Settings that a command line gives, instead of the environment's.
 
     Raises:
         SettingsError: Naming each wrong variable, its value and what is expected.
     """
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(kind, line) for line in error.errors())) from None
 
