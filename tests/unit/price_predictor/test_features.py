@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pricecast_price_predictor import features, grid
+from pricecast_price_predictor.features import FeatureSpec
+
+INDICATORS = ("atr_10", "macd", "obv", "own_idea", "roc_6", "rsi_14", "sma_21", "volume_ema_10")
+SPEC = FeatureSpec(60, INDICATORS, companions=("ETH/USD",), news=True)
+
+
+def news_of(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows[::37].select(
+        timestamp_ms=pl.col("window_end_ms") + 1_234, signal=((pl.col("window_end_ms") // 60_000) % 3) - 1
+    )
+
+
+@pytest.fixture(scope="module")
+def market(bars) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    rows = grid.regular(bars(4_000), 60)
+    companion = grid.regular(bars(4_000, seed=2, pair="ETH/USD"), 60)
+    return rows, companion, news_of(rows)
+
+
+def compute(market, stop: int, start: int = 0) -> features.FeatureTable:
+    rows, companion, news = market
+    until = rows["window_end_ms"][stop - 1]
+    return features.compute(
+        SPEC,
+        rows[start:stop],
+        {"ETH/USD": companion[start:stop]},
+        news.filter(pl.col("timestamp_ms") <= until),
+    )
+
+
+@given(stop=st.integers(1_600, 4_000))
+@settings(max_examples=12, deadline=None)
+def test_a_live_view_of_the_last_rows_gives_the_very_bits_of_the_whole(market, stop: int) -> None:
+    whole = compute(market, 4_000)
+    live = compute(market, stop, start=max(0, stop - SPEC.lookback_rows))
+    np.testing.assert_array_equal(live.values[-1], whole.values[stop - 1])
+    assert live.scale[-1] == whole.scale[stop - 1]
+
+
+def test_the_future_changes_no_feature_of_the_past(market) -> None:
+    rows, companion, news = market
+    changed = rows.with_columns(
+        [
+            pl.when(pl.int_range(pl.len()) >= 3_000).then(pl.col(name) * 1.7).otherwise(pl.col(name)).alias(name)
+            for name in ("open", "high", "low", "close", "volume", *INDICATORS)
+        ]
+    )
+    other = features.compute(SPEC, changed, {"ETH/USD": companion[:3_000]}, news[:10])
+    at = 37 * 9  # before the first signal that is missing
+    whole = compute(market, 4_000)
+    np.testing.assert_array_equal(other.values[:at], whole.values[:at])
+    without_news = [n for n, name in enumerate(whole.names) if not name.startswith("news_")]
+    np.testing.assert_array_equal(other.values[:3_000, without_news], whole.values[:3_000, without_news])
+
+
+@pytest.mark.parametrize("factor", [0.001, 1_000.0])
+def test_features_are_free_of_the_price_level(bars, factor: float) -> None:
+    rows = grid.regular(bars(2_000), 60)
+    level = ("open", "high", "low", "close", "sma_21", "macd", "atr_10")
+    scaled = rows.with_columns([(pl.col(name) * factor).alias(name) for name in level])
+    spec = FeatureSpec(60, ("atr_10", "macd", "roc_6", "rsi_14", "sma_21"))
+    one, other = features.compute(spec, rows), features.compute(spec, scaled)
+    np.testing.assert_allclose(one.values[100:], other.values[100:], rtol=2e-3, atol=2e-3)
+
+
+def test_a_market_that_stands_still_has_finite_features_and_a_scale(bars) -> None:
+    rows = bars(2_000).with_columns(
+        [pl.lit(100.0).alias(name) for name in ("open", "high", "low", "close")], volume=pl.lit(0.0)
+    )
+    table = features.compute(FeatureSpec(60, INDICATORS), grid.regular(rows, 60))
+    assert np.isfinite(table.values[1_600:]).all()
+    assert (table.scale[200:] > 0).all()
+
+
+def test_a_companion_is_read_as_of_one_candle_before(market) -> None:
+    rows, companion, news = market
+    whole = features.compute(SPEC, rows, {"ETH/USD": companion}, news)
+    late = features.compute(SPEC, rows, {"ETH/USD": companion[:-1]}, news)
+    np.testing.assert_array_equal(whole.values[-1], late.values[-1])
+    missing = features.compute(SPEC, rows, {}, news)
+    assert np.isnan(missing.values[:, [name.startswith("eth-usd__") for name in missing.names]]).all()
+
+
+def test_a_signal_is_known_one_candle_after_it_was_published(bars) -> None:
+    rows = grid.regular(bars(200), 60)
+    news = pl.DataFrame({"timestamp_ms": [int(rows["window_end_ms"][100])], "signal": [1]})
+    table = features.compute(FeatureSpec(60, news=True), rows, news=news)
+    signal = table.values[:, table.names.index("news_signal")]
+    decayed = table.values[:, table.names.index("news_decayed")]
+    assert not signal[:101].any()
+    assert (signal[101:] == 1).all()
+    assert decayed[101 + 60] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ("rsi_14", "bounded"),
+        ("stochrsi_k", "bounded"),
+        ("macd_signal", "price_difference"),
+        ("bbands_upper_30_2", "price"),
+        ("volume_ema_10", "volume"),
+        ("obv", "signed_volume"),
+        ("ema_7", "price"),
+        ("something_else", None),
+    ],
+)
+def test_an_indicator_is_treated_by_what_it_measures(column: str, kind: str | None) -> None:
+    assert features.indicator_kind(column) == kind

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import polars as pl
+
+from pricecast_price_predictor import grid
+
+
+def test_rows_without_holes_stay_as_they_are(bars) -> None:
+    rows = bars(50)
+    regular = grid.regular(rows, 60)
+    assert regular.drop("observed").equals(rows)
+    assert regular["observed"].all()
+
+
+def test_a_hole_is_filled_with_flat_rows_that_are_marked(bars) -> None:
+    rows = bars(20)
+    regular = grid.regular(pl.concat([rows[:10], rows[13:]]), 60)
+    assert len(regular) == 20
+    assert regular["observed"].to_list() == [True] * 10 + [False] * 3 + [True] * 7
+    filled = regular[10:13]
+    for price in ("open", "high", "low", "close"):
+        assert filled[price].to_list() == [rows["close"][9]] * 3
+    assert filled["volume"].to_list() == [0.0] * 3
+    assert filled["rsi_14"].to_list() == [rows["rsi_14"][9]] * 3
+
+
+def test_what_lies_before_a_hole_of_days_is_left_out(bars) -> None:
+    rows = bars(4000)
+    regular = grid.regular(pl.concat([rows[:100], rows[2000:]]), 60)
+    assert regular["window_end_ms"][0] == rows["window_end_ms"][2000]
+
+
+def test_order_and_repetition_do_not_matter(bars) -> None:
+    rows = bars(30)
+    shuffled = pl.concat([rows.sample(fraction=1.0, shuffle=True, seed=3), rows[5:7]])
+    assert grid.regular(shuffled, 60).equals(grid.regular(rows, 60))
+
+
+def test_no_rows_give_no_rows(bars) -> None:
+    assert grid.regular(bars(3).clear(), 60).is_empty()

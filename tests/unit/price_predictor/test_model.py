@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pricecast_core.errors import StoreError
+from pricecast_price_predictor import baselines, conformal, features, grid, model, training, tuning, walkforward
+from pricecast_price_predictor.evaluation import pinball, score
+from pricecast_price_predictor.features import FeatureSpec, FeatureTable
+from pricecast_price_predictor.forecasting import Forecaster
+from pricecast_price_predictor.model import Parameters, PriceModel
+from pricecast_price_predictor.training import Options
+
+HORIZON = 5
+SPEC = FeatureSpec(60, ("atr_10", "macd", "rsi_14", "sma_21"))
+FAST = Parameters(trees=40)
+
+
+@pytest.fixture(scope="module")
+def rows(bars) -> pl.DataFrame:
+    return grid.regular(bars(6_000), 60)
+
+
+@pytest.fixture(scope="module")
+def table(rows: pl.DataFrame) -> FeatureTable:
+    return features.compute(SPEC, rows)
+
+
+@pytest.fixture(scope="module")
+def fitted(table: FeatureTable) -> PriceModel:
+    return model.fit(SPEC, table, HORIZON, parameters=FAST, stop=5_000).with_median(use=True)
+
+
+def naive_of(table: FeatureTable) -> np.ndarray:
+    return baselines.naive_quantiles(table.log_close, HORIZON, SPEC.day)
+
+
+def changed_from(table: FeatureTable, row: int) -> FeatureTable:
+    """The table with another future from `row` on."""
+    log_close = table.log_close.copy()
+    log_close[row:] += np.linspace(0, 0.5, len(table) - row)
+    values = table.values.copy()
+    values[row:] *= -1
+    scale = table.scale.copy()
+    scale[row:] *= 3
+    return FeatureTable(table.names, values, scale, log_close, table.time_ms, table.observed)
+
+
+def test_training_up_to_a_row_knows_nothing_of_it_or_later(table: FeatureTable) -> None:
+    one = model.fit(SPEC, table, HORIZON, parameters=FAST, stop=4_000)
+    other = model.fit(SPEC, changed_from(table, 4_000), HORIZON, parameters=FAST, stop=4_000)
+    assert one.to_bytes() == other.to_bytes()
+    assert one.trained_through_ms == table.time_ms[3_999]
+
+
+def test_forecasts_know_nothing_of_later_rows(table: FeatureTable, fitted: PriceModel) -> None:
+    other = changed_from(table, 5_500)
+    one, two = (walkforward.replay(fitted, t, naive_of(t), 5_000, 6_000).quantiles for t in (table, other))
+    np.testing.assert_array_equal(one[:500], two[:500])
+    assert (one[500:] != two[500:]).any()
+
+
+def test_quantiles_never_cross(table: FeatureTable, fitted: PriceModel) -> None:
+    quantiles = walkforward.replay(fitted, table, naive_of(table), 5_000, 6_000).quantiles
+    assert (np.diff(quantiles, axis=1) > 0).all()
+
+
+def test_a_model_read_back_forecasts_the_same(table: FeatureTable, fitted: PriceModel) -> None:
+    again = PriceModel.from_bytes(fitted.to_bytes())
+    for part in (table.rows(5_000, 5_100), table.rows(5_050, 5_051)):
+        one, two = fitted.predict(part), again.predict(part)
+        np.testing.assert_array_equal(one.scale, two.scale)
+        np.testing.assert_array_equal(one.median, two.median)
+    assert again.ends == fitted.ends
+    assert again.spec == SPEC
+
+
+@pytest.mark.parametrize("data", [b"", b"not a model", b"\x80"])
+def test_bytes_that_are_no_model_are_refused_with_a_remedy(data: bytes) -> None:
+    with pytest.raises(StoreError, match="train again"):
+        PriceModel.from_bytes(data)
+
+
+@pytest.mark.parametrize("largest_batch", [1, 40])
+def test_row_by_row_or_in_batches_the_forecasts_are_those_of_the_backtest(
+    rows: pl.DataFrame, table: FeatureTable, fitted: PriceModel, largest_batch: int
+) -> None:
+    expected = walkforward.replay(fitted, table, naive_of(table), 5_000, 5_200).quantiles
+    forecaster, rng, at, got = Forecaster(fitted), random.Random(3), 5_000, []
+    while at < 5_200:
+        stop = min(5_200, at + rng.randint(1, largest_batch))
+        seen = rows[at - forecaster.rows_needed() : stop]
+        first, quantiles = forecaster.advance(features.compute(SPEC, seen))
+        assert int(seen["window_end_ms"][first]) == rows["window_end_ms"][at]
+        got.append(quantiles)
+        at = stop
+    np.testing.assert_array_equal(np.concatenate(got), expected)
+
+
+def test_rows_trained_on_are_not_forecast(rows: pl.DataFrame, fitted: PriceModel) -> None:
+    first, quantiles = Forecaster(fitted).advance(features.compute(SPEC, rows[:5_000]))
+    assert first == 5_000
+    assert len(quantiles) == 0
+
+
+def test_the_folds_follow_each_other_and_are_never_trained_on(table: FeatureTable) -> None:
+    folds = walkforward.splits(len(table), 4)
+    assert [fold.start for fold in folds[1:]] == [fold.stop for fold in folds[:-1]]
+    assert folds[-1].stop == len(table)
+    for fold in folds:
+        learned = model.learnable(table, HORIZON, 0, fold.start)
+        assert learned.max() + HORIZON < fold.start + 1
+
+
+def test_where_volatility_clusters_the_distribution_beats_the_naive_one(table: FeatureTable) -> None:
+    trained = training.train(SPEC, table, HORIZON, Options(trials=0))
+    assert trained.beats_naive
+    assert trained.scores.coverage == pytest.approx(0.8, abs=0.05)
+    assert trained.scores.point_skill > -0.005
+    assert "beats the naive one" in trained.verdict
+
+
+def test_a_random_walk_has_no_median_to_find(bars) -> None:
+    rng = np.random.default_rng(8)
+    close = 100 * np.exp(np.cumsum(rng.standard_normal(4_000) * 1e-3))
+    frame = bars(4_000).with_columns(
+        open=pl.Series(close), high=pl.Series(close * 1.0001), low=pl.Series(close * 0.9999), close=pl.Series(close)
+    )
+    spec = FeatureSpec(60)
+    trained = training.train(spec, features.compute(spec, grid.regular(frame, 60)), HORIZON, Options(trials=0))
+    assert trained.scores.point_skill > -0.005
+    if not trained.model.use_median:
+        assert "the last close" in trained.verdict
+
+
+def test_training_is_deterministic(table: FeatureTable) -> None:
+    part = table.rows(0, 3_000)
+    options = Options(trials=2, folds=2)
+    one, two = (training.train(SPEC, part, HORIZON, options) for _ in range(2))
+    assert one.model.to_bytes() == two.model.to_bytes()
+
+
+def test_the_search_never_sees_the_rows_that_are_judged(table: FeatureTable) -> None:
+    budget = {"rows": 2_400, "trials": 3, "max_seconds": 60.0, "threads": 1, "seed": 7}
+    one = tuning.search(SPEC, table, HORIZON, **budget)
+    two = tuning.search(SPEC, changed_from(table, 2_400), HORIZON, **budget)
+    assert one == two
+
+
+def test_too_few_rows_are_refused(table: FeatureTable) -> None:
+    with pytest.raises(ValueError, match="too few"):
+        model.fit(SPEC, table, HORIZON, stop=100)
+
+
+def test_rows_that_fill_holes_are_neither_learned_from_nor_scored(rows: pl.DataFrame, fitted: PriceModel) -> None:
+    holed = grid.regular(pl.concat([rows[:5_100], rows[5_140:]]).drop("observed"), 60)
+    table = features.compute(SPEC, holed)
+    assert not set(range(5_100, 5_140)) & set(model.learnable(table, HORIZON, 0, 6_000).tolist())
+    forecasts = walkforward.replay(fitted, table, naive_of(table), 5_000, 6_000)
+    assert np.isnan(forecasts.actual[100:140]).all()
+
+
+def test_scores_are_what_they_say() -> None:
+    actual = np.array([0.0, 1.0, -1.0, np.nan])
+    forecast = np.tile([-0.5, 0.1, 1.5], (4, 1))
+    naive = np.tile([-1.0, 0.0, 1.0], (4, 1))
+    scores = score(actual, forecast, naive)
+    assert scores.rows == 3
+    assert scores.coverage == pytest.approx(2 / 3)
+    assert scores.mae == pytest.approx((0.1 + 0.9 + 1.1) / 3)
+    assert scores.naive_mae == pytest.approx(2 / 3)
+    assert scores.point_skill == pytest.approx(1 - scores.mae / scores.naive_mae)
+    assert scores.pinball == pytest.approx(pinball(actual[:3], forecast[:3]).mean())
+    assert scores.distribution_skill == pytest.approx(1 - scores.pinball / scores.naive_pinball)
+
+
+def test_pinball_is_least_at_the_quantile() -> None:
+    outcomes = np.random.default_rng(2).standard_normal(50_000)
+    losses = [pinball(outcomes, np.full((50_000, 1), level), [0.9]).mean() for level in np.linspace(0.5, 2.0, 31)]
+    assert np.linspace(0.5, 2.0, 31)[int(np.argmin(losses))] == pytest.approx(1.28, abs=0.06)
+
+
+def test_the_calibrator_of_a_longer_horizon_moves_slower(fitted: PriceModel) -> None:
+    calibrator = fitted.calibrator()
+    before = calibrator.ends[1]
+    calibrator.observe(1e9)
+    assert np.log(calibrator.ends[1] / before) == pytest.approx(conformal.LEARNING_RATE / HORIZON * 0.9)
