@@ -78,3 +78,4 @@ FINETUNE_LOSS = Gauge("pricecast_finetune_loss", "Training loss of the newest st
 FINETUNE_ETA_SECONDS = Gauge("pricecast_finetune_eta_seconds", "Estimated time left", ["job"])
 FINETUNE_TOKENS_PER_SECOND = Gauge("pricecast_finetune_tokens_per_second", "Tokens trained on per second", ["job"])
 FINETUNE_F1 = Gauge("pricecast_finetune_f1", "F1 on the held-out headlines", ["job", "reader"])
+API_WATCHERS = Gauge("pricecast_api_watchers", "Callers that watch predictions as they are made")

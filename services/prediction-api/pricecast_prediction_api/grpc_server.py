@@ -6,6 +6,7 @@ most calls. Deadlines and cancellations end a handler at its next wait: gRPC can
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -118,6 +119,9 @@ def _streaming(name: str, method: Streaming) -> Callable[[Any, Any], AsyncIterat
         try:
             async for reply in method.call(request):
                 yield reply.wire
+        except asyncio.CancelledError:  # the usual end: the caller has seen enough
+            API_REQUESTS.labels("grpc", name, "CANCELLED").inc()
+            raise
         except Exception as error:
             await _abort(name, error, context)
             raise

@@ -128,6 +128,10 @@ class Snapshot:
         """Returns the pipelines that predict the pair, or any."""
         return sorted({name for name, p, _ in self.entries if pair in (None, p)})
 
+    def feature_time_ms(self, pair: str) -> int:
+        """Returns the event time of the newest features that a prediction for the pair used."""
+        return max(entry.prediction.feature_time_ms for (_, p, _), entry in self.entries.items() if p == pair)
+
     @cached_property
     def list_pairs(self) -> Reply:
         """The answer to `ListPairs`."""

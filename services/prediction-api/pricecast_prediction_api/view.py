@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pricecast_core import logs
 from pricecast_core.errors import PricecastError
 from pricecast_core.messages import Prediction
-from pricecast_core.metrics import STORE_ERRORS, STORE_SECONDS
+from pricecast_core.metrics import API_WATCHERS, EVENT_TIME, STORE_ERRORS, STORE_SECONDS
 from pricecast_prediction_api.problems import unavailable
 from pricecast_prediction_api.snapshot import Entry, Key, Snapshot
 
@@ -128,11 +128,13 @@ class View:
         subscription = Subscription(wanted)
         subscription.offer(self._snapshot.entries.values())
         self._subscriptions.add(subscription)
+        API_WATCHERS.set(len(self._subscriptions))
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Ends a watch."""
         self._subscriptions.discard(subscription)
+        API_WATCHERS.set(len(self._subscriptions))
 
     def close(self) -> None:
         """Ends all watches."""
@@ -175,6 +177,8 @@ class View:
             self._snapshot = snapshot  # else the one before stays, with all that it has serialised
             for subscription in self._subscriptions:
                 subscription.offer(snapshot.changed)
+            for pair in snapshot.pairs:
+                EVENT_TIME.labels(_SERVICE, pair).set(snapshot.feature_time_ms(pair) / 1000)
         self._tell()
 
     def _tell(self) -> None:
