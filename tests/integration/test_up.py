@@ -1,0 +1,211 @@
+"""`pricecast` as a person uses it: a whole pipeline on embedded stores, with the real services."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pricecast_operator.local.folder import DataFolder
+
+PRICECAST = str(Path(sys.executable).with_name("pricecast"))
+START_S = 1_640_991_600
+"""2021-12-31T23:00:00Z."""
+
+LIVE = """\
+apiVersion: pricecast.dev/v1alpha1
+kind: PricePipeline
+metadata: {name: tiny}
+spec:
+  pairs: [BTC/USD]
+  source: {kind: Simulated, since: 20m, simulated: {tradesPerSecond: 5}}
+  candles: {seconds: 1}
+  training: {lookback: 1h, minRows: 400, trials: 0, folds: 2, maxSeconds: 20}
+  prediction: {horizonsSeconds: [5]}
+"""
+FILES = """\
+apiVersion: pricecast.dev/v1alpha1
+kind: PricePipeline
+metadata: {name: files}
+spec:
+  pairs: [BTC/USD]
+  training: {minRows: 500, trials: 0, folds: 2, maxSeconds: 20}
+"""
+
+
+def bars(path: Path, first: int, count: int) -> Path:
+    """Writes a seeded random walk as Kraken's one-minute OHLCVT bars, `first` to `first + count`."""
+    random.seed(7)
+    price, lines = 46_000.0, []
+    for number in range(first + count):
+        close = price * (1 + random.gauss(0, 0.0005))
+        high, low = max(price, close) * 1.0001, min(price, close) * 0.9999
+        volume = random.uniform(1, 20)
+        if number >= first:
+            lines.append(
+                f"{START_S + 60 * number},{price:.1f},{high:.1f},{low:.1f},{close:.1f},{volume:.4f},{number % 50}"
+            )
+        price = round(close, 1)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def pricecast(*arguments: str | Path, cwd: Path, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}
+    return subprocess.run(
+        [PRICECAST, *map(str, arguments)],
+        cwd=cwd,
+        env={**env, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 150) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.2)
+    return value
+
+
+def feature_rows(folder: Path) -> list[tuple[Any, ...]]:
+    engine = sa.create_engine(f"sqlite:///{folder / 'features.db'}")
+    with engine.connect() as connection:
+        table = next(name for name in sa.inspect(connection).get_table_names() if "technical_indicators" in name)
+        return sorted(tuple(row) for row in connection.execute(sa.text(f"SELECT * FROM {table}")))
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory in which a small simulated pipeline is up."""
+    cwd = tmp_path_factory.mktemp("live")
+    written(cwd / "tiny.yaml", LIVE)
+    started = pricecast("up", "tiny.yaml", "--detach", cwd=cwd)
+    try:
+        assert started.returncode == 0, started.stderr
+        assert "up: gRPC 127.0.0.1:" in started.stdout
+        yield cwd
+    finally:
+        pricecast("down", cwd=cwd)
+
+
+def address(cwd: Path) -> str:
+    return str(DataFolder(cwd / ".pricecast" / "tiny").read_state()["addresses"]["http"])
+
+
+def predicted(cwd: Path) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://{address(cwd)}/predict?pair=BTC/USD", timeout=10) as response:
+        found: dict[str, Any] = json.load(response)
+        return found
+
+
+def test_a_pipeline_predicts_trains_and_goes_on_after_a_crash(live: Path) -> None:
+    first = eventually(lambda: pricecast("predict", "BTC/USD", "--json", cwd=live).stdout)
+    assert json.loads(first)["simulated"]
+    assert predicted(live)["pair"] == "BTC/USD"
+    log = live / ".pricecast" / "tiny" / "logs" / "supervisor.log"
+    eventually(lambda: "train done" in log.read_text())
+
+    state = DataFolder(live / ".pricecast" / "tiny").read_state()
+    os.kill(state["programs"]["candles"]["process"]["pid"], signal.SIGKILL)
+    before = predicted(live)["feature_time"]
+    eventually(lambda: "candles ended: killed by signal 9" in log.read_text())
+    eventually(lambda: predicted(live)["feature_time"] > before)
+
+
+def test_status_says_what_runs_and_that_all_is_ready(live: Path) -> None:
+    eventually(lambda: pricecast("status", cwd=live).returncode == 0)
+    shown = pricecast("status", cwd=live).stdout
+    assert "tiny: up" in shown
+    assert all(name in shown for name in ("broker", "trades", "price-predictor", "prediction-api"))
+
+
+def test_logs_are_readable(live: Path) -> None:
+    assert "candles" in pricecast("logs", cwd=live).stdout.split()
+    assert "started" in pricecast("logs", "candles", "-n", "1000", cwd=live).stdout
+    unknown = pricecast("logs", "candle", cwd=live)
+    assert (unknown.returncode, "'candle' has no log; there are" in unknown.stderr) == (78, True)
+
+
+def test_the_same_pipeline_can_not_be_up_twice(live: Path) -> None:
+    again = pricecast("up", "tiny.yaml", cwd=live)
+    assert again.returncode == 1
+    assert "is up already" in again.stderr
+
+
+def test_down_leaves_nothing_running_and_the_predictions_readable(live: Path) -> None:
+    folder = DataFolder(live / ".pricecast" / "tiny")
+    eventually(lambda: pricecast("predict", "BTC/USD", cwd=live).returncode == 0)
+    assert pricecast("down", cwd=live).stdout == "stopped; everything is kept\n"
+    assert folder.supervisor() is None
+    assert folder.strays() == {}
+    assert "SIMULATED MARKET" in pricecast("predict", "BTC/USD", cwd=live).stdout
+    assert pricecast("status", cwd=live).returncode == 1
+    assert pricecast("down", cwd=live).stdout == "nothing was running\n"
+
+
+def test_a_replay_ends_when_all_of_it_is_through_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
+    written(tmp_path / "files.yaml", FILES)
+    bars(tmp_path / "bars.csv", 0, 700)
+    command = ("up", "files.yaml", "--replay", "bars.csv", "--exit-when-drained", "--data-dir", "data")
+    done = pricecast(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = feature_rows(tmp_path / "data")
+    last_end_ms = (START_S + 60 * 700) * 1000
+    assert any(last_end_ms in row for row in rows)
+    assert pricecast(*command, cwd=tmp_path).returncode == 0
+    assert feature_rows(tmp_path / "data") == rows
+
+
+def test_a_backtest_prints_one_line_of_json(tmp_path: Path) -> None:
+    written(tmp_path / "files.yaml", FILES)
+    bars(tmp_path / "train.csv", 0, 1_500)
+    bars(tmp_path / "later.csv", 1_500, 300)
+    command = ("backtest", "files.yaml", "--bars", "train.csv", "--evaluate", "later.csv", "--json")
+    done = pricecast(*command, cwd=tmp_path, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    result = json.loads(done.stdout)
+    assert 0 < result["rows"] <= 300
+    assert 0 <= result["coverage"] <= 1
+    assert {"distribution_skill", "point_skill", "mae", "naive_mae"} <= result.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("validate", "bad.yaml"), "bad.yaml:6: spec.candles.seconds: 0: should be greater than or equal to 1"),
+        (("up", "good.yaml", "--replay", "nowhere.csv"), "nowhere.csv: can't be read: No such file"),
+        (("up", "good.yaml", "--speed", "2"), "--speed: is for --replay FILE"),
+        (("up", "good.yaml", "--exit-when-drained"), "the source never ends"),
+        (("backtest", "good.yaml", "--evaluate", "x.csv"), "--bars, --trades: give one of them"),
+        (("status",), "no pipeline was started from"),
+        (("predict", "BTC"), "pair: 'BTC' is not a trading pair; write BASE/QUOTE"),
+    ],
+)
+def test_mistakes_are_told_in_one_message(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    written(tmp_path / "good.yaml", LIVE)
+    written(tmp_path / "bad.yaml", FILES.replace("  training", "  candles: {seconds: 0}\n  training"))
+    told = pricecast(*arguments, cwd=tmp_path)
+    assert told.returncode == 78
+    assert message in told.stderr
+    assert "Traceback" not in told.stderr
