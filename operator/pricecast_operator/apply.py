@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
+from kubernetes import dynamic
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
-from kubernetes import dynamic
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from kubernetes.dynamic.resource import Resource, Subresource
 
@@ -84,11 +84,18 @@ class Cluster:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def serves(self, kind: str) -> bool:
-        """Returns whether the API server knows a kind. Blocks."""
+        """Returns whether the API server knows a kind. Blocks.
+
+        Raises:
+            ClusterError: If it doesn't answer.
+        """
         try:
-            self._resource(kind)
-        except ResourceNotFoundError:
-            return False
+            _told("discover", lambda: self._resource(kind))
+        except ClusterError as error:
+            if error.status == 404:
+                self._client.resources.invalidate_cache()
+                return False
+            raise
         return True
 
     async def apply(self, manifest: Manifest) -> Manifest:
@@ -186,6 +193,18 @@ class Cluster:
             raise
         return True
 
+    async def list_all(self, kind: str, namespaces: Iterable[str]) -> list[Manifest]:
+        """Returns all resources of a kind in these namespaces; in all if none are given.
+
+        Raises:
+            ClusterError: If they can't be read.
+        """
+        items: list[Manifest] = []
+        for namespace in list(namespaces) or [""]:
+            found = await self._get(Ref(kind, namespace, ""))
+            items += [{"kind": kind, **item} for item in found["items"]]
+        return items
+
     async def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Manifest]:
         """Returns pods by their labels.
 
@@ -215,7 +234,11 @@ class Cluster:
             "",
             ref,
             lambda: self._client.get(
-                self._resource(ref.kind), name=ref.name or None, namespace=ref.namespace, serialize=False, **options
+                self._resource(ref.kind),
+                name=ref.name or None,
+                namespace=ref.namespace or None,
+                serialize=False,
+                **options,
             ),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Any
 
 import kopf
@@ -13,13 +14,14 @@ from kubernetes.client import ApiClient
 from pricecast_core import logs
 from pricecast_core.errors import SettingsError
 from pricecast_core.health import Health
-from pricecast_core.service import EX_CONFIG
+from pricecast_core.service import EX_CONFIG, EX_FAILED
 from pricecast_core.settings import load
 from pricecast_operator.apply import Cluster
 from pricecast_operator.handlers.operator import Operator
 from pricecast_operator.settings import OperatorSettings
 
 SERVICE = "operator"
+_DEFINITIONS_SECONDS = 60
 
 
 def main() -> None:
@@ -37,7 +39,9 @@ def main() -> None:
     load_config: Any = config.load_config  # untyped
     load_config()  # the pod's own account, or KUBECONFIG
     health = Health()
-    operator = Operator(settings, Cluster(ApiClient()), health)
+    cluster = Cluster(ApiClient())
+    _await_definitions(cluster)
+    operator = Operator(settings, cluster, health)
     port = health.start(settings.http_host, settings.http_port)
     log.info("started", health=f"http://{settings.http_host}:{port}", namespaces=settings.namespaces or "all")
     try:
@@ -50,6 +54,17 @@ def main() -> None:
     finally:
         health.stop()
     log.info("stopped")
+
+
+def _await_definitions(cluster: Cluster) -> None:
+    """Waits until the API server serves our resources: a chart installs their definitions a moment before us."""
+    log, deadline = logs.get(SERVICE), time.monotonic() + _DEFINITIONS_SECONDS
+    for kind in ("PricePipeline", "FinetuneJob"):
+        while not cluster.serves(kind):
+            if time.monotonic() > deadline:
+                log.error("the API server doesn't know our resources; apply charts/pricecast/crds", kind=kind)
+                sys.exit(EX_FAILED)
+            time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def render_finetune(owner: Owner, spec: FinetuneJobSpec, options: RenderOptions)
     if not spec.checkpoints.claim_name:
         objects.append(_claim(owner, spec, own))
     if not (spec.queue_name and spec.suspend):
-        objects.append(_job(owner, spec, options, own, plain, secrets))
+        objects.append(_job(owner, spec, options, plain=plain, secrets=secrets))
     return objects
 
 
@@ -122,10 +122,11 @@ def _job(
     owner: Owner,
     spec: FinetuneJobSpec,
     options: RenderOptions,
-    own: dict[str, str],
+    *,
     plain: dict[str, str],
     secrets: dict[str, SecretKeyRef],
 ) -> Manifest:
+    own = labels.of_finetune_job(owner.name)
     volumes, mounts = _volumes(owner, spec)
     gpu = {spec.gpu.resource: str(spec.gpu.count)} if spec.gpu.count else {}
     container = Container(

@@ -85,26 +85,29 @@ def _why(state: str, aspect: str, reason: str, message: str) -> tuple[str, str]:
 def _state(
     spec: FinetuneJobSpec, job: Child | None, pods: Sequence[Child], refused: Sequence[str]
 ) -> tuple[str, str, str]:
-    if refused:
-        return "Pending", "Refused", "; ".join(refused)
-    if job is None:
-        if spec.suspend:
-            return "Suspended", "SuspendedByUser", "spec.suspend is true; checkpoints are kept"
-        return "Pending", "NotCreated", "the Job is not created yet"
-    held = {each["type"]: each for each in job.status.get("conditions", ()) if each["status"] == "True"}
+    """Returns the state in one word, the reason in one word, and the reason for people."""
+    held = {}
+    if job is not None:
+        held = {each["type"]: each for each in job.status.get("conditions", ()) if each["status"] == "True"}
     if "Complete" in held:
-        return "Complete", "Published" if _published(pods) else "Done", _outcome(pods)
-    if "Failed" in held:
+        answer = ("Complete", "Published" if _published(pods) else "Done", _outcome(pods))
+    elif "Failed" in held:
         told = _message(pods)
         reason = str(told.get("reason") or held["Failed"].get("reason") or "Failed")
-        return "Failed", reason, str(told.get("error") or held["Failed"].get("message") or "the Job has failed")
-    if "Suspended" in held:
-        if spec.suspend:
-            return "Suspended", "SuspendedByUser", "spec.suspend is true; checkpoints are kept"
-        return "Suspended", "Queued", f"waits for admission by Kueue's queue {spec.queue_name!r}"
-    if job.status.get("ready"):
-        return "Running", "Training", "a pod is training"
-    return "Pending", *_pending(spec, pods)
+        answer = ("Failed", reason, str(told.get("error") or held["Failed"].get("message") or "the Job has failed"))
+    elif refused:
+        answer = ("Pending", "Refused", "; ".join(refused))
+    elif spec.suspend and (job is None or "Suspended" in held):
+        answer = ("Suspended", "SuspendedByUser", "spec.suspend is true; checkpoints are kept")
+    elif job is None:
+        answer = ("Pending", "NotCreated", "the Job is not created yet")
+    elif "Suspended" in held:
+        answer = ("Suspended", "Queued", f"waits for admission by Kueue's queue {spec.queue_name!r}")
+    elif job.status.get("ready"):
+        answer = ("Running", "Training", "a pod is training")
+    else:
+        answer = ("Pending", *_pending(spec, pods))
+    return answer
 
 
 def _pending(spec: FinetuneJobSpec, pods: Sequence[Child]) -> tuple[str, str]:

@@ -34,7 +34,7 @@ from pricecast_operator.handlers.queue import WorkQueue
 from pricecast_operator.handlers.secrets import Secrets
 from pricecast_operator.inventory import Inventory
 from pricecast_operator.labels import FINETUNE_JOB, MANAGED_BY, MANAGER
-from pricecast_operator.objects import Child
+from pricecast_operator.objects import Child, Ref
 from pricecast_operator.observe import Observer
 from pricecast_operator.render_pods import HTTP_PORT
 from pricecast_operator.settings import OperatorSettings
@@ -55,6 +55,7 @@ _PODS = ("", "v1", "pods")
 _POD_MONITORS = ("monitoring.coreos.com", "v1", "podmonitors")
 _SETTLE_SECONDS = 0.1
 """How long events of one resource are gathered: a rollout is many."""
+_FIRST_RESYNC_SECONDS = 30.0
 _STALL_SECONDS = 120.0
 _PROGRESS_SECONDS = 2.0
 log = logs.get(__name__)
@@ -84,10 +85,10 @@ class Operator:
         self.pipelines = Pipelines(
             cluster,
             self.children,
-            self._topics,
-            Secrets(cluster),
-            self._inventory,
-            options,
+            topics=self._topics,
+            secrets=Secrets(cluster),
+            inventory=self._inventory,
+            options=options,
             announce=self._announce,
             published=self.finetune_jobs.published,
             again=lambda name, delay: self.queue.add(("PricePipeline", *name), delay),
@@ -98,14 +99,15 @@ class Operator:
         self._beat = time.monotonic()
         self._started = False
         health.alive("loop", self._stalled)
-        health.ready("watching", lambda: None if self._started else "the first lists are not complete yet")
+        health.ready("started", lambda: None if self._started else "is starting")
 
     def registry(self) -> kopf.OperatorRegistry:
         """Returns kopf's handlers."""
         registry = kopf.OperatorRegistry()
         on_event: Any = kopf.on.event  # handlers take what they need of kopf's many arguments
+        on_startup: Any = kopf.on.startup
         index: Any = kopf.index
-        kopf.on.startup(registry=registry)(self._startup)
+        on_startup(registry=registry)(self._startup)
         kopf.on.cleanup(registry=registry)(self._cleanup)
         kopf.on.login(registry=registry)(kopf.login_via_client)
         for plural in ("pricepipelines", "finetunejobs"):
@@ -116,7 +118,7 @@ class Operator:
             on_event(group, version, plural, registry=registry)(self._child_event)
         return registry
 
-    async def _startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:
+    async def _startup(self, settings: kopf.OperatorSettings, children: Any, **_: Any) -> None:
         settings.watching.inactivity_timeout = 70  # bookmarks come each minute: silence beyond is a dead stream
         settings.watching.server_timeout = 600
         settings.watching.chunk_size = 500
@@ -132,6 +134,7 @@ class Operator:
             name = f"{plural}.{version}.{group}" if group else plural
             settings.watching.label_selectors[name] = f"{MANAGED_BY}={MANAGER}"
         settings.watching.label_selectors["pods"] = FINETUNE_JOB
+        self._watching(children)
         self.queue: WorkQueue[Key] = WorkQueue(self._reconcile)
         for key in await self._inventory.load():
             self.queue.add(("PricePipeline", *key), 30.0)  # by then those that exist have been seen
@@ -144,6 +147,7 @@ class Operator:
                 ("resync", self._resync_forever()),
             )
         ]
+        self._started = True
 
     async def _cleanup(self, **_: Any) -> None:
         for task in self._tasks:
@@ -168,10 +172,8 @@ class Operator:
 
     def _watching(self, children: Any) -> None:
         """Takes what kopf gives to its handlers only: the index, and the context in which it posts events."""
-        if not self._started:
-            self._started = True
-            self.children.use(children)
-            self._context = contextvars.copy_context()
+        self.children.use(children)
+        self._context = contextvars.copy_context()
 
     async def _child_event(self, event: Mapping[str, Any], children: Any, **_: Any) -> None:
         self._watching(children)
@@ -222,12 +224,24 @@ class Operator:
             await asyncio.sleep(min(15.0, self._settings.observe_seconds))
 
     async def _resync_forever(self) -> None:
+        """Compares everything once in a while, with a list of its own: a watch that has missed something is no end."""
+        delay = _FIRST_RESYNC_SECONDS
         while True:
-            await asyncio.sleep(self._settings.resync_seconds)
-            for name in self.pipelines.names():
-                self.queue.add(("PricePipeline", *name))
-            for name in self.finetune_jobs.names():
-                self.queue.add(("FinetuneJob", *name))
+            await asyncio.sleep(delay)
+            delay = self._settings.resync_seconds
+            for kind, kinds in (("PricePipeline", self.pipelines), ("FinetuneJob", self.finetune_jobs)):
+                try:
+                    listed = await self._cluster.list_all(kind, self._settings.namespaces)
+                except PricecastError as error:
+                    log.warning("could not list", kind=kind, error=str(error))
+                    continue
+                for body in listed:
+                    kinds.seen(body)
+                found = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in listed}
+                for name in kinds.names():
+                    if name not in found and not await self._cluster.exists(Ref(kind, *name)):
+                        kinds.lost(name)
+                    self.queue.add((kind, *name))
 
     def _model_published(self, namespace: str, name: str) -> None:
         for pipeline in self.pipelines.that_use(namespace, name):
@@ -236,13 +250,14 @@ class Operator:
     def _announce(self, body: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
         bad = (condition["status"] == "True") == (condition["type"] in ("Degraded", "Failed"))
         post: Any = kopf.event
-        self._context.run(
-            post,
-            dict(body),
-            type="Warning" if bad else "Normal",
-            reason=condition["reason"] if condition["reason"].isalnum() else condition["type"],
-            message=f"{condition['type']} is {condition['status']}: {condition['message']}"[:1000],
-        )
+        with contextlib.suppress(LookupError):  # kopf takes no events before it has begun to watch
+            self._context.run(
+                post,
+                dict(body),
+                type="Warning" if bad else "Normal",
+                reason=condition["reason"] if condition["reason"].isalnum() else condition["type"],
+                message=f"{condition['type']} is {condition['status']}: {condition['message']}"[:1000],
+            )
 
     def _stalled(self) -> str | None:
         silence = time.monotonic() - self._beat

@@ -1,0 +1,176 @@
+"""The operator at scale: 200 PricePipelines applied at once against a control plane without nodes.
+
+    KUBECONFIG=... python benchmarks/bench_operator.py [--pipelines 200] [--json]
+
+Measured: time until every object exists, the operator's CPU and memory, and the writes to the API server that it makes
+in the minute after things are at rest (aim: 60 s, 200 MiB, none). Topics go to the embedded broker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+from kubernetes import client, config
+from kubernetes.dynamic import DynamicClient
+from pricecast_embedded_broker.broker import running
+
+from pricecast_operator.api.crd import RESOURCES, custom_resource_definition
+
+KINDS = (
+    ("apps/v1", "Deployment"),
+    ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+)
+OBJECTS_EACH = 25
+NAMESPACE = "bench-operator"
+MANAGED = "app.kubernetes.io/managed-by=pricecast-operator"
+PORT = 38180
+
+
+def pipeline(number: int, brokers: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "pricecast.dev/v1alpha1",
+        "kind": "PricePipeline",
+        "metadata": {"name": f"bench-{number}", "namespace": NAMESPACE},
+        "spec": {
+            "pairs": ["BTC/USD"],
+            "source": {"kind": "Simulated"},
+            "storage": {"kafka": {"brokers": brokers}, "predictions": {"url": "http://127.0.0.1:1"}},
+        },
+    }
+
+
+def count(api: DynamicClient) -> int:
+    return sum(
+        len(
+            json.loads(
+                api.resources.get(api_version=version, kind=kind)
+                .get(namespace=NAMESPACE, label_selector=MANAGED, serialize=False)
+                .data
+            )["items"]
+        )
+        for version, kind in KINDS
+    )
+
+
+def writes() -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("pricecast_operator_api_writes_total{"))
+
+
+def start_operator() -> subprocess.Popen[bytes]:
+    log = Path(os.environ.get("BENCH_LOG", os.devnull)).open("wb")
+    return subprocess.Popen(
+        [sys.executable, "-m", "pricecast_operator.main"],
+        env={**os.environ, "HTTP_PORT": str(PORT), "HTTP_HOST": "127.0.0.1", "NAMESPACE": NAMESPACE},
+        stdout=log,
+        stderr=log,
+    )
+
+
+def wait(check: Any, seconds: float) -> float:
+    started = time.monotonic()
+    while not check():
+        if time.monotonic() - started > seconds:
+            raise SystemExit(f"not within {seconds:.0f} s")
+        time.sleep(0.5)
+    return time.monotonic() - started
+
+
+def measure(api: DynamicClient, brokers: str, pipelines: int, operator: psutil.Process) -> dict[str, float]:
+    resource = api.resources.get(api_version="pricecast.dev/v1alpha1", kind="PricePipeline")
+    cpu = sum(operator.cpu_times()[:2])
+    started = time.monotonic()
+    for number in range(pipelines):
+        resource.create(body=pipeline(number, brokers), namespace=NAMESPACE)
+    applied = time.monotonic() - started
+    print(f"applied {pipelines} pipelines in {applied:.1f} s", file=sys.stderr)
+    peak = 0.0
+
+    def complete() -> bool:
+        nonlocal peak
+        peak = max(peak, operator.memory_info().rss / 2**20)
+        return writes() >= pipelines * OBJECTS_EACH and count(api) >= pipelines * OBJECTS_EACH
+
+    wait(complete, 300)
+    objects_seconds = time.monotonic() - started
+    cpu_used = sum(operator.cpu_times()[:2]) - cpu
+    at_rest, last = time.monotonic(), writes()
+    while time.monotonic() - at_rest < 20:  # at rest: nothing written for 20 s (the controllers go on for a while)
+        time.sleep(1)
+        peak = max(peak, operator.memory_info().rss / 2**20)
+        if writes() != last:
+            at_rest, last = time.monotonic(), writes()
+    cpu, before = sum(operator.cpu_times()[:2]), writes()
+    time.sleep(60)
+    return {
+        "pipelines": pipelines,
+        "objects": count(api),
+        "seconds_to_all_objects": round(objects_seconds, 1),
+        "cpu_seconds": round(cpu_used, 1),
+        "peak_mib": round(max(peak, operator.memory_info().rss / 2**20), 1),
+        "writes_in_all": before,
+        "writes_in_the_minute_after": writes() - before,
+        "cpu_seconds_in_the_minute_after": round(sum(operator.cpu_times()[:2]) - cpu, 1),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pipelines", type=int, default=200)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    api = DynamicClient(config.new_client_from_config())
+    definitions = api.resources.get(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
+    for resource in RESOURCES:
+        body = custom_resource_definition(resource)
+        definitions.server_side_apply(body, name=body["metadata"]["name"], field_manager="bench", force_conflicts=True)
+    namespaces = api.resources.get(api_version="v1", kind="Namespace")
+    namespaces.server_side_apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, field_manager="bench"
+    )
+    with running() as brokers:
+        operator = start_operator()
+        try:
+            wait(lambda: _ready(operator), 60)
+            result = measure(api, brokers, arguments.pipelines, psutil.Process(operator.pid))
+        finally:
+            operator.send_signal(signal.SIGTERM)
+            operator.wait(30)
+            namespaces.delete(name=NAMESPACE)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name.replace('_', ' '):36}{value:>10}")
+    return 0
+
+
+def _ready(operator: subprocess.Popen[bytes]) -> bool:
+    if operator.poll() is not None:
+        raise SystemExit("the operator has ended; see BENCH_LOG")
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/healthz", timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
