@@ -41,6 +41,7 @@ def configure(service: str, level: str = "INFO", style: Literal["json", "text"] 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("httpx").setLevel("WARNING")  # it logs each request with its whole URL, and keys are in some
     structlog.contextvars.bind_contextvars(service=service)
 
 
