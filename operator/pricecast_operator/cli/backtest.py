@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from pricecast_core.errors import SettingsError
-from pricecast_operator.cli.options import DataDirOption, ManifestArgument
+from pricecast_operator.cli.options import ManifestArgument
+from pricecast_operator.local.folder import ROOT
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +34,12 @@ def backtest(
     as_json: Annotated[
         bool, typer.Option("--json", help="Exactly one line of JSON on standard output; all else on standard error.")
     ] = False,
-    data_dir: DataDirOption = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for pages with plots; .pricecast/backtests/NAME unless --json is given.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="New folder for stores and logs; a temporary one by default.")
+    ] = None,
 ) -> None:
     """Trains on one file and measures on a later one, against the naive forecasts.
 
@@ -50,12 +56,16 @@ def backtest(
     found = common_format([*train, *evaluate])
     if found != ("bars" if bars else "trades"):
         raise SettingsError(f"--{'bars' if bars else 'trades'}: the files hold {found}; give them with --{found}")
+    loaded = load_manifest(manifest)
+    if plots is None and not as_json:
+        plots = ROOT / "backtests" / loaded.name
     code = run(
-        load_manifest(manifest),
+        loaded,
         train,
         evaluate,
         data_dir=data_dir,
         as_json=as_json,
+        plots=plots,
         console=Console(stderr=True),
     )
     raise typer.Exit(code)

@@ -71,6 +71,7 @@ def backtest(
     *,
     data_dir: Path | None,
     as_json: bool,
+    plots: Path | None,
     console: Console,
 ) -> int:
     """Trains on one set of files and measures on a later one; returns the exit code of the predictor.
@@ -81,6 +82,7 @@ def backtest(
         evaluate: As many, later.
         data_dir: Folder for stores and logs, new; a temporary one by default.
         as_json: Print one line of JSON to standard output.
+        plots: Folder for the pages with plots; none writes none.
         console: For progress; standard error.
 
     Raises:
@@ -101,7 +103,7 @@ def backtest(
         spec = spec.model_copy(update={"news": None})
         whole = Span(min(span(file).first_ms for file in train), max(s.last_ms for s in spans))
         planned = asyncio.run(_ingest(manifest.name, spec, folder, whole, console))
-        return _judge(planned, folder, min(s.first_ms for s in spans), as_json=as_json)
+        return _judge(planned, folder, min(s.first_ms for s in spans), as_json=as_json, plots=plots)
 
 
 def span(file: Path) -> Span:
@@ -198,7 +200,7 @@ async def _watch_features(brokers: str, topic: str, report: Callable[[int], None
         consumer.close()
 
 
-def _judge(planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool) -> int:
+def _judge(planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool, plots: Path | None) -> int:
     """Has the predictor train on the rows before a time and measure from there on."""
     process = planned.process(TRAINING)
     env = {
@@ -209,6 +211,8 @@ def _judge(planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool) ->
         "HTTP_PORT": "0",
     }
     command = [script(process.service), "backtest", "--evaluate-from-ms", str(from_ms)]
+    if plots is not None:
+        command += ["--plots", str(plots)]
     if not as_json:
         return subprocess.run(command, env=env, check=False).returncode
     done = subprocess.run([*command, "--json"], env=env, check=False, stdout=subprocess.PIPE, text=True)
