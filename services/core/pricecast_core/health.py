@@ -17,6 +17,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 Check = Callable[[], str | None]
 """Returns what is wrong, or None."""
 
+_STARTING: dict[str, Check] = {"service": lambda: "starting"}
+
 
 class Health:
     """The checks of one service and the server that answers them.
@@ -35,7 +37,7 @@ class Health:
         self._alive[name] = check
 
     def ready(self, name: str, check: Check) -> None:
-        """Adds a check of readiness: a failure means not yet, or not now."""
+        """Adds a check of readiness: a failure means not yet, or not now. Until there is one, nothing is ready."""
         self._ready[name] = check
 
     def info(self, name: str, value: Callable[[], Any]) -> None:
@@ -78,7 +80,7 @@ class Health:
                 if path == "/metrics":
                     self._send(200, CONTENT_TYPE_LATEST, generate_latest())
                 elif path in ("/healthz", "/readyz"):
-                    status, body = health.report(health._alive if path == "/healthz" else health._ready)
+                    status, body = health.report(health._alive if path == "/healthz" else health._ready or _STARTING)
                     self._send(status, "application/json", json.dumps(body).encode())
                 else:
                     self._send(404, "text/plain", b"try /healthz, /readyz or /metrics\n")

@@ -40,6 +40,7 @@ class _StoreTask(StreamTask[M], Generic[M]):
         most: Most rows in one write.
     """
 
+    stateful = False
     short_name: str
 
     def __init__(self, group: FeatureGroup, store: FeatureStore, most: int) -> None:

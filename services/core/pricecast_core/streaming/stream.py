@@ -12,7 +12,7 @@ import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from confluent_kafka import KafkaException
 from quixstreams import Application
@@ -28,6 +28,7 @@ from pricecast_core.health import Health
 from pricecast_core.messages import Message, decoder, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
+from pricecast_core.streaming.noise import quieten
 from pricecast_core.streaming.topics import CLIENT, SESSION_TIMEOUT_MS, StreamError, ensure_topics
 from pricecast_core.streaming.watch import Watch
 from pricecast_core.topics import DEAD_LETTERS, TopicSpec, topic_name
@@ -45,9 +46,11 @@ class StreamTask(ABC, Generic[M]):
     """What a service does with the messages of a topic. All methods are called from one thread.
 
     Attributes:
+        stateful: Whether it keeps state in the stream; without, there is no changelog topic.
         stream: The stream it runs in: state and output.
     """
 
+    stateful: ClassVar[bool] = True
     stream: Stream[M]
 
     @abstractmethod
@@ -144,6 +147,7 @@ class Stream(Generic[M]):
         Raises:
             Exception: What the task raises beside `BadMessageError` and `StoreError`: a defect.
         """
+        quieten()
         self.watch.start()
         attempt = 0
         try:
@@ -197,7 +201,8 @@ class Stream(Generic[M]):
             config=TopicConfig(num_partitions=None, replication_factor=None),
         )
         frame = app.dataframe(topic)
-        frame.register_store()
+        if self._task.stateful:
+            frame.register_store()
         self._stream_id = frame.stream_id
         frame.sink(_TaskSink(self, self._task, self._decode))
         self._problem = "waiting for partitions"

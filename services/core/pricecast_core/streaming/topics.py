@@ -105,14 +105,13 @@ def _read_to_end(consumer: Consumer, start: TopicPartition) -> list[bytes]:
     consumer.assign([start])
     values: list[bytes] = []
     while True:
-        messages = consumer.consume(1000, timeout=_TIMEOUT_SECONDS)
-        if not messages:
+        message = consumer.poll(_TIMEOUT_SECONDS)
+        if message is None:
             raise StreamError(f"topic {start.topic!r}: no answer within {_TIMEOUT_SECONDS:.0f} s while reading its end")
-        for message in messages:
-            error = message.error()
-            if error is None:
-                values.append(message.value() or b"")
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return values
-            else:
-                raise KafkaException(error)
+        error = message.error()
+        if error is None:
+            values.append(message.value() or b"")
+        elif error.code() == KafkaError._PARTITION_EOF:
+            return values
+        else:
+            raise KafkaException(error)

@@ -151,9 +151,7 @@ class Watch:
             consumer.list_topics(self._topics[0], timeout=_CALL_SECONDS)
             return
         moved, self._seen_moved = self._moved != self._seen_moved, self._moved
-        for item in consumer.committed(items, timeout=_CALL_SECONDS):
-            if item.error:
-                raise KafkaException(item.error)
+        for item in _committed(consumer, items):
             low, high = consumer.get_watermark_offsets(item, timeout=_CALL_SECONDS)
             start = max(item.offset, low) if item.offset >= 0 or self._reset == "earliest" else high
             self._judge(consumer, item, start, high, moved=moved)
@@ -188,6 +186,19 @@ class Watch:
     def _excuse_all(self) -> None:
         for known in self._state.values():
             known.stuck_since = None
+
+
+def _committed(consumer: Consumer, items: list[TopicPartition]) -> list[TopicPartition]:
+    try:
+        found: list[TopicPartition] = consumer.committed(items, timeout=_CALL_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nothing committed yet: some brokers refuse
+            return items
+        raise
+    for item in found:
+        if item.error:
+            raise KafkaException(item.error)
+    return found
 
 
 def _waiting(known: _Partition) -> int:
