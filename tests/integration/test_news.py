@@ -1,0 +1,271 @@
+"""The news services as processes, against the embedded broker: every headline once, every signal, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from pricecast_core import topics
+from pricecast_core.errors import PricecastError
+from pricecast_core.messages import DeadLetter, Message, News, NewsSignal, decode
+from pricecast_core.news import lexicon
+from pricecast_core.settings.news_signal import DEFAULT_COINS
+from pricecast_core.streaming import tail
+from pricecast_core.topics import TopicSpec, topic_name
+from pricecast_embedded_broker import EmbeddedBroker
+from tests.doubles.anthropic import AnthropicDouble
+from tests.doubles.cryptopanic import CryptoPanicDouble, post
+
+PIPELINE = "t"
+HEADLINES = [
+    f"{coin} {verb} on day {day}"
+    for day in range(1, 8)
+    for coin in ("Bitcoin", "Ethereum")
+    for verb in ("rallies", "drops")
+]
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture(scope="module")
+def module_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(tmp_path_factory.mktemp("broker"))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+class Bench:
+    """One pipeline of its own on the broker, and the services that a test starts on it."""
+
+    def __init__(self, broker: EmbeddedBroker, folder: Path, pipeline: str) -> None:
+        self.brokers = broker.address
+        self.folder = folder
+        self.pipeline = pipeline
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, service: str, **settings: str) -> subprocess.Popen[bytes]:
+        env = {
+            "PIPELINE": self.pipeline,
+            "KAFKA_BROKERS": self.brokers,
+            "HTTP_PORT": "0",
+            "CACHE_URL": f"sqlite:///{self.folder}/cache.db",
+        }
+        with (self.folder / f"{service}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [Path(sys.executable).with_name(f"pricecast-{service}")],
+                env={**os.environ, **env, **settings},
+                stderr=log,
+            )
+        self._processes.append(process)
+        return process
+
+    def read(self, topic: TopicSpec) -> list[Any]:
+        try:
+            values = tail(self.brokers, topic_name(self.pipeline, topic), 10_000)
+        except PricecastError:
+            return []
+        kind: type[Message] = topic.message
+        return [decode(kind, value) for value in values]
+
+    def write(self, values: list[bytes]) -> None:
+        producer = Producer({"bootstrap.servers": self.brokers})
+        for value in values:
+            producer.produce(topic_name(self.pipeline, topics.NEWS), value, key=b"k")
+        assert producer.flush(30) == 0
+
+    def health(self, service: str) -> dict[str, Any] | None:
+        lines = (self.folder / f"{service}.log").read_text().splitlines()
+        started = [json.loads(line) for line in lines if '"started"' in line]
+        if not started:
+            return None
+        try:
+            with urllib.request.urlopen(f"{started[-1]['health']}/readyz", timeout=5) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            return dict(json.load(error))
+        except OSError:
+            return None
+
+    def end(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def bench(module_broker: EmbeddedBroker, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench = Bench(module_broker, tmp_path, f"n{abs(hash(request.node.nodeid)) % 10**8}")
+    yield bench
+    bench.end()
+
+
+def archive(folder: Path, headlines: list[str]) -> Path:
+    path = folder / "news.jsonl"
+    lines = [
+        {"id": number, "title": title, "published_at": f"2024-05-01T12:{number // 60:02}:{number % 60:02}Z"}
+        for number, title in enumerate(headlines)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def expected_signals(headlines: list[str]) -> set[tuple[str, str, int]]:
+    return {
+        (f"archive:{number}", coin, sign)
+        for number, title in enumerate(headlines)
+        for coin, sign in lexicon.read(title, DEFAULT_COINS).items()
+    }
+
+
+def found_signals(bench: Bench) -> list[tuple[str, str, int]]:
+    return [(item.news_id, item.coin, item.signal) for item in bench.read(topics.NEWS_SIGNALS)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_an_archive_is_published_once_however_often_it_is_read(bench: Bench) -> None:
+    path = archive(bench.folder, [*HEADLINES, "  BITCOIN rallies, on day 1! ", ""])
+    for _ in range(2):
+        assert bench.start("news", SOURCE="archive", ARCHIVE=str(path)).wait(60) == 0
+        news = bench.read(topics.NEWS)
+        assert sorted(item.title for item in news) == sorted(HEADLINES)
+    assert [letter.service for letter in bench.read(topics.DEAD_LETTERS)] == ["news", "news"]  # one a run
+
+
+def test_live_news_goes_on_after_a_pause_and_a_restart(bench: Bench) -> None:
+    with CryptoPanicDouble() as api:
+        settings = {
+            "SOURCE": "cryptopanic",
+            "CRYPTOPANIC_URL": api.url,
+            "CRYPTOPANIC_API_KEY": api.key,
+            "POLL_SECONDS": "1",
+        }
+        api.posts = [post(1), post(2)]
+        api.failures = [(429, {"Retry-After": "1"})]
+        process = bench.start("news", **settings)
+        eventually(lambda: len(bench.read(topics.NEWS)) == 2)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        api.posts += [post(3)]
+        process = bench.start("news", **settings)
+        eventually(lambda: len(bench.read(topics.NEWS)) == 3)
+        asked = len(api.requests)
+        eventually(lambda: len(api.requests) > asked + 1)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert [item.id for item in bench.read(topics.NEWS)] == ["cryptopanic:1", "cryptopanic:2", "cryptopanic:3"]
+    assert api.key not in (bench.folder / "news.log").read_text()
+
+
+def test_headlines_become_signals_and_what_is_none_a_dead_letter(bench: Bench) -> None:
+    path = archive(bench.folder, HEADLINES)
+    assert bench.start("news", SOURCE="archive", ARCHIVE=str(path)).wait(60) == 0
+    bench.write([b"not json", b'{"id":"x","title":""}'])
+    process = bench.start("news-signal")
+    wanted = expected_signals(HEADLINES)
+    eventually(lambda: len(found_signals(bench)) >= len(wanted))
+    eventually(lambda: len(bench.read(topics.DEAD_LETTERS)) == 2)
+    process.terminate()
+    assert process.wait(30) == 0
+    found = found_signals(bench)
+    assert sorted(found) == sorted(wanted)
+    assert {item.model_name for item in bench.read(topics.NEWS_SIGNALS)} == {lexicon.MODEL_NAME}
+    letters: list[DeadLetter] = bench.read(topics.DEAD_LETTERS)
+    assert {letter.service for letter in letters} == {"news-signal"}
+
+
+def test_the_news_waits_while_the_model_is_away(bench: Bench) -> None:
+    path = archive(bench.folder, HEADLINES)
+    assert bench.start("news", SOURCE="archive", ARCHIVE=str(path)).wait(60) == 0
+    port = free_port()
+    settings = {
+        "PROVIDER": "anthropic",
+        "MODEL": "claude-test",
+        "API_KEY": AnthropicDouble.key,
+        "ANTHROPIC_URL": f"http://127.0.0.1:{port}",
+        "STALL_TIMEOUT_SECONDS": "5",
+    }
+    process = bench.start("news-signal", **settings)
+    health = eventually(
+        lambda: (found := bench.health("news-signal")) and "model" in found["problems"] and found, seconds=120
+    )
+    assert "no answer" in health["problems"]["model"]
+
+    def teacher(headline: str) -> object:
+        if "day 3" in headline:
+            return "I would rather talk about the weather."
+        return {"news_signals": [{"coin": "BTC", "signal": 1, "reasoning": "because"}]}
+
+    with AnthropicDouble(teacher, port) as api:
+        eventually(lambda: len(found_signals(bench)) >= len(HEADLINES) - 4)
+        eventually(lambda: len(bench.read(topics.DEAD_LETTERS)) == 4)
+        eventually(lambda: not (bench.health("news-signal") or {"problems": True})["problems"])
+        asked = len(api.requests)
+        process.kill()
+        process.wait()
+        process = bench.start("news-signal", **settings | {"PIPELINE": bench.pipeline})
+        eventually(lambda: (bench.health("news-signal") or {"ok": False})["ok"])
+        process.terminate()
+        assert process.wait(30) == 0
+        assert (
+            len(api.requests) <= asked + 12
+        )  # what was answered is in the cache; the four bad ones may be asked again
+    signals: list[NewsSignal] = bench.read(topics.NEWS_SIGNALS)
+    news: list[News] = bench.read(topics.NEWS)
+    good = {item.id for item in news if "day 3" not in item.title}
+    assert {item.news_id for item in signals} == good
+    assert {item.reasoning for item in signals} == {"because"}
+    letters: list[DeadLetter] = bench.read(topics.DEAD_LETTERS)
+    assert {letter.reason for letter in letters} == {"outside_schema"}
+
+
+def test_a_killed_reader_loses_nothing_and_asks_little_again(bench: Bench) -> None:
+    headlines = [f"{title} and {number}" for number in range(4) for title in HEADLINES]
+    path = archive(bench.folder, headlines)
+    assert bench.start("news", SOURCE="archive", ARCHIVE=str(path)).wait(60) == 0
+
+    def teacher(headline: str) -> object:
+        time.sleep(0.03)  # a model takes its time: the kill comes in the middle
+        return {"news_signals": [{"coin": "BTC", "signal": 1}]}
+
+    with AnthropicDouble(teacher) as api:
+        settings = {
+            "PROVIDER": "anthropic",
+            "MODEL": "m",
+            "API_KEY": api.key,
+            "ANTHROPIC_URL": api.url,
+            "BATCH_SIZE": "5",
+        }
+        process = bench.start("news-signal", **settings)
+        eventually(lambda: len(found_signals(bench)) > 20)
+        process.kill()
+        process.wait()
+        assert len(api.requests) < len(headlines)
+        bench.start("news-signal", **settings)
+        eventually(lambda: {item[0] for item in found_signals(bench)} == {item.id for item in bench.read(topics.NEWS)})
+        assert len(api.requests) <= len(headlines) + 2 * 5  # at most the batches that were cut off
