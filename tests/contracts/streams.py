@@ -30,7 +30,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from pricecast_core import topics
 from pricecast_core.health import Health
 from pricecast_core.indicators import choose, columns
-from pricecast_core.messages import Candle, DeadLetter, FeatureRowStored, Message, Trade
+from pricecast_core.messages import Candle, DeadLetter, FeatureRowStored, Message, NewsSignal, Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
 from pricecast_core.stores.features_sql import SqlFeatureStore
@@ -346,6 +346,20 @@ class StreamsContract:
             ("technical-indicators", "wrong_length"),
             ("to-feature-store-technical-indicators", "malformed"),
         ]
+
+    def test_news_signals_are_stored_once_and_announced(self, chain: Chain) -> None:
+        signals = [
+            NewsSignal(coin=coin, signal=1, model_name="lexicon", news_id=str(number), timestamp_ms=1_767_225_600_000)
+            for number in range(20)
+            for coin in ("BTC", "ETH")
+        ]
+        for signal in [*signals, *signals]:
+            chain.publisher.publish(topics.NEWS_SIGNALS, signal.coin, signal)
+        chain.publisher.flush()
+        chain.start("to-feature-store", GROUP="news_signals")
+        markers = eventually(lambda: (found := chain.read(topics.FEATURES)) and len(found) >= 80 and found, "markers")
+        assert {(marker.group, marker.key) for marker in markers} == {("news_signals", "BTC"), ("news_signals", "ETH")}
+        assert chain.store.count(f"{chain.pipeline}_news_signals", "BTC") == 20
 
     def test_services_end_cleanly_and_at_once_when_asked(self, chain: Chain) -> None:
         for service in SERVICES:
