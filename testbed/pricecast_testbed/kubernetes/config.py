@@ -124,6 +124,7 @@ def commands(at: Layout) -> dict[str, list[str | Path]]:
             "--nodeport-addresses=primary",
         ],
         "coredns": [f"-conf={at.home}/Corefile"],
+        "network-policies": [as_admin],
         "host-directory-provisioner": [as_admin, f"--root={at.home}/data/volumes"],
     }
     return {

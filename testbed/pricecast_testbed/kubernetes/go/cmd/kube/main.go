@@ -1,5 +1,5 @@
-// Command kube is a whole Kubernetes in one binary: etcd, every component, kubectl, cluster DNS and a volume
-// provisioner. The part to run is the first argument, or the name that the binary is called by. One binary builds in
+// Command kube is a whole Kubernetes in one binary: etcd, every component, kubectl, cluster DNS, a volume
+// provisioner and an enforcer of network policies. The part to run is the first argument, or the name that the binary is called by. One binary builds in
 // little more time than its largest part, since the parts share most of their packages.
 package main
 
@@ -40,6 +40,7 @@ var parts = map[string]func() int{
 	"kubectl":                    runKubectl,
 	"coredns":                    runDNS,
 	"host-directory-provisioner": runVolumes,
+	"network-policies":           runPolicies,
 }
 
 func component(command func() *cobra.Command) func() int {
