@@ -125,13 +125,14 @@ class Chain:
         self._stop = Stop()
         self.publisher = Publisher("trades", self.settings, topics.ALL, Health(), self._stop)
 
-    def start(self, service: str, **env: str) -> None:
-        """Starts a service, again if it was there before."""
-        port = self.ports.setdefault(service, _free_port())
-        own = {"HTTP_PORT": str(port), "INSTANCE": f"{service}-0"}
+    def start(self, service: str, replica: int = 0, **env: str) -> None:
+        """Starts a service, again if it was there before; a replica beyond the first is `service/1` from then on."""
+        name = f"{service}/{replica}" if replica else service
+        port = self.ports.setdefault(name, _free_port())
+        own = {"HTTP_PORT": str(port), "INSTANCE": f"{service}-{replica}"}
         command = Path(sys.executable).with_name(f"pricecast-{service}")
-        with (self.folder / f"{service}.log").open("ab") as log:
-            self.processes[service] = subprocess.Popen(
+        with (self.folder / f"{service}-{replica}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
                 [command], env={**os.environ, **self._env, **own, **env}, stderr=log, stdout=log
             )
 
@@ -201,7 +202,7 @@ class Chain:
 
 
 def read_topic(brokers: str, topic: str) -> list[bytes]:
-    """Returns the committed values of a topic with one partition."""
+    """Returns the committed values of a topic, one partition after another."""
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,
@@ -211,19 +212,21 @@ def read_topic(brokers: str, topic: str) -> list[bytes]:
             "isolation.level": "read_committed",
         }
     )
-    consumer.assign([TopicPartition(topic, 0, 0)])
     values: list[bytes] = []
     try:
-        while True:
-            message = consumer.poll(30)
-            assert message is not None, f"{topic}: no answer"
-            error = message.error()
-            if error is None:
-                values.append(message.value() or b"")
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return values
+        for partition in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
+            consumer.assign([TopicPartition(topic, partition, 0)])
+            while (message := consumer.poll(30)) is not None:
+                error = message.error()
+                if error is None:
+                    values.append(message.value() or b"")
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    break
+                else:
+                    raise AssertionError(error.str())
             else:
-                raise AssertionError(error.str())
+                raise AssertionError(f"{topic}: no answer")
+        return values
     finally:
         consumer.close()
 
