@@ -118,8 +118,6 @@ def _up_detached(folder: DataFolder) -> None:
 
 def down(data_dir: DataDirOption = None, pipeline: PipelineOption = "") -> None:
     """Stops a pipeline in order; what it has stored is kept."""
-    import psutil
-
     from pricecast_operator.local.run import end_strays
 
     folder = find_folder(data_dir, pipeline)
@@ -129,10 +127,11 @@ def down(data_dir: DataDirOption = None, pipeline: PipelineOption = "") -> None:
         typer.echo(f"ended what was left running: {', '.join(ended)}" if ended else "nothing was running")
         return
     supervisor.terminate()
-    try:
-        supervisor.wait(timeout=_DOWN_SECONDS)
-    except psutil.TimeoutExpired:
-        raise PricecastError(f"process {supervisor.pid} has not stopped within {_DOWN_SECONDS:g} s") from None
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while folder.supervisor() is not None:  # not `wait`, which also waits for whoever started it to take note
+        if time.monotonic() > deadline:
+            raise PricecastError(f"process {supervisor.pid} has not stopped within {_DOWN_SECONDS:g} s")
+        time.sleep(_LOOK_SECONDS / 2)
     typer.echo("stopped; everything is kept")
 
 

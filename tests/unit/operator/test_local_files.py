@@ -187,26 +187,6 @@ def test_every_program_keeps_its_state_and_stores_in_the_data_folder(tmp_path: P
             assert not variable.endswith("STORE_URL") or value.startswith(f"sqlite:///{tmp_path}/")
 
 
-NEWS = {"cryptoPanic": {"apiKeySecretRef": {"name": "cryptopanic", "key": "token"}}}
-
-
-def test_every_program_keeps_its_state_and_stores_in_the_data_folder(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path)
-    programs = local_programs(folder, {})
-    assert list(programs) == [
-        "trades",
-        "candles",
-        "technical-indicators",
-        "to-feature-store",
-        "train",
-        "price-predictor",
-    ]
-    for name, program in programs.items():
-        assert program.env["STATE_DIR"] == str(tmp_path / "state" / name)
-        for variable, value in program.env.items():
-            assert not variable.endswith("STORE_URL") or value.startswith(f"sqlite:///{tmp_path}/")
-
-
 def test_a_secret_comes_from_the_environment_under_the_services_name(tmp_path: Path) -> None:
     programs = local_programs(DataFolder(tmp_path), {"CRYPTOPANIC_API_KEY": "k"}, news=NEWS)
     assert programs["news"].env["CRYPTOPANIC_API_KEY"] == "k"
