@@ -49,6 +49,8 @@ def to_proto(prediction: Prediction) -> pb.Prediction:
                 absolute_error=prediction.absolute_error,
                 naive_absolute_error=prediction.naive_absolute_error,
                 inside_interval=prediction.inside_interval,
+                pinball_loss=prediction.pinball_loss,
+                naive_pinball_loss=prediction.naive_pinball_loss,
             )
         )
     return message

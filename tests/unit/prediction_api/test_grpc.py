@@ -138,6 +138,7 @@ def test_history_comes_by_page_with_what_came_of_it(stub: PredictionServiceStub)
     assert found[-1].outcome.absolute_error == pytest.approx(9.5)
     assert found[-1].outcome.naive_absolute_error == pytest.approx(20.0)
     assert found[-1].outcome.inside_interval
+    assert (found[-1].outcome.pinball_loss, found[-1].outcome.naive_pinball_loss) == (0.0001, 0.0002)
 
 
 def test_history_is_bounded_by_time(stub: PredictionServiceStub) -> None:

@@ -74,6 +74,23 @@ def test_a_store_that_fails_is_told_and_its_return_is_noticed(api: ApiProcess, d
         assert stub.Predict(pb.PredictRequest(pair="BTC/USD")).prediction.pair == "BTC/USD"
 
 
+def test_a_store_that_is_not_there_at_the_start_is_told_and_waited_for(tmp_path: Path) -> None:
+    api = ApiProcess(tmp_path / "log", PREDICTION_STORE="elasticsearch", PREDICTION_STORE_URL="http://127.0.0.1:1")
+    try:
+        with grpc.insecure_channel(api.grpc) as channel:
+            assert not serving(channel)
+            fails(
+                lambda: PredictionServiceStub(channel).Predict(pb.PredictRequest(pair="BTC/USD")),
+                grpc.StatusCode.UNAVAILABLE,
+                error_details_pb2.RetryInfo,
+            )
+        eventually(lambda: "Elasticsearch failed" in httpx.get(f"{api.health}/readyz").text)
+        assert httpx.get(f"{api.health}/healthz").status_code == 200
+        assert api.stop() == 0
+    finally:
+        api.close()
+
+
 def rename(database: Path, old: str, new: str) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute(f"ALTER TABLE {old} RENAME TO {new}")

@@ -57,13 +57,17 @@ class Skill(_message.Message):
     def __init__(self, distribution: _Optional[float] = ..., point: _Optional[float] = ...) -> None: ...
 
 class Outcome(_message.Message):
-    __slots__ = ("actual_price", "absolute_error", "naive_absolute_error", "inside_interval")
+    __slots__ = ("actual_price", "absolute_error", "naive_absolute_error", "inside_interval", "pinball_loss", "naive_pinball_loss")
     ACTUAL_PRICE_FIELD_NUMBER: _ClassVar[int]
     ABSOLUTE_ERROR_FIELD_NUMBER: _ClassVar[int]
     NAIVE_ABSOLUTE_ERROR_FIELD_NUMBER: _ClassVar[int]
     INSIDE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    PINBALL_LOSS_FIELD_NUMBER: _ClassVar[int]
+    NAIVE_PINBALL_LOSS_FIELD_NUMBER: _ClassVar[int]
     actual_price: float
     absolute_error: float
     naive_absolute_error: float
     inside_interval: bool
-    def __init__(self, actual_price: _Optional[float] = ..., absolute_error: _Optional[float] = ..., naive_absolute_error: _Optional[float] = ..., inside_interval: _Optional[bool] = ...) -> None: ...
+    pinball_loss: float
+    naive_pinball_loss: float
+    def __init__(self, actual_price: _Optional[float] = ..., absolute_error: _Optional[float] = ..., naive_absolute_error: _Optional[float] = ..., inside_interval: _Optional[bool] = ..., pinball_loss: _Optional[float] = ..., naive_pinball_loss: _Optional[float] = ...) -> None: ...
