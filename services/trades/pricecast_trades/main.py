@@ -11,8 +11,7 @@ from pricecast_core.health import Health
 from pricecast_core.messages import Candle, Trade
 from pricecast_core.service import Stop, run
 from pricecast_core.settings import TradesSettings
-from pricecast_core.streaming import StreamError, ensure_topics
-from pricecast_core.streaming.transactional import FencedError, Record, TransactionalPublisher
+from pricecast_core.streaming import FencedError, Record, StreamError, TransactionalPublisher, ensure_topics
 from pricecast_core.topics import CANDLES, DEAD_LETTERS, TRADES
 from pricecast_trades.source import Item, Source
 from pricecast_trades.sources import open_source

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import Candle, DeadLetter, Message, Trade, decode
 from pricecast_core.settings import TradesSettings
-from pricecast_core.streaming.transactional import last_values
+from pricecast_core.streaming import last_values
 from pricecast_core.topics import CANDLES, DEAD_LETTERS, TRADES, TopicSpec, topic_name
 
 M = TypeVar("M", bound=Message)

@@ -2,6 +2,7 @@
 
 - `Stream` runs a `StreamTask` over one topic with quixstreams: state, output and offsets move together.
 - `Publisher` writes to topics from a source outside of Kafka: nothing is lost while the broker is away.
+- `TransactionalPublisher` does so exactly once: what it wrote, found by `last_values`, says where to resume.
 - `Follower` reads a topic in batches, for those who keep their own state.
 - `Watch` notices a consumer that stalls, measures its lag and tells whether the broker answers.
 """
@@ -14,12 +15,26 @@ from typing import TYPE_CHECKING, Any
 from pricecast_core.streaming.follower import Follower
 from pricecast_core.streaming.publisher import Publisher
 from pricecast_core.streaming.topics import StreamError, ensure_topics, tail
+from pricecast_core.streaming.transactional import FencedError, Record, TransactionalPublisher, last_values
 from pricecast_core.streaming.watch import Watch
 
 if TYPE_CHECKING:
     from pricecast_core.streaming.stream import Stream, StreamTask
 
-__all__ = ["Follower", "Publisher", "Stream", "StreamError", "StreamTask", "Watch", "ensure_topics", "tail"]
+__all__ = [
+    "FencedError",
+    "Follower",
+    "Publisher",
+    "Record",
+    "Stream",
+    "StreamError",
+    "StreamTask",
+    "TransactionalPublisher",
+    "Watch",
+    "ensure_topics",
+    "last_values",
+    "tail",
+]
 
 
 def __getattr__(name: str) -> Any:

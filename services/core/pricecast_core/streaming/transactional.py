@@ -8,6 +8,7 @@ left behind and shuts that process out; then `last_values` reads the end of the 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -18,7 +19,8 @@ from pricecast_core import logs, metrics
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.topics import StreamError
+from pricecast_core.streaming.noise import Throttle
+from pricecast_core.streaming.topics import CLIENT, StreamError
 from pricecast_core.topics import TopicSpec, topic_name
 
 Record = tuple[TopicSpec, str, Message]
@@ -26,11 +28,13 @@ Record = tuple[TopicSpec, str, Message]
 
 TRANSACTION_TIMEOUT_MS = 10_000
 """How long a killed process's transaction can hold back those who read its output."""
-_CALL_SECONDS = 5.0
+_CALL_SECONDS = 2.0
 _STOP_SECONDS = 10.0
 _READ_SECONDS = 10.0
 _FIRST_WINDOW = 1_000
 log = logs.get(__name__)
+_client_log = logging.getLogger(f"{__name__}.client")
+_client_log.addFilter(Throttle())
 
 
 class FencedError(StreamError):
@@ -64,14 +68,14 @@ class TransactionalPublisher:
         self._written: dict[str, Any] = {}
         self._producer = Producer(
             {
+                **CLIENT,
                 "bootstrap.servers": settings.kafka_brokers,
                 "client.id": f"{settings.pipeline}.{service}",
                 "transactional.id": f"{settings.pipeline}.{service}",
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "queue.buffering.max.messages": 200_000,
                 "linger.ms": 2,
-                "enable.metrics.push": False,
-                "logger": log,
+                "logger": _client_log,
             }
         )
         self._patiently(self._producer.init_transactions)
@@ -158,14 +162,14 @@ def last_values(
     """
     consumer = Consumer(
         {
+            **CLIENT,
             "bootstrap.servers": brokers,
             "group.id": "pricecast-last-values",  # never joined: partitions are assigned, nothing is committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
-            "enable.metrics.push": False,
-            "logger": log,
+            "logger": _client_log,
         }
     )
     try:
