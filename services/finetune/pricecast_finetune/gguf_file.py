@@ -19,7 +19,7 @@ class UnsupportedModelError(ValueError):
     """The model is none that this writer knows."""
 
 
-_LAYER_NAMES = {
+LAYER_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -30,7 +30,7 @@ _LAYER_NAMES = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
-_OTHER_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+OTHER_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
 def gguf_name(name: str) -> str:
@@ -40,11 +40,11 @@ def gguf_name(name: str) -> str:
         UnsupportedModelError: If a Llama has no such tensor.
     """
     stem = name.removesuffix(".weight")
-    if stem in _OTHER_NAMES:
-        return f"{_OTHER_NAMES[stem]}.weight"
+    if stem in OTHER_NAMES:
+        return f"{OTHER_NAMES[stem]}.weight"
     parts = stem.split(".", 3)
-    if parts[:2] == ["model", "layers"] and len(parts) == 4 and parts[3] in _LAYER_NAMES:
-        return f"blk.{parts[2]}.{_LAYER_NAMES[parts[3]]}.weight"
+    if parts[:2] == ["model", "layers"] and len(parts) == 4 and parts[3] in LAYER_NAMES:
+        return f"blk.{parts[2]}.{LAYER_NAMES[parts[3]]}.weight"
     raise UnsupportedModelError(f"{name} is no tensor of a Llama")
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from pricecast_core import logs
 from pricecast_core.errors import SettingsError, SourceError
 from pricecast_core.settings import FinetuneSettings
+from pricecast_finetune import gguf_import
 from pricecast_finetune.source import require
 
 log = logs.get(__name__)
@@ -42,6 +44,7 @@ class Backend:
         self._torch.manual_seed(settings.seed)
         self.dtype = self._torch.bfloat16 if self._fast_bf16() else self._torch.float32
         self.four_bit = settings.load_in_4bit and self.cuda
+        self._base = self._find_base()
 
     def describe(self) -> str:
         """Returns in words what trains."""
@@ -55,7 +58,7 @@ class Backend:
         if self.unsloth:
             fast = require("unsloth", "gpu").FastLanguageModel
             model, tokenizer = fast.from_pretrained(
-                model_name=settings.base_model,
+                model_name=self._base,
                 revision=settings.base_model_revision or None,
                 max_seq_length=settings.max_sequence_length,
                 load_in_4bit=self.four_bit,
@@ -89,7 +92,7 @@ class Backend:
 
     def load_base(self, *, four_bit: bool = False) -> tuple[Any, Any]:
         """Returns the base model as it is, and its tokenizer."""
-        return self._load(self._settings.base_model, self._settings.base_model_revision, four_bit=four_bit)
+        return self._load(self._base, self._settings.base_model_revision, four_bit=four_bit)
 
     def load_folder(self, folder: Path) -> tuple[Any, Any]:
         """Returns a model that was saved here, and its tokenizer."""
@@ -105,6 +108,22 @@ class Backend:
         merged = peft.PeftModel.from_pretrained(base, str(adapters)).merge_and_unload()
         merged.to(self._torch.bfloat16).save_pretrained(str(target), safe_serialization=True)
         tokenizer.save_pretrained(str(target))
+
+    def _find_base(self) -> str:
+        """Returns the hub's name or the folder of the base model; a GGUF file is unpacked into one."""
+        path = Path(self._settings.base_model)
+        if path.suffix != ".gguf":
+            return self._settings.base_model
+        if not path.exists():
+            raise SettingsError(f"base_model: {path} is not there")
+        folder = self._settings.output_dir / "base"
+        if not folder.exists():
+            partial = folder.with_name("base.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            gguf_import.convert(path, partial)
+            partial.rename(folder)
+        return str(folder)
 
     def _load(self, name: str, revision: str, *, four_bit: bool) -> tuple[Any, Any]:
         transformers = require("transformers", "train")

@@ -102,7 +102,7 @@ def _trainer(backend: Backend, settings: FinetuneSettings, model: Any, tokenizer
         max_length=settings.max_sequence_length,
         packing=False,
         completion_only_loss=True,
-        loss_type="nll",
+        loss_type="chunked_nll",
         gradient_checkpointing=backend.cuda,
         bf16=bf16,  # on a CPU the weights themselves are bfloat16 where that is fast, the adapters never are
         fp16=backend.cuda and not bf16,

@@ -23,7 +23,9 @@ class FinetuneSettings(ServiceSettings):
     )
 
     base_model: str = Field(
-        "unsloth/Llama-3.2-1B-Instruct", min_length=1, description="Name on the Hugging Face hub, or a folder"
+        "unsloth/Llama-3.2-1B-Instruct",
+        min_length=1,
+        description="Name on the Hugging Face hub, a folder, or a GGUF file",
     )
     base_model_revision: str = Field("", description="Branch, tag or commit on the hub; empty means the newest")
     hub_token: SecretStr | None = Field(None, description="Token of the Hugging Face hub")
