@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pricecast_testbed import Elasticsearch, Kafka, Ollama, Postgres, Server, TestbedError, cache, prometheus, promtool
-from pricecast_testbed.kubernetes import CLUSTER_VARIABLE, Cluster, images
+from pricecast_testbed.kubernetes import Cluster, images
 
 _SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Kafka, Elasticsearch, Postgres, Ollama)}
 
@@ -23,9 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server.add_argument("action", choices=["start", "stop", "wipe", "status", "url"])
         server.add_argument("--node-address", help="also listen on this address, for pods")
     names.add_parser("prometheus", help="the paths of prometheus and promtool")
-    cluster = names.add_parser(
-        "kubernetes", help=f"a real cluster; {CLUSTER_VARIABLE} names another one to use instead"
-    )
+    cluster = names.add_parser("kubernetes", help="a real single-node cluster on this machine")
     cluster.add_argument("action", choices=["up", "down", "wipe", "status", "kubeconfig", "bin"])
     image = names.add_parser("images", help="container images for the cluster, without a registry")
     image.add_argument("action", choices=["build"])
@@ -68,9 +66,6 @@ def _serve(kind: type[Server], action: str, node_address: str | None) -> int:
 
 
 def _cluster(action: str) -> int:
-    if given := os.environ.get(CLUSTER_VARIABLE):
-        print(given)
-        return 0
     cluster = Cluster()
     if action == "up":
         cluster.up()

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from pricecast_testbed import Elasticsearch, Kafka, Ollama, Postgres, Server
-from pricecast_testbed.kubernetes import CLUSTER_VARIABLE, Cluster
+from pricecast_testbed.kubernetes import Cluster
 
 S = TypeVar("S", bound=Server)
 
@@ -73,8 +73,8 @@ def own_server(tmp_path: Path) -> Iterator[Callable[[type[S]], S]]:
 
 @pytest.fixture(scope="session")
 def kubeconfig() -> Iterator[Path]:
-    """Kubeconfig of a real cluster: KUBECONFIG_TEST, else one for the session. A cluster that was up stays up."""
-    if given := os.environ.get(CLUSTER_VARIABLE):
+    """Kubeconfig of a real cluster: KUBECONFIG, else the testbed's, which stays up if it was up."""
+    if given := os.environ.get("KUBECONFIG"):
         yield Path(given)
         return
     cluster = Cluster()

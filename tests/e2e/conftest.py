@@ -1,24 +1,26 @@
-"""The cluster under test: any that KUBECONFIG names, else the testbed's own (`make test-e2e` brings it up)."""
+"""The cluster under test: any that KUBECONFIG names, else the testbed's own for the session."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from kubernetes import config
 from kubernetes.dynamic import DynamicClient
 
 from pricecast_operator.api.crd import RESOURCES, custom_resource_definition
+from pricecast_testbed.fixtures import kubeconfig
 from tests.e2e.kube import Kube
+
+__all__ = ["kubeconfig"]
 
 
 @pytest.fixture(scope="session")
-def kube() -> Kube:
-    """A client of the cluster that KUBECONFIG names."""
-    if not os.environ.get("KUBECONFIG"):
-        pytest.fail("KUBECONFIG is not set; run `make test-e2e`, or name a cluster that may be tested on")
-    return Kube(DynamicClient(config.new_client_from_config()))
+def kube(kubeconfig: Path) -> Kube:
+    """A client of the cluster."""
+    return Kube(DynamicClient(config.new_client_from_config(str(kubeconfig))))
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +31,7 @@ def crds(kube: Kube) -> None:
     for resource in RESOURCES:
         kube.wait(
             f"{resource.plural} is served",
-            lambda plural=resource.plural: kube.condition(
-                "CustomResourceDefinition", f"{plural}.pricecast.dev", "Established"
-            ),
+            partial(kube.condition, "CustomResourceDefinition", f"{resource.plural}.pricecast.dev", "Established"),
             seconds=30,
         )
 

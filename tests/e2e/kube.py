@@ -72,7 +72,7 @@ class Kube:
 
     def condition(self, kind: str, name: str, type_: str, namespace: str | None = None) -> bool:
         found = self.get(kind, name, namespace) or {}
-        conditions = found.get("status", {}).get("conditions", [])
+        conditions = (found.get("status") or {}).get("conditions") or []
         return any(each["type"] == type_ and each["status"] == "True" for each in conditions)
 
     def wait(self, what: str, check: Callable[[], T], seconds: float) -> T:

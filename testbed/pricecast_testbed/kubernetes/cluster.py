@@ -20,7 +20,6 @@ from pricecast_testbed.kubernetes import binaries, config, images, pki
 from pricecast_testbed.server import alive, start_process, stop_process, wait_until
 from pricecast_testbed.shell import TestbedError, find, run
 
-CLUSTER_VARIABLE = "KUBECONFIG_TEST"
 _BRIDGE = "kn0"
 _READY_SECONDS = 120.0
 
@@ -49,7 +48,7 @@ class Cluster:
             TestbedError: A part did not start; with the end of its log.
         """
         if os.geteuid() != 0:
-            raise TestbedError("a kubelet needs root: run as root, or set KUBECONFIG_TEST to a cluster that is there")
+            raise TestbedError("a kubelet needs root: run as root, or let KUBECONFIG name a cluster to test on")
         binaries.build()
         binaries.runtime_packages()
         at = self.layout
