@@ -72,7 +72,7 @@ class Postgres(Server):
         single: list[str | Path] = [self._bin / "postgres", "--single", "-D", self.data, "template1"]
         run(single, user=user, stdin=f"CREATE DATABASE {_USER}\n")
         with (self.data / "pg_hba.conf").open("a") as rules:
-            rules.write(f"host all all {_PODS} trust\n")
+            rules.writelines(f"host all all {source} trust\n" for source in (_PODS, "samehost"))
 
     def command(self) -> list[str | Path]:
         """Returns the command line of the server. What a crash of the machine would lose is not of interest."""
