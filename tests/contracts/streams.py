@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -113,7 +114,6 @@ class Chain:
         self.store_url = f"sqlite:///{folder}/features.db"
         self.store = SqlFeatureStore(self.store_url)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.ports: dict[str, int] = {}
         self._env = {
             "PIPELINE": self.pipeline,
             "KAFKA_BROKERS": brokers,
@@ -128,10 +128,9 @@ class Chain:
     def start(self, service: str, replica: int = 0, **env: str) -> None:
         """Starts a service, again if it was there before; a replica beyond the first is `service/1` from then on."""
         name = f"{service}/{replica}" if replica else service
-        port = self.ports.setdefault(name, _free_port())
-        own = {"HTTP_PORT": str(port), "INSTANCE": f"{service}-{replica}"}
+        own = {"HTTP_PORT": "0", "INSTANCE": f"{service}-{replica}"}
         command = Path(sys.executable).with_name(f"pricecast-{service}")
-        with (self.folder / f"{service}-{replica}.log").open("ab") as log:
+        with self._log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [command], env={**os.environ, **self._env, **own, **env}, stderr=log, stdout=log
             )
@@ -144,7 +143,7 @@ class Chain:
     def health(self, service: str, path: str = "/readyz") -> dict[str, Any] | None:
         """Returns what a service says of itself; None while it doesn't answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[service]}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self._address(service)}{path}", timeout=5) as answer:
                 return msgspec.json.decode(answer.read(), type=dict[str, Any])
         except urllib.error.HTTPError as error:
             return msgspec.json.decode(error.read(), type=dict[str, Any])
@@ -153,9 +152,17 @@ class Chain:
 
     def metric(self, service: str, line: str) -> float:
         """Returns a sample of a service's metrics, named as it stands there."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[service]}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self._address(service)}/metrics", timeout=5) as answer:
             found = [text for text in answer.read().decode().splitlines() if text.startswith(line)]
         return sum(float(text.rpartition(" ")[2]) for text in found)
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name.replace('/', '-')}.log"
+
+    def _address(self, name: str) -> str:
+        """Returns where the newest process of that name answers, which its log says."""
+        started = re.findall(r'"health": "(http://[^"]+)"', self._log(name).read_text())
+        return started[-1] if started else "http://127.0.0.1:1"
 
     def await_ready(self, *services: str) -> None:
         """Waits until the services say that they are ready."""
@@ -231,14 +238,6 @@ def read_topic(brokers: str, topic: str) -> list[bytes]:
         consumer.close()
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class StreamsContract:
     @pytest.fixture
     def chain(self, brokers: str, tmp_path: Path) -> Iterator[Chain]:
@@ -287,7 +286,7 @@ class StreamsContract:
         assert chain.read(topics.DEAD_LETTERS) == []
 
     def test_bad_trades_become_dead_letters_with_reasons_and_the_stream_goes_on(self, chain: Chain) -> None:
-        chain.start("candles", LOG_LEVEL="WARNING")
+        chain.start("candles")
         trades = read_trades(trades_file())[:200]
         chain.publish(trades[:100])
         next_year_ms = int((time.time() + 365 * 86_400) * 1000)
@@ -349,6 +348,19 @@ class StreamsContract:
             ("technical-indicators", "wrong_length"),
             ("to-feature-store-technical-indicators", "malformed"),
         ]
+
+    def test_open_candles_are_shown_if_asked_and_change_no_row(self, chain: Chain) -> None:
+        trades = read_trades(trades_file())
+        for service in SERVICES:
+            chain.start(service, EMIT_OPEN_CANDLES="true")
+        chain.publish(trades)
+        assert_equal_bits(chain.await_rows(expected_rows(trades).height), expected_rows(trades))
+        candles: list[Candle] = chain.read(topics.CANDLES)
+        closed = [candle for candle in candles if candle.closed]
+        assert [candle.volume for candle in closed] == pandas_candles(trades)["volume"].to_list()
+        last = candles[-1]
+        assert not last.closed
+        assert (last.close, last.window_start_ms) == (trades[-1][1], closed[-1].window_end_ms)
 
     def test_news_signals_are_stored_once_and_announced(self, chain: Chain) -> None:
         signals = [

@@ -17,8 +17,8 @@ _STATE = "windows"
 class CandlesTask(StreamTask[Trade]):
     """Adds trades to the windows of their pair and publishes the candles that close.
 
-    A pair's windows are read from the state at its first trade after a commit and written before the next one, so
-    that a trade costs no access to the state.
+    A pair's windows live in memory, and are written to the state before each commit that follows a change: a trade
+    costs no access to the state.
     """
 
     def __init__(self, settings: CandlesSettings) -> None:
@@ -28,6 +28,7 @@ class CandlesTask(StreamTask[Trade]):
         self._max_gap = settings.max_gap_candles
         self._emit_open = settings.emit_open_candles
         self._windows: dict[tuple[int, str], PairWindows] = {}
+        self._saved: dict[tuple[int, str], bytes] = {}
 
     def handle(self, trade: Trade, partition: int) -> None:
         """Adds the trade.
@@ -51,17 +52,22 @@ class CandlesTask(StreamTask[Trade]):
 
     def checkpoint(self) -> None:
         """Writes the windows that changed to the state."""
-        for (partition, pair), windows in self._windows.items():
-            self.stream.state(partition, pair).set_bytes(_STATE, windows.pack())
+        for key, windows in self._windows.items():
+            packed = windows.pack()
+            if packed == self._saved.get(key):
+                continue
+            partition, pair = key
+            self.stream.state(partition, pair).set_bytes(_STATE, packed)
+            self._saved[key] = packed
             metrics.EVENT_TIME.labels(SERVICE, pair).set(windows.newest_ms / 1000)
             if self._emit_open:
                 for candle in windows.open_candles():
                     self.stream.publish(CANDLES, pair, candle)
-        self._windows.clear()
 
     def discard(self) -> None:
-        """Forgets what was added since the last commit."""
+        """Forgets the windows in memory."""
         self._windows.clear()
+        self._saved.clear()
 
     def _load(self, partition: int, pair: str) -> PairWindows:
         if pair not in self._pairs:

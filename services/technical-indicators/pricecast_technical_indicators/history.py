@@ -76,6 +76,11 @@ class History:
         self._append(candle.window_end_ms, values)
         self._unsaved.append(_RECORD.pack(candle.window_end_ms, self._length_ms, *values))
 
+    @property
+    def changed(self) -> bool:
+        """Whether candles have been added since the history was loaded or saved."""
+        return bool(self._unsaved)
+
     def full(self) -> bool:
         """Returns whether there are as many candles as are kept."""
         return self._count == self._size
@@ -88,7 +93,7 @@ class History:
         """Writes the candles added since the history was loaded or saved."""
         for packed in self._unsaved[-self._size :]:
             state.set_bytes(self._slot(_RECORD.unpack(packed)[0]), packed)
-        if self._unsaved:
+        if self.changed:
             state.set_bytes(_NEWEST, self.newest_ms.to_bytes(8, "little"))
             self._unsaved.clear()
 

@@ -57,12 +57,12 @@ class TechnicalIndicatorsTask(StreamTask[Candle]):
     def checkpoint(self) -> None:
         """Writes the new candles to the state."""
         for (partition, pair), history in self._histories.items():
-            history.save(self.stream.state(partition, pair))
-            metrics.EVENT_TIME.labels(SERVICE, pair).set(history.newest_ms / 1000)
-        self._histories.clear()
+            if history.changed:
+                history.save(self.stream.state(partition, pair))
+                metrics.EVENT_TIME.labels(SERVICE, pair).set(history.newest_ms / 1000)
 
     def discard(self) -> None:
-        """Forgets what was added since the last commit."""
+        """Forgets the histories in memory."""
         self._histories.clear()
 
     def _row(self, candle: Candle, history: History) -> IndicatorRow:

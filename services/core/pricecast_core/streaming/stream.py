@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from confluent_kafka import KafkaException
@@ -65,8 +65,7 @@ class StreamTask(ABC, Generic[M]):
     def checkpoint(self) -> None:
         """Called before each commit that follows a message: state and output that must be in it are written here.
 
-        What the task holds in memory must not outlive this call, unless state gives it back: after it, another
-        replica may own the partition.
+        What the task has written is its own to keep in memory too, until `discard`.
 
         Raises:
             StoreError: Nothing is committed; after a pause the same messages are handled again.
@@ -74,7 +73,11 @@ class StreamTask(ABC, Generic[M]):
 
     @abstractmethod
     def discard(self) -> None:
-        """Called when the messages since the last commit are to be handled again: forget them."""
+        """Called when memory may no longer agree with the state: forget everything that the state can give back.
+
+        So it is at the start, after a failure (the messages since the last commit come again), and whenever
+        partitions come or go (another replica may have moved on from here).
+        """
 
 
 class Stream(Generic[M]):
@@ -193,7 +196,7 @@ class Stream(Generic[M]):
         settings = self._settings
         self._task.discard()
         ensure_topics(settings.kafka_brokers, settings.pipeline, self._specs.values())
-        app = self._app = _Application(**self._configuration())
+        app = self._app = _Application(self._task.discard, **self._configuration())
         topic = app.topic(
             self.source,
             value_deserializer="bytes",
@@ -324,8 +327,9 @@ class _Application(Application):
     The overridden methods are not part of quixstreams' public interface; the tests of this module hold them.
     """
 
-    def __init__(self, **configuration: Any) -> None:
+    def __init__(self, on_rebalance: Callable[[], None], **configuration: Any) -> None:
         super().__init__(**configuration)
+        self._on_rebalance = on_rebalance
         self._partitions: dict[str, set[int]] | None = None
 
     @property
@@ -346,6 +350,7 @@ class _Application(Application):
         """Signals belong to `pricecast_core.service`, which stops the application."""
 
     def _on_assign(self, consumer: Any, topic_partitions: list[Any]) -> None:
+        self._on_rebalance()
         super()._on_assign(consumer, topic_partitions)
         owned = dict(self._partitions or {})
         for item in topic_partitions:
@@ -353,11 +358,15 @@ class _Application(Application):
         self._partitions = owned
 
     def _on_revoke(self, consumer: Any, topic_partitions: list[Any]) -> None:
-        super()._on_revoke(consumer, topic_partitions)
+        try:
+            super()._on_revoke(consumer, topic_partitions)  # commits first
+        finally:
+            self._on_rebalance()
         self._forget(topic_partitions)
 
     def _on_lost(self, consumer: Any, topic_partitions: list[Any]) -> None:
         super()._on_lost(consumer, topic_partitions)
+        self._on_rebalance()
         self._forget(topic_partitions)
 
     def _forget(self, topic_partitions: list[Any]) -> None:
