@@ -15,6 +15,7 @@ import csv
 import json
 import math
 import random
+import ssl
 import threading
 import time
 from collections import deque
@@ -88,15 +89,17 @@ class KrakenDouble:
     Args:
         pairs: The pairs it lists, in the common spelling.
         port: Loopback port; 0 takes a free one.
+        tls: With its certificate; then its addresses are https:// and wss:// ones of `localhost`.
     """
 
-    def __init__(self, pairs: Iterable[str] = ("BTC/USD",), port: int = 0) -> None:
+    def __init__(self, pairs: Iterable[str] = ("BTC/USD",), port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.deals: dict[str, list[Deal]] = {pair: [] for pair in pairs}
         self.faults = Faults()
         self.rest_calls: list[dict[str, str]] = []
         self.connections = 0
         self.bad_rows: dict[str, list[Any]] = {}
         self._port = port
+        self._tls = tls
         self._subscribers: dict[ServerConnection, tuple[int, set[str]]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kraken-double", daemon=True)
@@ -105,15 +108,15 @@ class KrakenDouble:
 
     @property
     def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"https://localhost:{self._port}" if self._tls else f"http://127.0.0.1:{self._port}"
 
     @property
     def v1_url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/"
+        return f"wss://localhost:{self._port}" if self._tls else f"ws://127.0.0.1:{self._port}"
 
     @property
     def v2_url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/v2"
+        return f"{self.v1_url}/v2"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -154,7 +157,13 @@ class KrakenDouble:
 
     async def _start(self) -> None:
         self._server = await serve(
-            self._websocket, "127.0.0.1", self._port, process_request=self._http, ping_interval=None, close_timeout=0.2
+            self._websocket,
+            "127.0.0.1",
+            self._port,
+            process_request=self._http,
+            ping_interval=None,
+            close_timeout=0.2,
+            ssl=self._tls,
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
         self._heartbeats = asyncio.create_task(self._beat())

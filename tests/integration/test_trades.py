@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,11 +19,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pricecast_core.messages import Candle, DeadLetter, Trade, decode
 from pricecast_embedded_broker import EmbeddedBroker
@@ -243,6 +248,48 @@ def test_a_process_killed_at_any_moment_loses_and_doubles_nothing(
     assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
 
 
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_kraken_is_read_over_tls(broker: EmbeddedBroker, tmp_path: Path, version: str) -> None:
+    certificate = tmp_path / "localhost.pem"
+    context = self_signed(certificate)
+    with KrakenDouble(tls=context) as exchange:
+        exchange.deals["BTC/USD"] = history(10)
+        with running(broker, tmp_path, **kraken(exchange, version, SSL_CERT_FILE=str(certificate))) as process:
+            eventually(lambda: live(exchange, process))
+            exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+            eventually(lambda: told(trades(broker)) == dealt(exchange.deals["BTC/USD"]))
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_certificate_that_is_not_trusted_is_said_to_be(broker: EmbeddedBroker, tmp_path: Path, version: str) -> None:
+    with (
+        KrakenDouble(tls=self_signed(tmp_path / "localhost.pem")) as exchange,
+        running(broker, tmp_path, **kraken(exchange, version, MODE="Live")) as process,
+    ):
+        eventually(lambda: "certificate" in process.get("/readyz")[1].lower())
+
+
+def self_signed(path: Path) -> ssl.SSLContext:
+    """Writes a certificate for localhost and returns a server's context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = path.with_suffix(".key")
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, private)
+    return context
+
+
 def test_a_gap_within_a_connection_is_filled(broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path) -> None:
     exchange.deals["BTC/USD"] = history(10)
     with running(broker, tmp_path, **kraken(exchange)) as process:
@@ -275,10 +322,11 @@ def test_a_silent_connection_is_replaced(
         assert process.metric("pricecast_trades_reconnects_total") >= 1
 
 
+@pytest.mark.parametrize("version", ["v2", "v1"])
 def test_an_exchange_that_is_away_is_said_to_be_and_comes_back(
-    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
 ) -> None:
-    with running(broker, tmp_path, **kraken(exchange)) as process:
+    with running(broker, tmp_path, **kraken(exchange, version)) as process:
         eventually(lambda: live(exchange, process))
         exchange.faults.refuse = True
         exchange.disconnect()

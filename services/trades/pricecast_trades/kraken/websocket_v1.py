@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from autobahn.twisted.websocket import connectWS
-from kraken_wsclient_py.kraken_wsclient_py import WssClient
+from kraken_wsclient_py.kraken_wsclient_py import KrakenClientFactory, KrakenClientProtocol, WssClient
 from twisted.internet import reactor as _reactor
 from twisted.internet import ssl, task
+from twisted.internet.protocol import connectionDone
 
 from pricecast_core import logs, metrics, pairs
 from pricecast_core.errors import BadMessageError, SettingsError, SourceError
@@ -40,22 +42,50 @@ reactor: Any = _reactor  # which one it is depends on the platform; its declared
 log = logs.get(__name__)
 
 
+class _Protocol(KrakenClientProtocol):
+    """One connection of the library's, not silent about its end."""
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        """Called when the connection ends; unlike the factory, it is told of errors of TLS."""
+        super().connectionLost(reason)
+        self.factory.failed(reason.getErrorMessage())
+
+
+class _Factory(KrakenClientFactory):
+    """The library's connections, not silent about failing."""
+
+    failed: Callable[[str], None]
+
+    def buildProtocol(self, addr: Any) -> _Protocol:  # noqa: N802 - Twisted's name
+        """Called when a connection is made."""
+        protocol: _Protocol = _Protocol(self, payload=self.payload)  # type: ignore[no-untyped-call]
+        return protocol
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:  # noqa: N802 - Twisted's name
+        """Called when none is made."""
+        self.failed(reason.getErrorMessage())
+        super().clientConnectionFailed(connector, reason)  # type: ignore[no-untyped-call]
+
+
 class _Client(WssClient):
     """The library's client, able to connect to any address."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, failed: Callable[[str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.STREAM_URL = url
+        self._failed = failed
 
     def add_connection(self, id_: str, url: str) -> None:
         """Connects, on the reactor's thread."""
-        factory = self.factories[id_]
-        factory.maxRetries = _ENDLESS
-        factory.maxDelay = LONGEST_PAUSE_SECONDS
-        factory.noisy = False
+        made: Any = self.factories[id_]
+        factory: Any = _Factory(url, payload=made.payload)  # type: ignore[no-untyped-call]
+        factory.maxRetries, factory.maxDelay, factory.noisy = _ENDLESS, LONGEST_PAUSE_SECONDS, False
+        factory.callback = made.callback
+        factory.failed = self._failed
         factory.setProtocolOptions(
             autoPingInterval=PING_SECONDS, autoPingTimeout=PING_SECONDS, openHandshakeTimeout=OPEN_SECONDS
         )
+        self.factories[id_] = factory
         address = urlsplit(url)
         context = ssl.optionsForClientTLS(hostname=address.hostname or "") if address.scheme == "wss" else None
         self._conns[id_] = connectWS(factory, context)
@@ -141,7 +171,7 @@ class FeedV1:
         self._disconnect()
         self._heard = time.monotonic()
         self._connections = 0
-        client: Any = _Client(self._url)
+        client: Any = _Client(self._url, self._on_failure)
         client.subscribe_public({"name": "trade"}, self._on_message, pair=list(self._names))
         self._client = client
 
@@ -159,10 +189,14 @@ class FeedV1:
             self._give_up(client, f"no message from Kraken for {self._silence_seconds:.0f} s")
 
     def _give_up(self, client: _Client, reason: str) -> None:
-        self._problem = f"kraken_websocket_url: {self._url}: {reason}"
-        self._subscribed.clear()
         log.warning("connecting again", error=reason, url=self._url)
+        self._on_failure(reason)
         client.abort()
+
+    def _on_failure(self, reason: str) -> None:
+        if self._client is not None:
+            self._problem = f"kraken_websocket_url: {self._url}: {reason}"
+            self._subscribed.clear()
 
     def _on_message(self, message: Any) -> None:
         client = self._client
