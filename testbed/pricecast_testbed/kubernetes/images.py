@@ -49,8 +49,10 @@ def build(at: Layout, repository: Path, services: Sequence[str], *, tag: str = "
         Their names: `pricecast/SERVICE:TAG`.
 
     Raises:
-        TestbedError: A build failed; with the end of its output.
+        TestbedError: The cluster is down, or a build failed; with the end of its output.
     """
+    if subprocess.run([*_ctr(at), "version"], capture_output=True, check=False).returncode != 0:
+        raise TestbedError("the cluster is down: run `python -m pricecast_testbed kubernetes up` first")
     names = {service: f"pricecast/{service}:{tag}" for service in services}
     with _docker() as docker:
         base = _base_image(docker)
