@@ -7,6 +7,7 @@ transformers where there is one, and torch takes seconds.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -31,6 +32,8 @@ class Backend:
     def __init__(self, settings: FinetuneSettings) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other on shared cores
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        os.environ.setdefault("TQDM_DISABLE", "1")  # progress is told in one place, not by bars in a log
+        logging.getLogger("gguf").setLevel("WARNING")
         if Path(settings.base_model).exists():
             os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing to ask the hub about
         self._settings = settings

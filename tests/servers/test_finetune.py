@@ -1,0 +1,213 @@
+"""Fine-tuning with real torch, trl and Ollama, on a model so small that it trains in seconds.
+
+The training environment is not this one (torch is several GB): the testbed makes it once a machine. What is looked at
+is what a user sees: exit codes, the progress file, the published model and its answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ollama
+import pytest
+
+from pricecast_core.errors import BadMessageError
+from pricecast_core.news.prompt import Answer
+from pricecast_core.settings.news_signal import DEFAULT_COINS
+from pricecast_news_signal.extractor import UnavailableError
+from pricecast_news_signal.ollama_chat import OllamaExtractor
+from pricecast_news_signal.reader import Reader
+from pricecast_testbed import training
+from tests.unit.news_signal.headlines import HOSTILE
+
+STEPS = 30
+pytestmark = pytest.mark.timeout(900)
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return training.tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+class Job:
+    """A fine-tuning job with an output folder of its own."""
+
+    def __init__(self, folder: Path, model: Path, **settings: str) -> None:
+        self.out = folder / "out"
+        self.termination_log = folder / "termination-log"
+        self.termination_log.touch()
+        self.log = folder / "log"
+        self._env = {
+            "PIPELINE": "test",
+            "HTTP_PORT": "0",
+            "BASE_MODEL": str(model),
+            "OUTPUT_DIR": str(self.out),
+            "TERMINATION_LOG": str(self.termination_log),
+            "HELD_OUT": "0.05",
+            "REQUIRED_F1": "0",
+            "MUST_IMPROVE": "false",
+            "MAX_STEPS": str(STEPS),
+            "SAVE_STEPS": "5",
+            "LEARNING_RATE": "5e-3",
+            "THREADS": "1",
+            **settings,
+        }
+
+    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            program = training.environment() / "pricecast-finetune"
+            return subprocess.Popen([program], env={**os.environ, **self._env, **settings}, stdout=log, stderr=log)
+
+    def run(self, **settings: str) -> int:
+        return self.start(**settings).wait(600)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        path = self.out / "progress.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return dict(json.loads(self.termination_log.read_text()))
+
+    def losses(self) -> list[float]:
+        (state,) = (self.out / "checkpoints" / f"checkpoint-{STEPS}").glob("trainer_state.json")
+        return [line["loss"] for line in json.loads(state.read_text())["log_history"] if "loss" in line]
+
+
+@pytest.fixture(scope="session")
+def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory, ollama_url: str) -> Job:
+    """A job that ran through undisturbed and published to Ollama."""
+    job = Job(
+        tmp_path_factory.mktemp("whole"),
+        tiny,
+        OLLAMA_URL=ollama_url,
+        OLLAMA_MODEL="tiny",
+        OLLAMA_QUANTIZATION="f16",
+        GGUF="q8_0",
+    )
+    assert job.run() == 0, job.log.read_text()[-4000:]
+    return job
+
+
+def test_a_job_trains_evaluates_and_publishes(whole: Job, ollama_url: str) -> None:
+    result = whole.result
+    assert result == whole.progress
+    assert (result["phase"], result["reason"]) == ("Complete", "Published")
+    assert (result["step"], result["totalSteps"]) == (STEPS, STEPS)
+    assert {"before", "after", "baseline"} <= result.keys()
+    losses = whole.losses()
+    assert len(losses) == STEPS
+    assert losses[-1] < losses[0] - 1
+    assert result["publishedModel"] in {model.model for model in ollama.Client(host=ollama_url).list().models}
+    card = (whole.out / "merged" / "README.md").read_text()
+    assert "| lexicon |" in card
+    assert (whole.out / "model-q8_0.gguf").stat().st_size > 50_000
+
+
+def test_killed_in_the_middle_it_goes_on_from_its_checkpoint_and_ends_the_same(
+    whole: Job, tiny: Path, tmp_path: Path
+) -> None:
+    job = Job(tmp_path, tiny)
+    process = job.start()
+    eventually(lambda: job.progress.get("step", 0) >= 12)
+    process.kill()
+    process.wait()
+    torn = job.out / "checkpoints" / "checkpoint-99"
+    shutil.copytree(max((job.out / "checkpoints").glob("checkpoint-*")), torn)
+    (torn / "trainer_state.json").write_text("{")  # as if the kill had come while a checkpoint was written
+    assert job.run() == 0, job.log.read_text()[-4000:]
+    assert '"resumed_from": ""' in job.log.read_text()
+    assert "checkpoint-10" in job.log.read_text()
+    assert job.progress["step"] == STEPS
+    assert not torn.exists()
+    assert job.losses() == pytest.approx(whole.losses(), rel=1e-3)
+
+
+def test_suspended_it_saves_and_says_so_and_resumed_it_ends_the_same(whole: Job, tiny: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path, tiny, SAVE_STEPS="1000")
+    process = job.start()
+    eventually(lambda: job.progress.get("step", 0) >= 7)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(300) == 75
+    assert 7 <= job.progress["step"] < STEPS
+    assert job.progress["phase"] == "Training"
+    assert job.run() == 0, job.log.read_text()[-4000:]
+    assert job.progress["step"] == STEPS
+    assert job.progress["after"] == whole.progress["after"]
+
+
+def test_a_model_below_the_bar_is_not_published(whole: Job, tmp_path: Path, tiny: Path, ollama_url: str) -> None:
+    job = Job(tmp_path, tiny)
+    shutil.copytree(whole.out, job.out)  # trained already: only the judgement is made anew
+    known = {model.model for model in ollama.Client(host=ollama_url).list().models}
+    assert job.run(REQUIRED_F1="0.99", OLLAMA_URL=ollama_url, OLLAMA_MODEL="never") == 1
+    assert job.result["reason"] == "F1TooLow"
+    assert "0.990 is required" in job.result["message"]
+    assert {model.model for model in ollama.Client(host=ollama_url).list().models} == known
+
+
+def test_a_folder_of_another_training_is_refused(whole: Job, tmp_path: Path, tiny: Path) -> None:
+    job = Job(tmp_path, tiny)
+    shutil.copytree(whole.out, job.out)
+    assert job.run(LEARNING_RATE="1e-3") == 78
+    assert "output_dir" in job.result["message"]
+
+
+def test_an_ollama_that_is_away_fails_the_job_and_the_next_start_only_publishes(
+    whole: Job, tmp_path: Path, tiny: Path, ollama_url: str
+) -> None:
+    job = Job(tmp_path, tiny)
+    shutil.copytree(whole.out, job.out)
+    assert job.run(OLLAMA_URL="http://127.0.0.1:9") == 1
+    assert job.result["reason"] == "Publish"
+    trained = (job.out / "adapters" / "adapter_model.safetensors").stat().st_mtime_ns
+    assert job.run(OLLAMA_URL=ollama_url, OLLAMA_MODEL="later") == 0
+    assert job.result["publishedModel"].startswith("later:")
+    assert (job.out / "adapters" / "adapter_model.safetensors").stat().st_mtime_ns == trained
+
+
+def extractor(url: str, model: str) -> OllamaExtractor:
+    return OllamaExtractor(url=url, model=model, coins=DEFAULT_COINS, timeout_seconds=300, num_thread=1)
+
+
+async def test_the_published_model_reads_hostile_headlines_without_a_word_outside_the_schema(
+    whole: Job, ollama_url: str
+) -> None:
+    reader = Reader(extractor(ollama_url, whole.result["publishedModel"]), model="tiny", concurrency=2, attempts=1)
+    headlines = [text for text in HOSTILE if text.isprintable() or text.isspace() or not text]
+    results = await reader.read(headlines)
+    for result in results:
+        assert isinstance(result, Answer | BadMessageError)
+        if isinstance(result, Answer):
+            assert {item.coin for item in result.news_signals} <= set(DEFAULT_COINS)
+    await reader.close()
+
+
+async def test_a_model_that_is_not_there_yet_is_waited_for(ollama_url: str) -> None:
+    reader = extractor(ollama_url, "absent:v1")
+    with pytest.raises(UnavailableError, match="publish or pull absent:v1"):
+        await reader.extract("Bitcoin", 0)
+    await reader.close()
+
+
+def test_a_server_that_is_away_is_told_from_a_bad_answer() -> None:
+    with pytest.raises(UnavailableError, match="no answer"):
+        asyncio.run(extractor("http://127.0.0.1:9", "m").extract("Bitcoin", 0))
