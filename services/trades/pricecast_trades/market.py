@@ -37,6 +37,7 @@ _LOT = 0.0001
 _MEDIAN_VOLUME_QUOTE = 500.0
 _VOLUME_DEVIATION = 1.4
 _BLOCK = 1_440  # minutes drawn by one generator
+_BLOCKS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class SimulatedPair:
     def _extend(self, number: int) -> None:
         """Draws the minutes up to `number`, in whole blocks, so that each draw has a place of its own."""
         while len(self._log_variance) <= number:
-            blocks = range(self._blocks, max(number // _BLOCK + 1, self._blocks + 1))
+            blocks = range(self._blocks, min(number // _BLOCK + 1, self._blocks + _BLOCKS_AT_ONCE))
             common = [np.random.default_rng((self._seed, 0, 0, block)).standard_normal((2, _BLOCK)) for block in blocks]
             own = [
                 np.random.default_rng((self._seed, self._pair_seed, 0, block)).standard_normal((2, _BLOCK))
