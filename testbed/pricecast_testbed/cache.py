@@ -40,6 +40,10 @@ def made(name: str, make: Callable[[Path], None]) -> Path:
             partial = target.with_name(f"{target.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            make(partial)
+            try:
+                make(partial)
+            except BaseException:
+                shutil.rmtree(partial)
+                raise
             partial.rename(target)
     return target

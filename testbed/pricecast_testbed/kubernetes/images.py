@@ -31,7 +31,7 @@ def import_pause(at: Layout) -> None:
     if PAUSE_IMAGE in run([*_ctr(at), "images", "list", "--quiet"]).split():
         return
     archive = at.home / "pause.tar"
-    archive.write_bytes(_single_file_image(PAUSE_IMAGE, (at.kube / "pause").read_bytes()))
+    archive.write_bytes(single_program_image(PAUSE_IMAGE, (at.kube / "pause").read_bytes()))
     run([*_ctr(at), "images", "import", archive])
     archive.unlink()
 
@@ -156,14 +156,14 @@ def _mirror() -> str:
     raise TestbedError("apt knows no Debian mirror: run `apt-get update`")
 
 
-def _single_file_image(name: str, program: bytes) -> bytes:
-    """Returns an OCI archive of an image that holds one program and runs it."""
-    layer = _tar({"pause": program})
+def single_program_image(name: str, program: bytes) -> bytes:
+    """Returns an OCI archive of an image that holds one static program and runs it."""
+    layer = _tar({"program": program})
     config = json.dumps(
         {
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
             "os": "linux",
-            "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+            "config": {"Entrypoint": ["/program"], "User": "65535:65535"},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     ).encode()
