@@ -1,4 +1,8 @@
-"""Where to resume, read from the end of the topics: there is no other store that could disagree with them."""
+"""Where to resume, read from the end of the topics: there is no other store that could disagree with them.
+
+A pair whose last trade the topic no longer keeps (its retention is days) is read from `since` again; of what that
+repeats, the candles service refuses all that falls into windows it has closed.
+"""
 
 from __future__ import annotations
 

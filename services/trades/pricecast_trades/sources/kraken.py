@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from pricecast_core import logs, metrics
 from pricecast_core.messages import Trade
@@ -24,6 +25,7 @@ _FILL_ATTEMPTS = 8
 _FIRST_FILL_PAUSE_SECONDS = 0.2
 _LONGEST_FILL_PAUSE_SECONDS = 5.0
 _IDLE_SECONDS = 1.0
+_TELL_SECONDS = 30.0
 _REMEMBERED_REFUSALS = 1_000
 log = logs.get(__name__)
 
@@ -85,7 +87,12 @@ class KrakenSource:
     def _past(self) -> Iterator[Sequence[Item]]:
         """Yields the trades up to now or `until`, the pair that is furthest behind first."""
         behind = dict.fromkeys(self._settings.pairs, 0)
+        told = -_TELL_SECONDS
         while behind:
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                reached = {name: datetime.fromtimestamp(self._seams[name].last_ms / 1000, UTC) for name in behind}
+                log.info("reading the past", reached={name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in reached.items()})
             pair = min(behind, key=lambda name: self._seams[name].last_ms)
             page, behind[pair] = self._page(pair, behind[pair])
             items = self._new(pair, page.items)
