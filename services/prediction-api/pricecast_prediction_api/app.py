@@ -1,15 +1,17 @@
-"""The HTTP application: the gateway under /v1, its OpenAPI document, and two paths that the original API had."""
+"""The HTTP application: the gateway under /v1, its OpenAPI document, a web page, and two paths of the original API."""
 
 from __future__ import annotations
 
 import json
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from pricecast_prediction_api.gateway import Gateway
@@ -21,6 +23,9 @@ from pricecast_prediction_api.openapi import openapi
 from pricecast_prediction_api.problems import ApiError
 from pricecast_prediction_api.snapshot import to_dict
 from pricecast_prediction_api.view import View
+
+_PAGE = Path(__file__).parent / "page"
+_PAGE_POLICY = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 class App:
@@ -39,6 +44,8 @@ class App:
         self._openapi = json.dumps(openapi(rules, metadata.version("pricecast-prediction-api"))).encode()
         self._pages = Starlette(
             routes=[
+                Route("/", self._get_page),
+                Mount("/page", StaticFiles(directory=_PAGE)),
                 Route("/openapi.json", self._get_openapi),
                 Route("/health", self._get_health),
                 Route("/predict", self._get_predict),
@@ -52,6 +59,9 @@ class App:
             await self._gateway(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
+
+    async def _get_page(self, _: Request) -> Response:
+        return FileResponse(_PAGE / "index.html", headers={"content-security-policy": _PAGE_POLICY})
 
     async def _get_openapi(self, _: Request) -> Response:
         return Response(self._openapi, media_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -145,3 +146,22 @@ def test_the_openapi_document_names_each_path_that_answers(http: httpx.Client) -
     for path, operations in document["paths"].items():
         if "get" in operations and "watch" not in path:
             assert http.get(path.replace("{pair}", "BTC-USD")).status_code == 200
+
+
+def test_the_page_loads_only_from_its_own_server(http: httpx.Client) -> None:
+    page = http.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["content-security-policy"].startswith("default-src 'self';")
+    for path in re.findall(r'(?:src|href)="((?:page/|openapi|health)[^"]*)"', page.text):
+        assert http.get(f"/{path}").status_code == 200
+    assert "://" not in page.text
+
+
+def test_the_page_reads_only_fields_that_the_api_has(http: httpx.Client) -> None:
+    script = http.get("/page/page.js").text
+    schemas = http.get("/openapi.json").json()["components"]["schemas"]
+    names = ("Prediction", "Outcome", "Skill", "PredictedPair")
+    known = {field for name in names for field in schemas[name]["properties"]}
+    used = set(re.findall(r"\b(?:p|o|latest|prediction|pair|outcome|skill)\??\.([a-z]\w*)", script))
+    assert len(used) > 15
+    assert used <= known
