@@ -1,0 +1,287 @@
+"""The trades service as a process against a stand-in for Kraken on real sockets, and the embedded broker.
+
+What is looked at is what a read_committed consumer finds in the topics: every trade, in order, once, whatever
+happened to the process, the connection or the broker.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pricecast_embedded_broker import EmbeddedBroker
+from tests.doubles.kraken import Deal, KrakenDouble
+from tests.integration.trades_process import Process, eventually, letters, running, told, trades
+
+NOW_US = time.time_ns() // 1000
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def exchange() -> Iterator[KrakenDouble]:
+    with KrakenDouble(["BTC/USD", "ETH/USD"]) as exchange:
+        yield exchange
+
+
+def dealt(deals: list[Deal]) -> list[tuple[float, float, int]]:
+    return [(float(deal.price), float(deal.volume), deal.time_us // 1000) for deal in deals]
+
+
+def live(exchange: KrakenDouble, process: Process) -> bool:
+    return bool(exchange.subscribers("BTC/USD")) and process.ready()
+
+
+def history(count: int, *, before_us: int = NOW_US, step_us: int = 50_000) -> list[Deal]:
+    """Returns trades up to now, some of them within one millisecond or even alike."""
+    rng = random.Random(count)
+    deals: list[Deal] = []
+    time_us = before_us - count * step_us
+    for number in range(1, count + 1):
+        alike = deals and rng.random() < 0.05
+        time_us += 0 if alike else rng.choice((0, 100, 900, step_us))
+        price, volume = (deals[-1].price, deals[-1].volume) if alike else (f"{50_000 + rng.gauss(0, 50):.1f}", "0.01")
+        side = deals[-1].side if alike else rng.choice(("buy", "sell"))
+        deals.append(Deal(number, price, volume, time_us, side))
+    return deals
+
+
+def kraken(exchange: KrakenDouble, version: str = "v2", **settings: str) -> dict[str, str]:
+    return {
+        "KRAKEN_REST_URL": exchange.rest_url,
+        "KRAKEN_WEBSOCKET": version,
+        "KRAKEN_WEBSOCKET_URL": exchange.v2_url if version == "v2" else exchange.v1_url,
+        "KRAKEN_REQUESTS_PER_SECOND": "200",
+    } | settings
+
+
+class Trading:
+    """Trades that go on in the background, of every pair of an exchange."""
+
+    def __init__(self, exchange: KrakenDouble, per_second: float = 200) -> None:
+        self._exchange = exchange
+        self._pause = 1 / per_second
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        rng = random.Random(1)
+        while not self._stop.wait(self._pause):
+            pair = rng.choice(list(self._exchange.deals))
+            self._exchange.trade(pair, 50_000 + round(rng.gauss(0, 50), 1), 0.01, time.time_ns() // 1000)
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_the_past_and_the_present_of_kraken_meet_without_gap_or_duplicate(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    exchange.deals["BTC/USD"] = history(2_500)
+    exchange.deals["ETH/USD"] = history(1_200)
+    settings = kraken(exchange, version, PAIRS="XBT/USD,eth-usd")
+    with Trading(exchange), running(broker, tmp_path, **settings) as process:
+        eventually(lambda: exchange.subscribers("BTC/USD") and exchange.subscribers("ETH/USD"))
+        eventually(process.ready)
+        time.sleep(1)
+        exchange.disconnect()
+        eventually(lambda: exchange.subscribers("BTC/USD") and exchange.subscribers("ETH/USD"))
+        time.sleep(1)
+    with running(broker, tmp_path, **settings) as process:
+        eventually(lambda: all(len(trades(broker, pair)) >= len(deals) for pair, deals in exchange.deals.items()))
+        process.send(signal.SIGTERM)
+        assert process.wait(15) == 0
+    for pair, deals in exchange.deals.items():
+        assert told(trades(broker, pair)) == dealt(deals)
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_process_killed_at_any_moment_loses_and_doubles_nothing(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    exchange.deals["BTC/USD"] = history(5_000)
+    rng = random.Random(7)
+    settings = kraken(exchange, version)
+    with Trading(exchange):
+        for _ in range(6):
+            with running(broker, tmp_path, **settings) as process:
+                eventually(lambda: exchange.rest_calls or not process.running())
+                time.sleep(rng.uniform(0, 1.5))
+            exchange.rest_calls.clear()
+    with running(broker, tmp_path, **settings):
+        eventually(lambda: len(trades(broker)) >= len(exchange.deals["BTC/USD"]))
+        eventually(lambda: exchange.subscribers("BTC/USD"))
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_kraken_is_read_over_tls(broker: EmbeddedBroker, tmp_path: Path, version: str) -> None:
+    certificate = tmp_path / "localhost.pem"
+    context = self_signed(certificate)
+    with KrakenDouble(tls=context) as exchange:
+        exchange.deals["BTC/USD"] = history(10)
+        with running(broker, tmp_path, **kraken(exchange, version, SSL_CERT_FILE=str(certificate))) as process:
+            eventually(lambda: live(exchange, process))
+            exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+            eventually(lambda: told(trades(broker)) == dealt(exchange.deals["BTC/USD"]))
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_certificate_that_is_not_trusted_is_said_to_be(broker: EmbeddedBroker, tmp_path: Path, version: str) -> None:
+    with (
+        KrakenDouble(tls=self_signed(tmp_path / "localhost.pem")) as exchange,
+        running(broker, tmp_path, **kraken(exchange, version, MODE="Live")) as process,
+    ):
+        eventually(lambda: "certificate" in process.get("/readyz")[1].lower())
+
+
+def self_signed(path: Path) -> ssl.SSLContext:
+    """Writes a certificate for localhost and returns a server's context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = path.with_suffix(".key")
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, private)
+    return context
+
+
+def test_a_gap_within_a_connection_is_filled(broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path) -> None:
+    exchange.deals["BTC/USD"] = history(10)
+    with running(broker, tmp_path, **kraken(exchange)) as process:
+        eventually(lambda: live(exchange, process))
+        exchange.faults.rest_lag = 5  # REST doesn't know them at once either
+        exchange.faults.lose = 2
+        for _ in range(5):
+            exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+        eventually(lambda: len(exchange.rest_calls) > 2)
+        exchange.faults.rest_lag = 0
+        eventually(lambda: len(trades(broker)) >= 15)
+        assert process.metric("pricecast_trades_gaps_total") >= 1
+    assert [trade.trade_id for trade in trades(broker)] == list(range(1, 16))
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_silent_connection_is_replaced(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    with running(broker, tmp_path, **kraken(exchange, version, KRAKEN_SILENCE_SECONDS="2")) as process:
+        eventually(lambda: live(exchange, process))
+        exchange.faults.silent = True
+        exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+        before = exchange.connections
+        eventually(lambda: exchange.connections > before)
+        exchange.faults.silent = False
+        eventually(lambda: len(trades(broker)) == 1)
+        eventually(process.ready)
+        assert process.get("/healthz")[0] == 200
+        assert process.metric("pricecast_trades_reconnects_total") >= 1
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_an_exchange_that_is_away_is_said_to_be_and_comes_back(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    with running(broker, tmp_path, **kraken(exchange, version)) as process:
+        eventually(lambda: live(exchange, process))
+        exchange.faults.refuse = True
+        exchange.disconnect()
+        eventually(lambda: not process.ready())
+        assert "kraken_websocket_url" in process.get("/readyz")[1]
+        exchange.faults.refuse = False
+        eventually(process.ready)
+
+
+def test_kraken_may_refuse_calls_for_a_while(broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path) -> None:
+    exchange.deals["BTC/USD"] = history(1_500)
+    exchange.faults.rest.extend([429, "EAPI:Rate limit exceeded", 503])
+    with running(broker, tmp_path, **kraken(exchange, MODE="Historical")) as process:
+        eventually(lambda: process.metric("pricecast_trades_rest_retries_total") >= 1)
+        assert process.wait() == 0
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+def test_an_unknown_pair_is_a_mistake_in_the_settings(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    with running(broker, tmp_path, **kraken(exchange, PAIRS="FOO/USD")) as process:
+        assert process.wait() == 78
+    assert any("FOO/USD" in line.get("error", "") for line in process.lines())
+
+
+def test_what_kraken_garbles_is_refused_and_the_rest_goes_on(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    exchange.deals["BTC/USD"] = history(5)
+    exchange.bad_rows["BTC/USD"] = [["-1.0", "0.1", time.time(), "b", "m", "", 6], ["nonsense"]]
+    with running(broker, tmp_path, **kraken(exchange)) as process:
+        eventually(lambda: live(exchange, process))
+        exchange.send_raw("{not json")
+        exchange.send_raw('{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","price":"NaN"}]}')
+        exchange.bad_rows.clear()
+        exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+        eventually(lambda: len(trades(broker)) == 6)
+        eventually(lambda: len(letters(broker)) == 4)
+
+
+def test_a_broker_that_is_away_costs_nothing_but_time(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    exchange.deals["BTC/USD"] = history(1_500)
+    with Trading(exchange, 50), running(broker, tmp_path, **kraken(exchange)) as process:
+        eventually(lambda: len(trades(broker)) > 1_500)
+        broker.stop()
+        eventually(lambda: not process.ready())
+        time.sleep(15)  # longer than a transaction may take
+        broker.start()
+        eventually(process.ready)
+        eventually(lambda: len(trades(broker)) > 1_600)
+    with running(broker, tmp_path, **kraken(exchange)):
+        eventually(lambda: len(trades(broker)) >= len(exchange.deals["BTC/USD"]))
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+def test_a_second_process_shuts_the_first_one_out(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    settings = kraken(exchange)
+    with Trading(exchange, 50), running(broker, tmp_path, **settings) as first:
+        eventually(first.ready)
+        with running(broker, tmp_path, **settings) as second:
+            assert first.wait() == 1
+            eventually(second.ready)
+    with running(broker, tmp_path, **settings):
+        eventually(lambda: len(trades(broker)) >= len(exchange.deals["BTC/USD"]))
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])

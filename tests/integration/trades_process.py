@@ -1,0 +1,122 @@
+"""Runs `pricecast-trades` as a process and looks at what it wrote: shared by the tests of its sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from pricecast_core.messages import DeadLetter, Trade, decode
+from pricecast_embedded_broker import EmbeddedBroker
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+    return value
+
+
+class Process:
+    """One run of `pricecast-trades`."""
+
+    def __init__(self, broker: EmbeddedBroker, tmp_path: Path, **settings: str) -> None:
+        defaults = {"PIPELINE": "t", "KAFKA_BROKERS": broker.address, "HTTP_PORT": "0", "PAIRS": "BTC/USD"}
+        self.log = tmp_path / f"trades-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [Path(sys.executable).with_name("pricecast-trades")], env=os.environ | defaults | settings, stderr=log
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 60) -> int:
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def get(self, path: str) -> tuple[int, str]:
+        started = eventually(lambda: [line for line in self.lines() if line["event"] == "started"])
+        try:
+            with urllib.request.urlopen(started[0]["health"] + path, timeout=10) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        _, text = self.get("/metrics")
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    def ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+
+@contextmanager
+def running(broker: EmbeddedBroker, tmp_path: Path, **settings: str) -> Iterator[Process]:
+    process = Process(broker, tmp_path, **settings)
+    try:
+        yield process
+    finally:
+        if process.running():
+            process.kill()
+
+
+def messages(broker: EmbeddedBroker, topic: str) -> list[tuple[str, bytes]]:
+    """Returns key and value of all that a read_committed consumer sees now."""
+    config = {
+        "bootstrap.servers": broker.address,
+        "group.id": "test",
+        "enable.auto.commit": False,
+        "enable.metrics.push": False,
+    }
+    consumer = Consumer(config | {"enable.partition.eof": True, "isolation.level": "read_committed"})
+    found: list[tuple[str, bytes]] = []
+    try:
+        if consumer.list_topics(f"t.{topic}", 10).topics[f"t.{topic}"].error:
+            return []
+        partition = TopicPartition(f"t.{topic}", 0, OFFSET_BEGINNING)
+        _, end = consumer.get_watermark_offsets(partition, timeout=10)
+        consumer.assign([partition])
+        while True:  # there is no end of the partition to be seen while trades go on
+            for message in consumer.consume(5_000, timeout=0.05):
+                if message.error() is None and message.offset() < end:
+                    found.append((message.key().decode(), message.value()))
+                elif message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:
+                    return found
+    finally:
+        consumer.close()
+
+
+def trades(broker: EmbeddedBroker, pair: str = "BTC/USD") -> list[Trade]:
+    found = [decode(Trade, value) for key, value in messages(broker, "trades") if key == pair]
+    assert all(trade.pair == pair for trade in found)
+    return found
+
+
+def letters(broker: EmbeddedBroker) -> list[DeadLetter]:
+    return [decode(DeadLetter, value) for _, value in messages(broker, "dead-letters")]
+
+
+def told(found: list[Trade]) -> list[tuple[float, float, int]]:
+    return [(trade.price, trade.volume, trade.timestamp_ms) for trade in found]
