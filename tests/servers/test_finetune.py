@@ -111,12 +111,12 @@ def test_a_job_trains_evaluates_and_publishes(whole: Job, ollama_url: str) -> No
     result = whole.result
     assert result == whole.progress
     assert (result["phase"], result["reason"]) == ("Complete", "Published")
-    assert (result["step"], result["totalSteps"]) == (STEPS, STEPS)
+    assert (result["step"], result["total_steps"]) == (STEPS, STEPS)
     assert {"before", "after", "baseline"} <= result.keys()
     losses = whole.losses()
     assert len(losses) == STEPS
     assert losses[-1] < losses[0] - 1
-    assert result["publishedModel"] in {model.model for model in ollama.Client(host=ollama_url).list().models}
+    assert result["published_model"] in {model.model for model in ollama.Client(host=ollama_url).list().models}
     card = (whole.out / "merged" / "README.md").read_text()
     assert "| lexicon |" in card
     assert (whole.out / "model-q8_0.gguf").stat().st_size > 50_000
@@ -160,7 +160,7 @@ def test_a_model_below_the_bar_is_not_published(whole: Job, tmp_path: Path, tiny
     known = {model.model for model in ollama.Client(host=ollama_url).list().models}
     assert job.run(REQUIRED_F1="0.99", OLLAMA_URL=ollama_url, OLLAMA_MODEL="never") == 1
     assert job.result["reason"] == "F1TooLow"
-    assert "0.990 is required" in job.result["message"]
+    assert "0.990 is required" in job.result["error"]
     assert {model.model for model in ollama.Client(host=ollama_url).list().models} == known
 
 
@@ -168,7 +168,7 @@ def test_a_folder_of_another_training_is_refused(whole: Job, tmp_path: Path, tin
     job = Job(tmp_path, tiny)
     shutil.copytree(whole.out, job.out)
     assert job.run(LEARNING_RATE="1e-3") == 78
-    assert "output_dir" in job.result["message"]
+    assert "output_dir" in job.result["error"]
 
 
 def test_an_ollama_that_is_away_fails_the_job_and_the_next_start_only_publishes(
@@ -180,7 +180,7 @@ def test_an_ollama_that_is_away_fails_the_job_and_the_next_start_only_publishes(
     assert job.result["reason"] == "Publish"
     trained = (job.out / "adapters" / "adapter_model.safetensors").stat().st_mtime_ns
     assert job.run(OLLAMA_URL=ollama_url, OLLAMA_MODEL="later") == 0
-    assert job.result["publishedModel"].startswith("later:")
+    assert job.result["published_model"].startswith("later:")
     assert (job.out / "adapters" / "adapter_model.safetensors").stat().st_mtime_ns == trained
 
 
@@ -191,7 +191,7 @@ def extractor(url: str, model: str) -> OllamaExtractor:
 async def test_the_published_model_reads_hostile_headlines_without_a_word_outside_the_schema(
     whole: Job, ollama_url: str
 ) -> None:
-    reader = Reader(extractor(ollama_url, whole.result["publishedModel"]), model="tiny", concurrency=2, attempts=1)
+    reader = Reader(extractor(ollama_url, whole.result["published_model"]), model="tiny", concurrency=2, attempts=1)
     headlines = [text for text in HOSTILE if text.isprintable() or text.isspace() or not text]
     results = await reader.read(headlines)
     for result in results:

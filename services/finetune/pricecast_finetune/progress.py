@@ -1,6 +1,6 @@
 """How far the job is: a file beside the checkpoints, metrics, `/readyz`, and at the end the termination message.
 
-One record says it all, in the names of the FinetuneJob's status, so that the operator copies it as it is. The file is
+One record says it all; the operator puts it into the FinetuneJob's status. The file is
 replaced whole: whoever reads it never sees a half.
 """
 
@@ -26,7 +26,7 @@ Phase = Literal[
 ]
 
 
-class Brief(msgspec.Struct, frozen=True, rename="camel"):
+class Brief(msgspec.Struct, frozen=True):
     """Scores as the status shows them."""
 
     f1: float
@@ -39,7 +39,7 @@ class Brief(msgspec.Struct, frozen=True, rename="camel"):
         return cls(scores.f1, scores.exact_match, scores.valid)
 
 
-class Record(msgspec.Struct, rename="camel", omit_defaults=True):
+class Record(msgspec.Struct, omit_defaults=True):
     """State of the job."""
 
     phase: Phase
@@ -55,6 +55,7 @@ class Record(msgspec.Struct, rename="camel", omit_defaults=True):
     published_repository: str | None = None
     reason: str = ""
     message: str = ""
+    error: str = ""
 
 
 class Progress:
@@ -98,7 +99,8 @@ class Progress:
             reason: One word, as conditions have it.
             message: A sentence.
         """
-        self.update(phase=phase, reason=reason, message=message[:2_000], eta_seconds=None)
+        said = {"message" if phase == "Complete" else "error": message[:2_000]}
+        self.update(phase=phase, reason=reason, eta_seconds=None, **said)
         if self._termination_log.exists() and os.access(self._termination_log, os.W_OK):
             self._termination_log.write_bytes(msgspec.json.encode(self.record)[:MAX_TERMINATION_BYTES])
 

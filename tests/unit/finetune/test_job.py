@@ -77,7 +77,7 @@ def test_the_newest_whole_checkpoint_is_taken_and_torn_ones_are_deleted(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-5"]
 
 
-def test_progress_is_told_in_the_names_of_the_status(tmp_path: Path) -> None:
+def test_progress_is_one_record_in_the_file_in_readyz_and_at_the_end_for_kubernetes(tmp_path: Path) -> None:
     termination = tmp_path / "termination-log"
     termination.touch()
     told = progress.Progress("job", tmp_path / "out", termination)
@@ -86,8 +86,8 @@ def test_progress_is_told_in_the_names_of_the_status(tmp_path: Path) -> None:
     )
     record = json.loads((tmp_path / "out" / progress.FILE).read_text())
     assert record == told.as_dict()
-    assert (record["totalSteps"], record["etaSeconds"]) == (10, 70)
-    assert record["before"] == {"f1": 0.2, "exactMatch": 0.2, "valid": 1.0}
+    assert (record["total_steps"], record["eta_seconds"]) == (10, 70)
+    assert record["before"] == {"f1": 0.2, "exact_match": 0.2, "valid": 1.0}
     assert termination.read_text() == ""
     told.finish("Failed", "F1TooLow", "x" * 10_000)
     assert termination.stat().st_size <= progress.MAX_TERMINATION_BYTES
