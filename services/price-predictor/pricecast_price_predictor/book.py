@@ -122,7 +122,7 @@ class PairBook:
         """
         if view.rows.is_empty():
             return []
-        rows = _Rows(view, self._step_ms // 1000)
+        rows = _Rows(view)
         made: dict[str, Prediction] = {}
         for horizon in self.horizons.values():
             naive = baselines.naive_quantiles(rows.log_close, horizon.rows, self._day)
@@ -165,8 +165,8 @@ class PairBook:
 class _Rows:
     """A view's rows on their grid, as arrays; features are computed where they are asked for, once for each spec."""
 
-    def __init__(self, view: View, candle_seconds: int) -> None:
-        rows = grid.regular(view.rows, candle_seconds)
+    def __init__(self, view: View) -> None:
+        rows = view.regular
         self.time_ms = rows[TIME].to_numpy()
         self.close = rows["close"].to_numpy()
         self.log_close = np.log(self.close)

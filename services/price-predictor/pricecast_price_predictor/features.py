@@ -270,4 +270,5 @@ def _log_ratio(value: Floats, reference: Floats) -> Floats:
 
 
 def _floats(rows: pl.DataFrame, name: str) -> Floats:
-    return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    series = rows[name]
+    return (series if series.dtype == pl.Float64 else series.cast(pl.Float64)).to_numpy()  # a null becomes NaN

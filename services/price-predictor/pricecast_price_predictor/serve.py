@@ -230,7 +230,10 @@ class Predictor:
                 self._rows[pair] = rows
             elif not rows.is_empty():
                 new = rows.filter(pl.col(TIME) > newest_ms(known))
-                self._rows[pair] = pl.concat([known, new], how="diagonal_relaxed")
+                same = new.schema == known.schema
+                self._rows[pair] = (
+                    known.vstack(new).rechunk() if same else pl.concat([known, new], how="diagonal_relaxed")
+                )
 
     def _update(self, pairs: Sequence[str]) -> None:
         for pair in pairs:
@@ -239,7 +242,10 @@ class Predictor:
             ready = self._ready_through(pair, rows, companions)
             book = self._books[pair]
             seen = View(
-                rows.filter(pl.col(TIME) <= ready) if ready < newest_ms(rows) else rows, companions, self._news[pair]
+                self._settings.candle_seconds,
+                rows.filter(pl.col(TIME) <= ready) if ready < newest_ms(rows) else rows,
+                companions,
+                self._news[pair],
             )
             made = book.update(seen, int(time.time() * 1000))
             self._outbox += made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,29 +18,35 @@ NEWS_ROWS = 5_000
 """Newest signals of a coin that are looked at: far more than the day that features reach back."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """Rows of a pair and of what helps to predict it.
 
     Attributes:
+        candle_seconds: Step of the rows.
         rows: The pair's rows, by event time.
         companions: Rows of the companion pairs.
         news: Signals of the pair's coin by the model that the settings name; None without news.
     """
 
+    candle_seconds: int
     rows: pl.DataFrame
     companions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     news: pl.DataFrame | None = None
 
+    @functools.cached_property
+    def regular(self) -> pl.DataFrame:
+        """The pair's rows on their grid."""
+        return grid.regular(self.rows, self.candle_seconds)
+
     def table(self, spec: FeatureSpec) -> FeatureTable:
         """Returns the features."""
-        step = spec.candle_seconds
-        return features.compute(
-            spec,
-            grid.regular(self.rows, step),
-            {pair: grid.regular(rows, step) for pair, rows in self.companions.items() if not rows.is_empty()},
-            self.news,
-        )
+        companions = {
+            pair: grid.regular(rows, self.candle_seconds)
+            for pair, rows in self.companions.items()
+            if pair in spec.companions and not rows.is_empty()
+        }
+        return features.compute(spec, self.regular, companions, self.news)
 
 
 def spec_of(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> FeatureSpec:
@@ -102,6 +109,7 @@ def read(settings: PricePredictorSettings, store: FeatureStore, pair: str, *, st
     companions = companions_of(settings, pair)
     rows = read_rows(settings, store, [pair, *companions], start_ms=start_ms)
     return View(
+        settings.candle_seconds,
         rows[pair],
         {companion: rows[companion] for companion in companions},
         read_news(settings, store, pair),
