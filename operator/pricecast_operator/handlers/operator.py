@@ -53,8 +53,9 @@ WATCHED = (
 )
 _PODS = ("", "v1", "pods")
 _POD_MONITORS = ("monitoring.coreos.com", "v1", "podmonitors")
-_SETTLE_SECONDS = 0.1
-"""How long events of one resource are gathered: a rollout is many."""
+_SPEC_SETTLE_SECONDS = 0.05
+_CHILD_SETTLE_SECONDS = 0.5
+"""How long events of a resource's children are gathered: a rollout is many."""
 _FIRST_RESYNC_SECONDS = 30.0
 _STALL_SECONDS = 120.0
 _PROGRESS_SECONDS = 2.0
@@ -125,7 +126,7 @@ class Operator:
         settings.peering.standalone = True  # one replica, recreated; applying is idempotent should two ever meet
         settings.persistence.finalizer = f"{GROUP}/operator"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")
-        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"operator.{GROUP}")
+        settings.persistence.diffbase_storage = _NoDifferences()
         settings.posting.loggers = False
         settings.posting.reporting_component = MANAGER
         settings.posting.event_name_prefix = "pricecast-"
@@ -168,7 +169,7 @@ class Operator:
         else:
             body["metadata"].pop("managedFields", None)
             kinds.seen(_plain(body))
-        self.queue.add((kind, namespace, name), _SETTLE_SECONDS)
+        self.queue.add((kind, namespace, name), _SPEC_SETTLE_SECONDS)
 
     def _watching(self, children: Any) -> None:
         """Takes what kopf gives to its handlers only: the index, and the context in which it posts events."""
@@ -183,7 +184,7 @@ class Operator:
             return
         if event["type"] == "DELETED":
             self.children.gone(key, Child.of(event["object"]))
-        self.queue.add(key, _SETTLE_SECONDS)
+        self.queue.add(key, _CHILD_SETTLE_SECONDS)
 
     async def _reconcile(self, key: Key) -> None:
         kind, namespace, name = key
@@ -265,6 +266,21 @@ class Operator:
         if dead:
             return f"has stopped: {', '.join(dead)}"
         return f"the event loop stands for {silence:.0f} s" if silence > _STALL_SECONDS else None
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Keeps kopf from remembering what a resource was: a level-based reconcile doesn't ask."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        """Returns nothing to compare, instead of a copy of each object seen."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Returns nothing that was remembered."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: Any, essence: kopf.BodyEssence) -> None:
+        """Writes nothing."""
 
 
 def _index_child(body: Mapping[str, Any], namespace: str, labels: Mapping[str, str], **_: Any) -> Any:

@@ -1,0 +1,44 @@
+# One Dockerfile for every image: docker build --build-arg SERVICE=trades -t pricecast/trades .
+# SERVICE is a folder below services/, or `operator`. BASE_IMAGE is any Debian or Ubuntu with Python 3.11 to 3.13.
+# An image carries its member's own dependencies from the lock, runs as a stranger on a read-only root, and holds
+# no compiler: what must be compiled (tulipy) is compiled in a stage that stays behind.
+ARG BASE_IMAGE=python:3.12-slim-bookworm
+
+# --- The tools to build with: the same for all images.
+FROM ${BASE_IMAGE} AS tools
+RUN packages="gcc libc6-dev"; \
+    command -v pip >/dev/null || packages="$packages python3-pip python3-dev"; \
+    apt-get update -q && apt-get install -yq --no-install-recommends $packages && rm -rf /var/lib/apt/lists/* \
+    && PIP_BREAK_SYSTEM_PACKAGES=1 pip install -q --no-cache-dir "uv>=0.9,<1"
+ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/app/.venv
+WORKDIR /src
+
+# --- Only what the lock is about, so that a changed line of code does not fetch dependencies again.
+FROM ${BASE_IMAGE} AS manifests
+COPY . /all
+RUN cd /all && mkdir /manifests && cp --parents uv.lock $(find . -name pyproject.toml) /manifests/
+
+# --- The service and its dependencies.
+FROM tools AS build
+ARG SERVICE
+COPY --from=manifests /manifests /src
+# nvidia-nccl is 350 MB that XGBoost loads only to train on several GPUs.
+RUN --mount=type=cache,target=/root/.cache/uv \
+    case "$SERVICE" in operator) extras="--extra kubernetes" ;; finetune) extras="--extra train" ;; *) extras="" ;; esac; \
+    echo "--frozen --no-dev --package pricecast-$SERVICE $extras --no-install-package nvidia-nccl-cu12" > /sync \
+    && uv sync $(cat /sync) --no-install-workspace
+COPY . /src
+RUN --mount=type=cache,target=/root/.cache/uv uv sync $(cat /sync) --no-editable \
+    && ln -s "/app/.venv/bin/pricecast-$SERVICE" /app/service && /app/.venv/bin/python -c "import pricecast_core"
+
+# --- The image.
+FROM ${BASE_IMAGE}
+ARG SERVICE
+LABEL org.opencontainers.image.title="pricecast-${SERVICE}" org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /app /app
+COPY LICENSE /app/LICENSE
+ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HTTP_HOST=0.0.0.0
+USER 65532:65532
+WORKDIR /var/lib/pricecast
+EXPOSE 8080
+ENTRYPOINT ["/app/service"]
