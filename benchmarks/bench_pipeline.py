@@ -32,7 +32,7 @@ kind: PricePipeline
 metadata: {{name: bench}}
 spec:
   pairs: [BTC/USD]
-  source: {{kind: Simulated, mode: Live, since: 5m, simulated: {{tradesPerSecond: {rate}}}}}
+  source: {{kind: Simulated, since: 15m, simulated: {{tradesPerSecond: {rate}}}}}
   candles: {{seconds: 2}}
   training: {{schedule: "0 0 1 1 *", lookback: 1d, minRows: 10000}}
   prediction: {{horizonsSeconds: [10]}}
