@@ -67,10 +67,8 @@ class App:
         return Response(self._openapi, media_type="application/json")
 
     async def _get_health(self, _: Request) -> Response:
-        problem = self._view.problem()
-        if problem is None:
-            return JSONResponse({"status": "ok"})
-        return JSONResponse({"status": "unavailable", "problem": problem}, 503)
+        fresh = self._view.is_fresh()
+        return JSONResponse({"status": "ok" if fresh else "unavailable"}, 200 if fresh else 503)
 
     async def _get_predict(self, request: Request) -> Response:
         """Answers as the original API did, with the fields of the proto under their own names."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from pricecast_core import pairs
+from pricecast_core import logs, pairs
 from pricecast_core.errors import SettingsError, StoreError
 from pricecast_core.messages import Prediction
 from pricecast_core.metrics import STORE_ERRORS, STORE_SECONDS
@@ -32,6 +32,8 @@ MAX_PAGE = 1000
 _HISTORY_THREADS = 4
 
 _SERVICE = "prediction-api"
+
+log = logs.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,8 @@ class PredictionMethods:
             raise invalid("page_token", str(error).removeprefix("page_token: ")) from error
         except StoreError as error:
             STORE_ERRORS.labels(_SERVICE, "history").inc()
-            raise unavailable(f"history can't be read: {error}", "STORE_UNAVAILABLE") from error
+            log.warning("history can't be read", error=str(error))
+            raise unavailable("history can't be read from its store; try again", "STORE_UNAVAILABLE") from error
         STORE_SECONDS.labels(_SERVICE, "history").observe(time.monotonic() - started)
         return page
 

@@ -120,7 +120,8 @@ class View:
         except TimeoutError:
             self._error = f"the store has not answered for {self._max_staleness:g} s"
         if not self.is_fresh():
-            raise unavailable(f"predictions can't be read: {self._error}", "STORE_UNAVAILABLE")
+            # Why is for those who run the server (logs, /readyz): it names hosts.
+            raise unavailable("predictions can't be read from their store; try again", "STORE_UNAVAILABLE")
         return self._snapshot
 
     def subscribe(self, wanted: Callable[[Prediction], bool]) -> Subscription:

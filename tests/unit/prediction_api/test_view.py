@@ -93,9 +93,10 @@ async def test_an_answer_is_never_older_than_allowed() -> None:
         await until(view.is_fresh)
         store.error = StoreError("connection refused")
         await until(lambda: not view.is_fresh())
-        with pytest.raises(ApiError, match="connection refused") as caught:
+        with pytest.raises(ApiError) as caught:
             await view.snapshot()
         assert caught.value.code == grpc.StatusCode.UNAVAILABLE
+        assert "connection refused" not in caught.value.message  # callers needn't know of our hosts
         assert view.problem() == "connection refused"
         await until(lambda: changes == [True, False])
         store.error = None
@@ -110,8 +111,9 @@ async def test_a_store_that_hangs_fails_callers_in_time_and_is_asked_once() -> N
     view = a_view(store, staleness=0.05)
     async with running(view):
         for _ in range(3):
-            with pytest.raises(ApiError, match="has not answered"):
+            with pytest.raises(ApiError, match="can't be read"):
                 await view.snapshot()
+            assert view.problem() == "the store has not answered for 0.05 s"
         assert store.calls == 1
         store.gate.set()
         await until(view.is_fresh)
@@ -122,8 +124,9 @@ async def test_a_read_that_crashes_is_an_unavailable_store_not_the_end() -> None
     store.error = ValueError("a bug")
     view = a_view(store, staleness=0.5)
     async with running(view):
-        with pytest.raises(ApiError, match="a bug"):
+        with pytest.raises(ApiError, match="can't be read"):
             await view.snapshot()
+        assert view.problem() == "a bug"
         store.error = None
         await until(view.is_fresh)
 
