@@ -12,13 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from pricecast_core.messages import DeadLetter, Trade, decode
-from pricecast_embedded_broker import EmbeddedBroker
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
@@ -29,11 +29,29 @@ def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return value
 
 
+class Broker(Protocol):
+    """Where a pipeline's topics are."""
+
+    address: str
+
+
+@dataclass
+class Kafka:
+    """A Kafka that others use too: the pipeline's name is one of its own."""
+
+    address: str
+    pipeline: str
+
+
+def pipeline(broker: Broker) -> str:
+    return broker.pipeline if isinstance(broker, Kafka) else "t"
+
+
 class Process:
     """One run of `pricecast-trades`."""
 
-    def __init__(self, broker: EmbeddedBroker, tmp_path: Path, **settings: str) -> None:
-        defaults = {"PIPELINE": "t", "KAFKA_BROKERS": broker.address, "HTTP_PORT": "0", "PAIRS": "BTC/USD"}
+    def __init__(self, broker: Broker, tmp_path: Path, **settings: str) -> None:
+        defaults = {"PIPELINE": pipeline(broker), "KAFKA_BROKERS": broker.address, "HTTP_PORT": "0", "PAIRS": "BTC/USD"}
         self.log = tmp_path / f"trades-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -73,7 +91,7 @@ class Process:
 
 
 @contextmanager
-def running(broker: EmbeddedBroker, tmp_path: Path, **settings: str) -> Iterator[Process]:
+def running(broker: Broker, tmp_path: Path, **settings: str) -> Iterator[Process]:
     process = Process(broker, tmp_path, **settings)
     try:
         yield process
@@ -82,7 +100,7 @@ def running(broker: EmbeddedBroker, tmp_path: Path, **settings: str) -> Iterator
             process.kill()
 
 
-def messages(broker: EmbeddedBroker, topic: str) -> list[tuple[str, bytes]]:
+def messages(broker: Broker, topic: str) -> list[tuple[str, bytes]]:
     """Returns key and value of all that a read_committed consumer sees now."""
     config = {
         "bootstrap.servers": broker.address,
@@ -91,30 +109,38 @@ def messages(broker: EmbeddedBroker, topic: str) -> list[tuple[str, bytes]]:
         "enable.metrics.push": False,
     }
     consumer = Consumer(config | {"enable.partition.eof": True, "isolation.level": "read_committed"})
+    name = f"{pipeline(broker)}.{topic}"
     found: list[tuple[str, bytes]] = []
     try:
-        if consumer.list_topics(f"t.{topic}", 10).topics[f"t.{topic}"].error:
-            return []
-        partition = TopicPartition(f"t.{topic}", 0, OFFSET_BEGINNING)
-        _, end = consumer.get_watermark_offsets(partition, timeout=10)
-        consumer.assign([partition])
-        while True:  # there is no end of the partition to be seen while trades go on
-            for message in consumer.consume(5_000, timeout=0.05):
-                if message.error() is None and message.offset() < end:
-                    found.append((message.key().decode(), message.value()))
-                elif message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:
-                    return found
+        known = consumer.list_topics(name, 10).topics[name]
+        for number in () if known.error else known.partitions:
+            partition = TopicPartition(name, number, OFFSET_BEGINNING)
+            _, end = consumer.get_watermark_offsets(partition, timeout=10)
+            consumer.assign([partition])
+            found += _up_to(consumer, end)
     finally:
         consumer.close()
+    return found
 
 
-def trades(broker: EmbeddedBroker, pair: str = "BTC/USD") -> list[Trade]:
+def _up_to(consumer: Consumer, end: int) -> list[tuple[str, bytes]]:
+    """Reads to a fixed end: there is no end of the partition to be seen while trades go on."""
+    found: list[tuple[str, bytes]] = []
+    while True:
+        for message in consumer.consume(5_000, timeout=0.05):
+            if message.error() is None and message.offset() < end:
+                found.append((message.key().decode(), message.value()))
+            elif message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:
+                return found
+
+
+def trades(broker: Broker, pair: str = "BTC/USD") -> list[Trade]:
     found = [decode(Trade, value) for key, value in messages(broker, "trades") if key == pair]
     assert all(trade.pair == pair for trade in found)
     return found
 
 
-def letters(broker: EmbeddedBroker) -> list[DeadLetter]:
+def letters(broker: Broker) -> list[DeadLetter]:
     return [decode(DeadLetter, value) for _, value in messages(broker, "dead-letters")]
 
 
