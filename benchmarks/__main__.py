@@ -92,11 +92,21 @@ def api(found: list[dict[str, Any]]) -> Iterator[Row]:
             yield at_least(f"{row['protocol']}: memory / {row['answers_from']}", row["memory_times"], "x", aim)
 
 
+def training(found: dict[str, Any]) -> Iterator[Row]:
+    """Yields the rows of bench_training."""
+    for count, figures in found["rows"].items():
+        for name in ("features", "fit", "training"):
+            yield Row(f"training on {int(count):,} rows, {name}", figures[f"{name}_seconds"], "s")
+    yield Row("forecast of one new row, p50", found["live"]["p50_ms"], "ms")
+    yield Row("training, memory", found["memory_mib"], "MiB")
+
+
 BENCHMARKS: dict[str, tuple[list[str], Callable[[Any], Iterator[Row]]]] = {
     "streams": ([], streams),
     "trades": ([], trades),
     "pipeline": ([], pipeline),
     "api": ([], api),
+    "training": ([], training),
 }
 
 
