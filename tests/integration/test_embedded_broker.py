@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -96,6 +97,15 @@ def test_a_topic_has_the_partitions_and_settings_that_it_was_made_with(broker: E
 def test_a_producer_makes_a_missing_topic(broker: EmbeddedBroker) -> None:
     produce(broker, "unheard-of", ["a"])
     assert read_all(broker, "unheard-of", 1) == ["a"]
+
+
+def test_a_topic_that_a_producer_made_survives_a_crash(broker: EmbeddedBroker) -> None:
+    for topic in ("first", "second"):
+        produce(broker, topic, [topic])
+    broker.kill()
+    broker.start()
+    for topic in ("first", "second"):
+        assert read_all(broker, topic, 1) == [topic]
 
 
 def test_a_deleted_topic_is_gone_and_can_be_made_anew(broker: EmbeddedBroker) -> None:
@@ -308,6 +318,21 @@ def test_a_wrong_setting_is_named(variable: str, monkeypatch: pytest.MonkeyPatch
     done = subprocess.run(["pricecast-embedded-broker"], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 1
     assert f'{variable}: "many" is not a number' in done.stderr
+
+
+def test_it_ends_with_the_process_that_started_it() -> None:
+    program = (
+        "import os, signal; from pricecast_embedded_broker import EmbeddedBroker; broker = EmbeddedBroker();"
+        "broker.start(); print(broker.address, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    host, _, port = done.stdout.strip().rpartition(":")
+
+    def refused() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) != 0
+
+    eventually(refused)
 
 
 def test_memory_only_brokers_share_nothing() -> None:

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -19,12 +20,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 type settings struct {
 	port, healthPort, partitions int
 	dataDir                      string
 	cleanInterval                time.Duration
+	untilStdinCloses             bool
 }
 
 func main() {
@@ -62,6 +65,7 @@ func parse(args []string) (settings, error) {
 	number(&s.healthPort, "health-port", "HTTP_PORT", 0, 65535, "loopback port of /healthz and /readyz; 0 takes a free one")
 	number(&s.partitions, "partitions", "BROKER_PARTITIONS", 1, 10000, "partitions of a topic that is made without a number")
 	flags.DurationVar(&s.cleanInterval, "clean-interval", 5*time.Minute, "how often retention and compaction run")
+	flags.BoolVar(&s.untilStdinCloses, "until-stdin-closes", false, "end with the process that holds the other end of stdin")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -78,12 +82,17 @@ func parse(args []string) (settings, error) {
 func serve(s settings) (err error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if s.untilStdinCloses {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			signals <- syscall.SIGTERM
+		}()
+	}
 
 	options := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ClusterID("pricecast-embedded"),
 		kfake.DefaultNumPartitions(s.partitions),
-		kfake.AllowAutoTopicCreation(),
 		kfake.WithLogger(kfake.BasicLogger(os.Stderr, kfake.LogLevelWarn)),
 		kfake.BrokerConfigs(map[string]string{
 			// A replay carries the timestamps of years ago: only a topic that asks for retention gets it.
@@ -121,6 +130,7 @@ func serve(s settings) (err error) {
 			err = errors.Join(err, markClean(s.dataDir))
 		}
 	}()
+	keepMadeTopics(cluster)
 	address := cluster.ListenAddrs()[0]
 
 	health, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.healthPort)))
@@ -135,6 +145,21 @@ func serve(s settings) (err error) {
 	fmt.Println(string(ready))
 	<-signals
 	return nil
+}
+
+// keepMadeTopics creates the topics that a request for metadata asks to make. kfake itself would make them as well, but
+// not write them down before the next change to a topic: after a crash their messages would be lost.
+func keepMadeTopics(cluster *kfake.Cluster) {
+	cluster.ControlKey(int16(kmsg.Metadata), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		metadata := request.(*kmsg.MetadataRequest)
+		for _, topic := range metadata.Topics {
+			if metadata.AllowAutoTopicCreation && topic.Topic != nil && cluster.TopicInfo(*topic.Topic) == nil {
+				// A refusal, of a name that may not be one, is for kfake to answer.
+				_ = cluster.CreateTopic(*topic.Topic, -1, nil)
+			}
+		}
+		return nil, nil, false
+	})
 }
 
 // lock makes sure that no second broker writes into the same folder. The lock ends with the process.

@@ -36,7 +36,7 @@ def binary() -> Path:
 
 
 class EmbeddedBroker:
-    """One broker process, which can be taken away and brought back.
+    """One broker process, which can be taken away and brought back. It ends with this process, however that ends.
 
     Attributes:
         address: `host:port` for clients; the same for the whole life of the object.
@@ -74,10 +74,10 @@ class EmbeddedBroker:
             BrokerError: It ended instead; the message carries its reason.
         """
         command = [str(binary()), f"--port={self._port}", f"--partitions={self._partitions}", "--health-port=0"]
-        command.append(f"--clean-interval={self._clean_interval_ms}ms")
+        command += [f"--clean-interval={self._clean_interval_ms}ms", "--until-stdin-closes"]
         if self._data_dir is not None:
             command.append(f"--data-dir={self._data_dir}")
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
@@ -111,8 +111,9 @@ class EmbeddedBroker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 @contextmanager
