@@ -22,7 +22,7 @@ from pricecast_core.stores.features import technical_indicators_group
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
-from tests.contracts.streams import Chain, eventually
+from tests.contracts.stream_chain import Chain, eventually
 
 PAIR = "BTC/USD"
 HORIZON = 300

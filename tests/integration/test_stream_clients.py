@@ -20,7 +20,7 @@ from pricecast_core.settings import StreamSettings
 from pricecast_core.streaming import Follower, Publisher, StreamError, Watch, ensure_topics, tail
 from pricecast_core.topics import topic_name
 from pricecast_embedded_broker import EmbeddedBroker
-from tests.contracts.streams import eventually, read_topic
+from tests.contracts.stream_chain import eventually, read_topic
 
 START_MS = 1_767_225_600_000
 

@@ -15,14 +15,8 @@ from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
 from pricecast_core.streaming import Publisher, Stream, StreamTask
 from pricecast_embedded_broker import EmbeddedBroker
-from tests.contracts.streams import (
-    Chain,
-    StreamsContract,
-    eventually,
-    pandas_candles,
-    read_trades,
-    trades_file,
-)
+from tests.contracts.stream_chain import Chain, eventually, pandas_candles, read_trades, trades_file
+from tests.contracts.streams import StreamsContract
 
 
 @pytest.fixture(scope="module")

@@ -223,6 +223,7 @@ class Stream(Generic[M]):
             "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 3,
             "allow.auto.create.topics": False,
             "fetch.wait.max.ms": 100,
+            "queued.max.messages.kbytes": 16_384,  # read ahead: seconds of work, not all the memory
         }
         if settings.instance:
             consumer["group.instance.id"] = settings.instance
