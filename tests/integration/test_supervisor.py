@@ -36,9 +36,9 @@ def note(what):
 
 def work(settings, health, stop):
     note("started")
-    if how == "slow":
-        since = time.monotonic()
-        health.ready("warm", lambda: None if time.monotonic() - since > 1 else "is warming up")
+    since = time.monotonic()
+    warm = 1.0 if how == "slow" else 0.0
+    health.ready("warm", lambda: None if time.monotonic() - since >= warm else "is warming up")
     if how == "refused": raise SettingsError("PAIRS: 'x' is no pair; write BTC/USD")
     if how == "crash-once" and not (folder / name).exists():
         (folder / name).touch()
@@ -192,6 +192,18 @@ async def test_asked_twice_it_ends_at_once(case: Case) -> None:
         await asyncio.sleep(0)
         supervisor.stop()
         await asyncio.wait_for(task, 30)
+
+
+async def test_a_defect_of_the_supervisor_itself_ends_everything(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    supervisor = Supervisor([case.program("good"), case.program("done", "done", ends=True)], case.folder)
+    task = asyncio.create_task(supervisor.run())
+    monkeypatch.setattr(supervising.policy, "after_exit", broken)
+    with pytest.raises(ZeroDivisionError):
+        await task
+    assert case.folder.strays() == {}
 
 
 async def test_the_state_file_tells_others_what_runs(case: Case) -> None:

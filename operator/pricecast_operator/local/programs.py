@@ -144,7 +144,7 @@ def environment_of(process: ServiceProcess, folder: DataFolder, environ: Mapping
     Raises:
         SettingsError: If a secret that the process needs isn't in the environment.
     """
-    env = {"STATE_DIR": str(folder.state_of(process.name))}
+    env = {"STATE_DIR": str(folder.state_of(process.name)), "INSTANCE": process.name}
     for name, value in process.env.items():
         if not isinstance(value, SecretKeyRef):
             env[name] = value

@@ -294,7 +294,7 @@ class _Run:
     def _log(self, program: str, event: str, detail: str) -> None:
         text = f"{view.clock(time.time())} {program} {event}" + (f": {detail}" if detail else "")
         self._events.append(text)
-        with self._log_file.open("a") as file:
+        with contextlib.suppress(OSError), self._log_file.open("a") as file:
             file.write(text + "\n")
         if not self._options.screen:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)

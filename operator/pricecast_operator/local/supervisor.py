@@ -106,6 +106,7 @@ class Supervisor:
         self._log = log
         self._stop = asyncio.Event()
         self._kill = False
+        self._defect: BaseException | None = None
         self._me = ProcessId.of(os.getpid())
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -141,6 +142,8 @@ class Supervisor:
             await asyncio.gather(starter, health, stop, return_exceptions=True)
             await self._stop_all()
             self._write_state(over=True)
+        if self._defect is not None:
+            raise self._defect
         return self.exit_code
 
     async def run_job(self, name: str) -> bool:
@@ -168,7 +171,8 @@ class Supervisor:
         for stage in stages:
             members = [w for w in self.watched.values() if w.program.stage == stage and not w.program.job]
             for watched in members:
-                self._tasks[watched.program.name] = asyncio.create_task(self._keep(watched))
+                task = self._tasks[watched.program.name] = asyncio.create_task(self._keep(watched))
+                task.add_done_callback(self._notice_defect)
             needed = [w for w in members if not w.program.optional]
             ready = asyncio.gather(*(self.wait_for(w.program.name, "ready", "done") for w in needed))
             if stage == BROKER_STAGE:
@@ -179,6 +183,12 @@ class Supervisor:
                 self.serving.set()
             else:
                 await ready
+
+    def _notice_defect(self, task: asyncio.Task[None]) -> None:
+        """Ends everything, and has `run` raise, where supervising itself has failed: nothing may go on unwatched."""
+        if not task.cancelled() and task.exception() is not None:
+            self._defect = self._defect or task.exception()
+            self._stop.set()
 
     async def _keep(self, watched: Watched) -> None:
         """Runs a program again and again until it is done, refused, failed or stopped."""
@@ -344,11 +354,11 @@ class Supervisor:
             self._write_state()
 
     def _write_state(self, *, over: bool = False) -> None:
-        self._folder.write_state(
-            {
-                **self._about,
-                "started": self.started,
-                "supervisor": None if over else self._me.to_json(),
-                "programs": {name: watched.to_json() for name, watched in self.watched.items()},
-            }
-        )
+        state = {
+            **self._about,
+            "started": self.started,
+            "supervisor": None if over else self._me.to_json(),
+            "programs": {name: watched.to_json() for name, watched in self.watched.items()},
+        }
+        with contextlib.suppress(OSError):  # a full disk: the services say so; what runs is still watched
+            self._folder.write_state(state)

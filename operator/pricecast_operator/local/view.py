@@ -32,7 +32,7 @@ _STYLES = {
     "failed": "bold red",
 }
 _AT_WORK = ("starting", "running", "ready")
-_MOST_PREDICTIONS = 4
+_MOST_PREDICTIONS = 8
 _EVENTS = 3
 _MANY_RESTARTS = 3
 _METHOD = "pricecast.v1.PredictionService/Predict"
@@ -97,16 +97,14 @@ class Snapshot:
 def render(snapshot: Snapshot) -> RenderableType:
     """Returns the screen."""
     parts: list[RenderableType] = [_header(snapshot), _services(snapshot)]
-    if snapshot.predictions:
-        shown = snapshot.predictions[:_MOST_PREDICTIONS]
-        parts += [_prediction(prediction, score, snapshot.now) for prediction, score in shown]
-        if more := len(snapshot.predictions) - len(shown):
-            parts.append(Text(f"and {more} more: {snapshot.command} PAIR", style="dim"))
+    if len(snapshot.predictions) == 1:
+        parts.append(_prediction(*snapshot.predictions[0], snapshot.now))
+    elif snapshot.predictions:
+        parts.append(_predictions(snapshot))
     else:
         parts.append(Panel(Text(_first_steps(snapshot), style="yellow"), title="prediction", title_align="left"))
     parts.append(_try(snapshot))
-    for event in snapshot.events[-_EVENTS:]:
-        parts.append(Text(event, style="dim", overflow="ellipsis", no_wrap=True))
+    parts += [Text(event, style="dim", overflow="ellipsis", no_wrap=True) for event in snapshot.events[-_EVENTS:]]
     return Group(*parts)
 
 
@@ -212,6 +210,31 @@ def _prediction(prediction: Prediction, score: Score, now: float) -> RenderableT
     return Panel(table, title=title, title_align="left", border_style="cyan")
 
 
+def _predictions(snapshot: Snapshot) -> RenderableType:
+    """Returns several predictions, a line each."""
+    table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None)
+    for name in ("pair", "in", "last", "predicted", "80% within", "by", "error", "naive", "inside"):
+        table.add_column(name, justify="left" if name in ("pair", "80% within", "by") else "right", no_wrap=True)
+    for prediction, score in snapshot.predictions[:_MOST_PREDICTIONS]:
+        mae, naive = score.mae or 0.0, score.naive_mae or 0.0
+        measured = (
+            (f"{mae:,.4g}", f"{naive:,.4g}", f"{score.coverage:.0%}") if score.coverage is not None else ("",) * 3
+        )
+        table.add_row(
+            prediction.pair,
+            duration(prediction.horizon_seconds),
+            price(prediction.last_price),
+            Text(price(prediction.predicted_price), style="bold cyan"),
+            f"{price(prediction.lower)} to {price(prediction.upper)}",
+            f"v{prediction.model_version}" if prediction.model_version else "naive",
+            Text(measured[0], style="green" if mae <= naive else "red"),
+            *measured[1:],
+        )
+    more = len(snapshot.predictions) - _MOST_PREDICTIONS
+    title = "predictions" + (f", and {more} more: {snapshot.command} PAIR" if more > 0 else "")
+    return Panel(table, title=title, title_align="left", border_style="cyan")
+
+
 def _so_far(score: Score) -> Text:
     if not score.count or score.mae is None or score.naive_mae is None or score.coverage is None:
         return Text("no prediction has come due yet", style="dim")
@@ -248,9 +271,12 @@ def _try(snapshot: Snapshot) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", width=7)
     table.add_column(overflow="fold")
-    table.add_row("try", f"{snapshot.command} {pair}      http://{http}/")
-    table.add_row("", f"curl 'http://{http}/predict?pair={pair}'")
-    table.add_row("", f'grpcurl -plaintext -d \'{{"pair":"{pair}"}}\' {grpc} {_METHOD}')
+    commands = (
+        f"{snapshot.command} {pair}      http://{http}/",
+        f"curl 'http://{http}/predict?pair={pair}'",
+        f'grpcurl -plaintext -d \'{{"pair":"{pair}"}}\' {grpc} \\\n  {_METHOD}',
+    )
+    table.add_row("try", Text("\n".join(commands)))
     return table
 
 

@@ -105,6 +105,19 @@ def test_the_screen_fits_100_columns_by_30_rows() -> None:
     assert all(len(line) <= 100 for line in lines)
 
 
+def test_many_predictions_have_a_line_each_and_still_fit() -> None:
+    many = [
+        (prediction(TRAINED, pair=pair, horizon_seconds=seconds), Score(20, 800, 810, 16))
+        for pair in ("BTC/USD", "ETH/USD", "DOGE/USDT")
+        for seconds in (300, 600, 3600)
+    ]
+    lines = screen(snapshot(many))
+    assert len(lines) <= 30
+    assert all(len(line) <= 100 for line in lines)
+    assert sum("49,950.00 to 50,050.00" in line for line in lines) == 8
+    assert "and 1 more: pricecast predict PAIR" in "\n".join(lines)
+
+
 def test_a_simulated_market_is_named_on_every_kind_of_view() -> None:
     shown = snapshot([(TRAINED, Score())])
     assert "SIMULATED MARKET" in screen(shown)[0]
