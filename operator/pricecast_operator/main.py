@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from typing import Any
@@ -36,8 +37,12 @@ def main() -> None:
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # what can't be reached is a condition
     log = logs.get(SERVICE)
-    load_config: Any = config.load_config  # untyped
-    load_config()  # the pod's own account, or KUBECONFIG
+    os.environ.setdefault("LOGNAME", SERVICE)  # kopf asks for the user's name; a container's user has none
+    kubernetes_config: Any = config  # untyped
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        kubernetes_config.load_incluster_config()
+    else:
+        kubernetes_config.load_kube_config()
     health = Health()
     cluster = Cluster(ApiClient())
     _await_definitions(cluster)

@@ -20,6 +20,8 @@ from pricecast_operator.topics import Topics, TopicsError
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
+_MESSAGE_CHARACTERS = 400
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -146,7 +148,7 @@ def _each(
             answer = look(key, members)
             seen.update((target.key, answer(target)) for target in members)
         except PricecastError as error:
-            problem = Problem(_reason(look.__name__, error), str(error))
+            problem = Problem(_reason(look.__name__, error), " ".join(str(error).split())[:_MESSAGE_CHARACTERS])
             seen.update((target.key, problem) for target in members)
     return seen
 

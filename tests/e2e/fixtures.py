@@ -1,0 +1,85 @@
+"""Fixtures of the cluster tests, for tests/e2e and tests/chaos alike."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from pricecast_operator.api.crd import RESOURCES, custom_resource_definition
+from tests.e2e import stack as stacks
+from tests.e2e.kube import Kube
+from tests.e2e.stack import Stack
+
+__all__ = ["crds", "kube", "live", "namespace", "stack"]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The cluster with our chart installed, and real servers beside it."""
+    return stacks.shared()
+
+
+@pytest.fixture(scope="session")
+def kube(stack: Stack) -> Kube:
+    """A client of the cluster."""
+    return stack.kube
+
+
+@pytest.fixture(scope="session")
+def crds(kube: Kube) -> None:
+    """Our CRDs, established: what `kubectl apply -f charts/pricecast/crds` does before an upgrade."""
+    for resource in RESOURCES:
+        kube.apply(custom_resource_definition(resource))
+    for resource in RESOURCES:
+        name = f"{resource.plural}.pricecast.dev"
+        kube.wait(
+            f"{name} is served",
+            lambda name=name: kube.condition("CustomResourceDefinition", name, "Established"),
+            seconds=30,
+        )
+
+
+@pytest.fixture
+def namespace(kube: Kube) -> Iterator[str]:
+    """A namespace of the test's own, with Pod Security `restricted` enforced; deleted at the end."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    _create(kube, name)
+    yield name
+    kube.delete("Namespace", name)
+
+
+@pytest.fixture(scope="session")
+def live(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Namespace and name of a pipeline on a simulated market that goes on and on, ready and predicting."""
+    namespace, name = f"live-{uuid.uuid4().hex[:6]}", f"live-{uuid.uuid4().hex[:6]}"
+    _create(stack.kube, namespace)
+    stack.storage_secret(namespace)
+    stack.kube.apply(
+        {
+            "apiVersion": "pricecast.dev/v1alpha1",
+            "kind": "PricePipeline",
+            "metadata": {"name": name},
+            "spec": {
+                "pairs": ["BTC/USD"],
+                "source": {"kind": "Simulated", "since": "1h", "simulated": {"tradesPerSecond": 5}},
+                "candles": {"seconds": 5},
+                "training": {"lookback": "1h", "minRows": 400, "trials": 0, "folds": 2},
+                "prediction": {"horizonsSeconds": [10]},
+                "storage": stack.storage(),
+                "topics": {"deletionPolicy": "Delete"},
+            },
+        },
+        namespace,
+    )
+    stacks.until("ready", lambda: stack.kube.condition("PricePipeline", name, "Ready", namespace), 240)
+    stacks.until("predicting", lambda: stack.kube.condition("PricePipeline", name, "Predicting", namespace), 180)
+    yield namespace, name
+    stack.kube.delete("PricePipeline", name, namespace)
+    stack.kube.delete("Namespace", namespace)
+
+
+def _create(kube: Kube, name: str) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})

@@ -1,0 +1,235 @@
+"""What the cluster tests stand on: a cluster, our images, our chart installed, and real Kafka, Elasticsearch, PostgreSQL.
+
+A cluster that KUBECONFIG names is used as it is, with E2E_IMAGES (registry/path that holds the images, with tag), and
+with E2E_KAFKA_BROKERS, E2E_ELASTICSEARCH_URL and E2E_POSTGRES_URL as both the pods and this machine reach them. What
+isn't given, the testbed starts. One stack serves the whole run of pytest, however many folders it takes tests from.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kubernetes import config
+from kubernetes.dynamic import DynamicClient
+
+from pricecast_testbed import Elasticsearch, Kafka, Postgres, Server
+from pricecast_testbed.kubernetes import Cluster, binaries, images
+from tests.e2e.kube import Kube
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "pricecast"
+SYSTEM = "pricecast-system"
+RELEASE = "pricecast"
+API = "pricecast-api"
+SERVICES = (
+    "operator",
+    "trades",
+    "candles",
+    "technical-indicators",
+    "to-feature-store",
+    "price-predictor",
+    "prediction-api",
+)
+
+
+@dataclass
+class Stack:
+    """Everything a cluster test uses.
+
+    Attributes:
+        kube: The cluster.
+        kubeconfig: Its file.
+        registry: Where images are.
+        tag: Tag of the images.
+        brokers: Kafka, for pods and for tests.
+        elasticsearch: Elasticsearch, likewise.
+        postgres: PostgreSQL, likewise.
+    """
+
+    kube: Kube
+    kubeconfig: Path
+    registry: str
+    tag: str
+    brokers: str
+    elasticsearch: str
+    postgres: str
+    endings: list[Callable[[], Any]] = field(default_factory=list)
+
+    def helm(self, *arguments: str) -> str:
+        """Runs helm and returns what it says."""
+        return _run([str(binaries.folder() / "helm"), *arguments], self.kubeconfig)
+
+    def kubectl(self, *arguments: str) -> str:
+        """Runs kubectl and returns what it says."""
+        return _run([str(binaries.folder() / "kubectl"), *arguments], self.kubeconfig)
+
+    def install(self, *, tag: str = "", **values: str) -> None:
+        """Installs the chart, or upgrades it, and waits until all of it is ready."""
+        settings = {
+            "image.registry": self.registry,
+            "image.tag": tag or self.tag,
+            "operator.observeSeconds": "5",
+            "networkPolicies.operatorEgressPorts": f"{{{','.join(self.ports())}}}",
+            "predictionApi.elasticsearch.url": self.elasticsearch,
+            **values,
+        }
+        sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        self.helm("upgrade", "--install", RELEASE, str(CHART), "-n", SYSTEM, *sets, "--wait", "--timeout", "240s")
+
+    @contextlib.contextmanager
+    def forward(self, service: str, port: int, namespace: str = SYSTEM) -> Iterator[int]:
+        """Makes a Service's port one of this machine's; yields its number."""
+        command = [
+            str(binaries.folder() / "kubectl"),
+            "-n",
+            namespace,
+            "port-forward",
+            f"service/{service}",
+            f":{port}",
+        ]
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            try:
+                yield int(process.stdout.readline().split("127.0.0.1:")[1].split()[0])
+            finally:
+                process.terminate()
+
+    def storage_secret(self, namespace: str) -> None:
+        """Creates the Secret that pipelines find their database by."""
+        self.kube.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "pricecast-storage"},
+                "stringData": {"sql-url": self.postgres},
+            },
+            namespace,
+        )
+
+    def storage(self) -> dict[str, Any]:
+        """Returns the `spec.storage` of a pipeline on this stack."""
+        return {"kafka": {"brokers": self.brokers}, "predictions": {"url": self.elasticsearch}}
+
+    def ports(self) -> list[str]:
+        """Returns the ports of Kafka, Elasticsearch and PostgreSQL."""
+        return [
+            self.brokers.rpartition(":")[2],
+            *(str(urlsplit(url).port) for url in (self.elasticsearch, self.postgres)),
+        ]
+
+    def predictions(self, pipeline: str) -> list[dict[str, Any]]:
+        """Returns all predictions of a pipeline in Elasticsearch, by feature time."""
+        self._search("POST", "pricecast-predictions/_refresh")
+        found: list[dict[str, Any]] = []
+        while True:
+            query: dict[str, Any] = {
+                "size": 2_000,
+                "query": {"term": {"pipeline": pipeline}},
+                "sort": [{"feature_time_ms": "asc"}, {"horizon_seconds": "asc"}, {"pair": "asc"}],
+            }
+            if found:
+                query["search_after"] = found[-1]["sort"]
+            hits = self._search("POST", "pricecast-predictions/_search", query)["hits"]["hits"]
+            if not hits:
+                return [hit["_source"] for hit in found]
+            found += hits
+
+    def _search(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{self.elasticsearch}/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return {"hits": {"hits": []}}
+            raise
+
+    def close(self) -> None:
+        """Takes back what was put there."""
+        for ending in reversed(self.endings):
+            with contextlib.suppress(Exception):
+                ending()
+
+
+@functools.cache
+def shared() -> Stack:
+    """Returns the stack of this run, with the chart installed in a namespace that enforces Pod Security."""
+    endings: list[Callable[[], Any]] = []
+    given = os.environ.get("KUBECONFIG")
+    cluster = Cluster()
+    kubeconfig = Path(given) if given else cluster.layout.admin
+    if not given and not cluster.running:
+        cluster.up()
+        endings.append(cluster.wipe)
+    registry, _, tag = os.environ.get("E2E_IMAGES", "pricecast:dev").rpartition(":")
+    if "E2E_IMAGES" not in os.environ:
+        images.build(cluster.layout, ROOT, SERVICES, tag=tag)
+    address = cluster.layout.address
+    stack = Stack(
+        kube=Kube(DynamicClient(config.new_client_from_config(str(kubeconfig)))),
+        kubeconfig=kubeconfig,
+        registry=registry,
+        tag=tag,
+        brokers=os.environ.get("E2E_KAFKA_BROKERS") or _start(Kafka, address, endings),
+        elasticsearch=os.environ.get("E2E_ELASTICSEARCH_URL") or _start(Elasticsearch, address, endings),
+        postgres=os.environ.get("E2E_POSTGRES_URL") or _start(Postgres, address, endings),
+        endings=endings,
+    )
+    atexit.register(stack.close)
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    stack.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": restricted}})
+    endings.append(lambda: stack.kube.delete("Namespace", SYSTEM))
+    stack.install()
+    endings.append(lambda: stack.helm("uninstall", RELEASE, "-n", SYSTEM, "--wait"))
+    return stack
+
+
+def _start(kind: type[Server], address: str, endings: list[Callable[[], Any]]) -> str:
+    server = kind(Path(tempfile.mkdtemp(prefix=f"e2e-{kind.name}-")), node_address=address)
+    server.start()
+    endings.append(server.wipe)
+    return server.node_url
+
+
+def _run(command: list[str], kubeconfig: Path) -> str:
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-2000:] or done.stdout[-2000:]}"
+    return done.stdout
+
+
+def until(what: str, check: Callable[[], Any], seconds: float, pause: float = 1.0) -> Any:
+    """Returns the first true answer of `check`; fails after so long, saying what was waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}; last answer: {answer!r}"
+        time.sleep(pause)
