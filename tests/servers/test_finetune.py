@@ -22,9 +22,11 @@ import pytest
 
 from pricecast_core.errors import BadMessageError
 from pricecast_core.news.prompt import Answer
+from pricecast_core.settings import NewsSignalSettings
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_news_signal.extractor import UnavailableError
 from pricecast_news_signal.ollama_chat import OllamaExtractor
+from pricecast_news_signal.providers import open_extractor
 from pricecast_news_signal.reader import Reader
 from pricecast_testbed import training
 from tests.unit.news_signal.headlines import HOSTILE
@@ -198,6 +200,16 @@ async def test_the_published_model_reads_hostile_headlines_without_a_word_outsid
         assert isinstance(result, Answer | BadMessageError)
         if isinstance(result, Answer):
             assert {item.coin for item in result.news_signals} <= set(DEFAULT_COINS)
+    await reader.close()
+
+
+async def test_the_published_model_is_read_by_openais_protocol_too(whole: Job, ollama_url: str) -> None:
+    settings = NewsSignalSettings(
+        pipeline="p", provider="openai", model=whole.result["published_model"], openai_url=f"{ollama_url}/v1"
+    )
+    reader = Reader(open_extractor(settings), model="tiny", concurrency=1, attempts=1)
+    for result in await reader.read(["Bitcoin rallies", "Ethereum drops"]):
+        assert isinstance(result, Answer | BadMessageError)
     await reader.close()
 
 

@@ -34,4 +34,4 @@ def open_extractor(settings: NewsSignalSettings) -> Extractor:
         model = typed_llm.anthropic_model(settings.model, key, settings.anthropic_url, settings.timeout_seconds)
     else:
         model = typed_llm.openai_model(settings.model, key, settings.openai_url, settings.timeout_seconds)
-    return typed_llm.TypedExtractor(model, settings.coins)
+    return typed_llm.TypedExtractor(model, settings.coins, by_schema=settings.provider == "openai")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from pydantic_ai import Agent
+from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.models import Model
 
@@ -65,15 +65,18 @@ class TypedExtractor:
     Args:
         model: The model and its provider.
         coins: The coins that signals may be about.
+        by_schema: Asks for the output by a JSON schema, which most servers of OpenAI's protocol enforce, rather than
+            as the call of a tool, which many of their models don't know.
     """
 
     cacheable = True
 
-    def __init__(self, model: Model, coins: Sequence[str]) -> None:
+    def __init__(self, model: Model, coins: Sequence[str], *, by_schema: bool = False) -> None:
         self._coins = tuple(coins)
+        output = _output_type(coins)
         self._agent: Agent[None, BaseModel] = Agent(
             model,
-            output_type=_output_type(coins),
+            output_type=NativeOutput(output) if by_schema else output,
             instructions=prompt.instruction(coins),
             retries=0,  # the reader counts the attempts
             model_settings={"temperature": 0.0, "max_tokens": MAX_ANSWER_TOKENS},
