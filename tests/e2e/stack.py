@@ -196,12 +196,17 @@ def shared() -> Stack:
         endings=endings,
     )
     atexit.register(stack.close)
+    until("an earlier run is cleaned up", lambda: not _leaving(stack.kube.get("Namespace", SYSTEM)), 180)
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     stack.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": restricted}})
     endings.append(lambda: stack.kube.delete("Namespace", SYSTEM))
     stack.install()
     endings.append(lambda: stack.helm("uninstall", RELEASE, "-n", SYSTEM, "--wait"))
     return stack
+
+
+def _leaving(found: dict[str, Any] | None) -> bool:
+    return found is not None and "deletionTimestamp" in found["metadata"]
 
 
 def _start(kind: type[Server], address: str, endings: list[Callable[[], Any]]) -> str:
