@@ -58,6 +58,15 @@ test-e2e: dev ## Tests on a real cluster (KUBECONFIG, else started by testbed/)
 bench: dev ## Benchmarks, one table
 	$(RUN) python -m benchmarks
 
+# --- a cluster
+
+.PHONY: cluster-up cluster-down
+cluster-up: ## A whole cluster on kind (Docker, kind, kubectl, helm): every server, the operator, the prediction API
+	manifests/cluster-up.sh
+
+cluster-down: ## Deletes that cluster with all it stored
+	kind delete cluster --name pricecast
+
 # --- generated files
 
 .PHONY: protos docs crds

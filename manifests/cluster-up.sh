@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Brings up a whole cluster on kind: our images, Kafka, Elasticsearch, PostgreSQL, Ollama, Prometheus, the chart.
+# `make cluster-up` calls it. What needs kind alone is skipped with KUBECONFIG_GIVEN=1: the current context is used.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+REDPANDA_VERSION=${REDPANDA_VERSION:-25.1.3}
+ELASTICSEARCH_VERSION=${ELASTICSEARCH_VERSION:-8.5.1}
+OLLAMA_VERSION=${OLLAMA_VERSION:-1.34.0}
+PROMETHEUS_VERSION=${PROMETHEUS_VERSION:-79.0.0}
+CLUSTER=pricecast
+TAG=${TAG:-$(git rev-parse --short HEAD 2>/dev/null || echo dev)}
+SERVICES="operator trades candles technical-indicators to-feature-store price-predictor news news-signal prediction-api"
+
+need() { command -v "$1" >/dev/null || { echo "$1 is not installed: $2" >&2; exit 1; }; }
+need docker "https://docs.docker.com/engine/install"
+need kubectl "https://kubernetes.io/docs/tasks/tools"
+need helm "https://helm.sh/docs/intro/install"
+
+if [ -z "${KUBECONFIG_GIVEN:-}" ]; then
+    need kind "https://kind.sigs.k8s.io/docs/user/quick-start"
+    kind get clusters 2>/dev/null | grep -qx "$CLUSTER" || kind create cluster --config kind-config.yaml --wait 120s
+    kubectl config use-context "kind-$CLUSTER" >/dev/null
+    for service in $SERVICES; do
+        docker build --quiet --build-arg SERVICE="$service" --tag "pricecast/$service:$TAG" .
+        kind load docker-image --name "$CLUSTER" "pricecast/$service:$TAG"
+    done
+fi
+
+release() { # name namespace repository chart version [helm options]
+    local name=$1 namespace=$2 repository=$3 chart=$4 version=$5
+    shift 5
+    helm upgrade --install "$name" "$chart" --repo "$repository" --version "$version" \
+        --namespace "$namespace" --create-namespace --values "manifests/releases/$name.yaml" "$@"
+}
+release kube-prometheus-stack monitoring https://prometheus-community.github.io/helm-charts kube-prometheus-stack "$PROMETHEUS_VERSION"
+release redpanda redpanda https://charts.redpanda.com redpanda "$REDPANDA_VERSION"
+release elasticsearch elasticsearch https://helm.elastic.co elasticsearch "$ELASTICSEARCH_VERSION"
+release ollama ollama https://helm.otwld.com ollama "$OLLAMA_VERSION"
+
+kubectl create namespace postgresql --dry-run=client -o yaml | kubectl apply -f -
+kubectl -n postgresql get secret postgresql >/dev/null 2>&1 ||
+    kubectl -n postgresql create secret generic postgresql --from-literal=password="$(head -c 18 /dev/urandom | base64 | tr -d '+/=')"
+kubectl -n postgresql apply -f manifests/releases/postgresql.yaml
+password=$(kubectl -n postgresql get secret postgresql -o jsonpath='{.data.password}' | base64 -d)
+kubectl create secret generic pricecast-storage --dry-run=client -o yaml \
+    --from-literal=sql-url="postgresql://pricecast:$password@postgresql.postgresql.svc:5432/pricecast" | kubectl apply -f -
+
+kubectl -n redpanda rollout status statefulset/redpanda --timeout=300s
+kubectl -n elasticsearch rollout status statefulset/elasticsearch-master --timeout=300s
+kubectl -n postgresql rollout status statefulset/postgresql --timeout=300s
+
+kubectl create namespace pricecast-system --dry-run=client -o yaml | kubectl apply -f -
+kubectl label namespace pricecast-system default pod-security.kubernetes.io/enforce=restricted --overwrite
+kubectl apply --server-side --force-conflicts -f charts/pricecast/crds/
+helm upgrade --install pricecast charts/pricecast --namespace pricecast-system --wait --timeout 300s \
+    --set monitoring.enabled=true \
+    $([ -n "${KUBECONFIG_GIVEN:-}" ] || echo "--set image.registry=pricecast --set image.tag=$TAG")
+echo "Ready. Now: kubectl apply -f manifests/pipeline-btc.yaml && kubectl get pricepipelines --watch"
