@@ -307,6 +307,8 @@ class Supervisor:
     def _take(self, watched: Watched, answer: Answer) -> None:
         watched.info = answer.info or watched.info
         state = "ready" if answer.ok else "running"
+        if state != watched.state and not watched.program.job:
+            self._log(watched.program.name, "ready" if answer.ok else "not ready", answer.problem)
         if (state, answer.problem) != (watched.state, watched.message):
             self._set(watched, state, answer.problem)
 

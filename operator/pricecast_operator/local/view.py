@@ -284,6 +284,9 @@ def _first_steps(snapshot: Snapshot) -> str:
     failing = next((row for row in snapshot.rows if row.state == "restarting" and row.restarts >= _MANY_RESTARTS), None)
     if failing is not None:
         return f"none yet: {failing.name} keeps failing ({failing.message}); see `pricecast logs {failing.name}`"
+    waiting = next((row for row in snapshot.rows if row.state == "running" and row.message and not row.job), None)
+    if waiting is not None:
+        return f"none yet: {waiting.name} waits: {waiting.message}"
     lag = sum(_lag(row) for row in snapshot.rows)
     working = f"; {lag:,} messages to go" if lag else ""
     return f"none yet: history is being read{working}. Forecasts start once its indicators are warm."
@@ -313,7 +316,8 @@ def _facts(info: Mapping[str, Any]) -> str:
 def summary(snapshot: Snapshot) -> list[str]:
     """Returns what to say once the pipeline has stopped."""
     return [
-        f"{prediction.pair} in {duration(prediction.horizon_seconds)}: {_so_far(score).plain}"
+        f"{'simulated ' if prediction.simulated else ''}{prediction.pair} in {duration(prediction.horizon_seconds)}: "
+        f"{_so_far(score).plain}"
         for prediction, score in snapshot.predictions
         if score.count
     ]
