@@ -97,7 +97,7 @@ def backtest(
             raise SettingsError(f"--data-dir: {path} holds an earlier run; name a new folder")
         folder.lock()
         stack.callback(folder.unlock)
-        later = [_after(last.last_ms, file, path) for last, file in zip(map(span, train), evaluate, strict=True)]
+        later = [later_rows(last.last_ms, file, path) for last, file in zip(map(span, train), evaluate, strict=True)]
         spans = [span(file) for file in later]
         spec = replaying(on_embedded_stores(manifest.spec), [*train, *later])
         spec = spec.model_copy(update={"news": None})
@@ -114,11 +114,13 @@ def span(file: Path) -> Span:
     """
     with file.open(newline="") as lines:
         first = next((row for row in csv.reader(lines) if row and _is_number(row[0])), None)
-    last = next((line for line in reversed(tail(file, 5)) if line.strip()), "")
-    stamp = last.partition(",")[0]
-    if first is None or not _is_number(stamp):
+    columns = len(first or ())
+    last = next(
+        (row for row in csv.reader(reversed(tail(file, 5))) if len(row) == columns and _is_number(row[0])), None
+    )
+    if first is None or last is None:  # a last line that was cut off doesn't count
         raise SettingsError(f"{file}: has no timestamp, Unix seconds, in the first column; give a Kraken CSV file")
-    return Span(int(float(first[0]) * 1000), int(float(stamp) * 1000))
+    return Span(int(float(first[0]) * 1000), int(float(last[0]) * 1000))
 
 
 def _is_number(text: str) -> bool:
@@ -128,8 +130,17 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _after(last_ms: int, file: Path, folder: Path) -> Path:
-    """Returns the file, or a copy of its rows after `last_ms` where it begins before: no row is learned and judged."""
+def later_rows(last_ms: int, file: Path, folder: Path) -> Path:
+    """Returns the file, or a copy of its rows after `last_ms` where it begins before: no row is learned and judged.
+
+    Args:
+        last_ms: The last timestamp of the file to train on.
+        file: The file to measure on.
+        folder: Where a copy is put.
+
+    Raises:
+        SettingsError: If it has no later row.
+    """
     found = span(file)
     if found.first_ms > last_ms:
         return file

@@ -11,7 +11,7 @@ import pytest
 from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
 from pricecast_operator.local import logs
-from pricecast_operator.local.backtest import REQUIRED, result_of, span
+from pricecast_operator.local.backtest import REQUIRED, later_rows, result_of, span
 from pricecast_operator.local.child import rotate
 from pricecast_operator.local.folder import DataFolder, FolderInUseError, ProcessId
 from pricecast_operator.local.programs import LocalBackends, Program, programs_of, stop_order
@@ -74,6 +74,19 @@ def test_a_manifests_own_replay_has_its_format_settled(tmp_path: Path) -> None:
 def test_a_span_is_in_milliseconds_and_passes_over_a_header(tmp_path: Path) -> None:
     found = span(file(tmp_path, "timestamp,price,volume\n" + TRADES))
     assert (found.first_ms, found.last_ms) == (1570752011620, 1570752017964)
+
+
+def test_a_last_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+    assert span(file(tmp_path, TRADES + "15707")).last_ms == 1570752017964
+    assert span(file(tmp_path, BARS + "1640991720,1,1\n\n")).last_ms == 1640991660000
+
+
+def test_no_row_is_both_learned_and_judged(tmp_path: Path) -> None:
+    later = file(tmp_path, BARS)
+    assert later_rows(1640991599999, later, tmp_path) == later
+    assert later_rows(1640991600000, later, tmp_path).read_text().splitlines() == BARS.splitlines()[1:]
+    with pytest.raises(SettingsError, match="ends before the training file does"):
+        later_rows(1640991660000, later, tmp_path)
 
 
 # --- logs
