@@ -78,12 +78,11 @@ class Forecasts(Chain):
 
     def begin(self, command: str, **env: str) -> subprocess.Popen[bytes]:
         """Starts the predictor with a command."""
-        port = "0" if command == "train" else str(self.ports.setdefault(command, _port()))
         script = Path(sys.executable).with_name("pricecast-price-predictor")
         with (self.folder / f"{command}.log").open("ab") as log:
             process = subprocess.Popen(
                 [script, command],
-                env={**os.environ, **self._env, "HTTP_PORT": port, "INSTANCE": f"{command}-0", **env},
+                env={**os.environ, **self._env, "HTTP_PORT": "0", "INSTANCE": f"{command}-0", **env},
                 stdout=log,
                 stderr=log,
             )
@@ -114,14 +113,6 @@ class Forecasts(Chain):
         super().close()
         self.predictions.close()
         self.models.close()
-
-
-def _port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ForecastsContract:
