@@ -1,8 +1,8 @@
 """NetworkPolicies: nothing but what a service names. Pure.
 
 Kubernetes policies know addresses, pods and namespaces, not host names. A host `NAME.NAMESPACE.svc` becomes that
-namespace, a plain `NAME` the pipeline's own, an address itself, and any other name the internet without the private
-ranges. A policy sees the pod's port, so a Service must listen on the same one.
+namespace (so does `NAME.NAMESPACE`), a plain `NAME` the pipeline's own, an address itself, and any other name the
+internet without the private ranges. A policy sees the pod's port, so a Service must listen on the same one.
 """
 
 from __future__ import annotations
@@ -67,11 +67,16 @@ def _peers(host: str) -> list[Manifest]:
     if len(labels) == 1:
         return [{"podSelector": {}}]
     if labels[-1] == "svc":
-        return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": labels[-2]}}}]
+        return [_namespace(labels[-2])]
     return [
+        *([_namespace(labels[-1])] if len(labels) == 2 else []),  # NAME.NAMESPACE and example.com look alike
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(PRIVATE_RANGES)}},
         {"ipBlock": {"cidr": "::/0", "except": ["fc00::/7", "fe80::/10"]}},
     ]
+
+
+def _namespace(name: str) -> Manifest:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
 def metrics_ingress(port: int, namespaces: Iterable[str]) -> list[Manifest]:

@@ -239,7 +239,7 @@ def _degraded(
     problems += [
         Finding("Degraded", "True", state.finding.reason, f"{state.process.name}: {state.finding.message}")
         for state in states
-        if not state.finding.holds and state.finding.reason in ("Unavailable", "RolloutStuck")
+        if state.finding.reason in ("Unavailable", "RolloutStuck")  # an old pod that still serves hides nothing
     ]
     problems += [
         Finding("Degraded", "True", f"{state.process.name.capitalize()}Failed", state.finding.message)

@@ -1,0 +1,288 @@
+"""From a plan to objects: pure, restricted, each service's own, named so that only what changed rolls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pricecast_operator import labels
+from pricecast_operator.api.base import SecretKeyRef
+from pricecast_operator.api.finetunejob import FinetuneJobSpec
+from pricecast_operator.api.pricepipeline import PricePipelineSpec
+from pricecast_operator.backends import ClusterBackends
+from pricecast_operator.plan import plan
+from pricecast_operator.render import Owner, Pipeline, render
+from pricecast_operator.render_finetune import render_finetune
+from pricecast_operator.render_network import Destination, from_brokers, from_url
+from pricecast_operator.render_pods import RenderOptions
+from tests.contracts.manifests import FINETUNE
+
+OWNER = Owner("PricePipeline", "btc", "prices", "1234")
+NEWS = {"rss": {"urls": ["https://news.example/feed"]}, "signals": {"provider": "Ollama", "model": "m", "url": "http://ollama.llm.svc:11434"}}  # fmt: skip
+
+
+def objects(spec: dict[str, Any] | None = None, options: RenderOptions | None = None, news_model: str = "") -> Any:
+    parsed = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], **(spec or {})})
+    planned = plan("btc", parsed, ClusterBackends(parsed.storage), news_model)
+    return render(Pipeline(OWNER, parsed, planned), options or RenderOptions())
+
+
+def by_name(rendered: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {f"{each['kind']}/{each['metadata']['name']}": each for each in rendered}
+
+
+def pod_specs(rendered: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for each in rendered:
+        spec = each.get("spec", {})
+        template = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template")
+        if template:
+            yield f"{each['kind']}/{each['metadata']['name']}", template["spec"]
+
+
+def test_a_pipeline_is_these_objects() -> None:
+    kinds = [each["kind"] for each in objects()]
+    assert {kind: kinds.count(kind) for kind in sorted(set(kinds))} == {
+        "ConfigMap": 5,
+        "CronJob": 1,
+        "Deployment": 5,
+        "Job": 1,
+        "NetworkPolicy": 6,
+        "PodDisruptionBudget": 1,
+        "Service": 1,
+        "ServiceAccount": 5,
+    }
+
+
+def test_names_are_unique_and_everything_has_its_owner_and_labels() -> None:
+    rendered = objects({"news": NEWS})
+    assert len(by_name(rendered)) == len(rendered)
+    for each in rendered:
+        metadata = each["metadata"]
+        assert metadata["namespace"] == "prices"
+        assert metadata["ownerReferences"] == [OWNER.reference]
+        assert metadata["labels"][labels.MANAGED_BY] == labels.MANAGER
+        assert metadata["labels"][labels.PIPELINE] == "btc"
+        assert len(metadata["name"]) <= 63
+
+
+def test_rendering_twice_gives_the_same_bytes() -> None:
+    assert json.dumps(objects({"news": NEWS})) == json.dumps(objects({"news": NEWS}))
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"news": NEWS}, {"source": {"kind": "Replay", "replay": {"files": ["/data/a.csv"]}}}]
+)
+def test_pods_meet_pod_security_restricted(spec: dict[str, Any]) -> None:
+    found = list(pod_specs(objects(spec)))
+    assert len(found) >= 6
+    for name, pod in found:
+        assert pod["securityContext"]["runAsNonRoot"], name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["automountServiceAccountToken"] is False, name
+        assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(pod), name
+        for volume in pod["volumes"]:
+            assert set(volume) - {"name"} <= {"emptyDir", "configMap", "persistentVolumeClaim"}, name
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False, name
+            assert security["readOnlyRootFilesystem"] is True, name
+            assert security["capabilities"] == {"drop": ["ALL"]}, name
+            assert container["resources"]["requests"], name
+            assert container["resources"]["limits"]["memory"], name
+
+
+def test_secrets_come_by_reference_only() -> None:
+    rendered = objects({"news": {"cryptoPanic": {"apiKeySecretRef": {"name": "panic", "key": "token"}}}})
+    deployments = by_name(rendered)
+    container = deployments["Deployment/btc-news"]["spec"]["template"]["spec"]["containers"][0]
+    assert {
+        "name": "CRYPTOPANIC_API_KEY",
+        "valueFrom": {"secretKeyRef": {"name": "panic", "key": "token"}},
+    } in container["env"]
+    for each in rendered:
+        if each["kind"] == "ConfigMap":
+            assert not any("KEY" in name or "TOKEN" in name or "PASSWORD" in name for name in each["data"])
+
+
+def test_settings_reach_the_pod_through_its_config_map() -> None:
+    found = by_name(objects({"candles": {"seconds": 30}, "prediction": {"horizonsSeconds": [60]}}))
+    assert found["ConfigMap/btc-candles"]["data"]["CANDLE_SECONDS"] == "30"
+    assert found["ConfigMap/btc-candles"]["data"]["HTTP_HOST"] == "0.0.0.0"
+    container = found["Deployment/btc-candles"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["envFrom"] == [{"configMapRef": {"name": "btc-candles"}}]
+
+
+@pytest.mark.parametrize(
+    ("change", "rolled"),
+    [
+        ({"training": {"schedule": "0 0 * * *"}}, set()),
+        ({"prediction": {"horizonsSeconds": [600]}}, {"price-predictor"}),
+        ({"indicators": ["rsi(14)"]}, {"technical-indicators"}),
+        ({"pairs": ["BTC/USD", "ETH/USD"]}, {"trades", "candles", "price-predictor"}),
+        ({"candles": {"graceSeconds": 5}}, {"candles"}),
+        ({"source": {"since": "10d"}}, {"trades"}),
+    ],
+)
+def test_a_change_rolls_only_what_it_concerns(change: dict[str, Any], rolled: set[str]) -> None:
+    def templates(spec: dict[str, Any]) -> dict[str, str]:
+        return {
+            each["metadata"]["labels"][labels.PROCESS]: json.dumps(each["spec"]["template"])
+            for each in objects(spec)
+            if each["kind"] == "Deployment"
+        }
+
+    before, after = templates({}), templates(change)
+    assert {process for process, template in before.items() if after[process] != template} == rolled
+
+
+def test_new_training_settings_are_a_new_job_and_a_new_image_is_not() -> None:
+    def job(spec: dict[str, Any], options: RenderOptions | None = None) -> str:
+        return next(each["metadata"]["name"] for each in objects(spec, options) if each["kind"] == "Job")
+
+    assert job({}) == job({}, RenderOptions(image="other/{service}:2"))
+    assert job({}) != job({"prediction": {"horizonsSeconds": [600]}})
+    assert job({}) == job({"training": {"schedule": "0 0 * * *"}})
+
+
+def test_a_source_that_ends_is_a_job_that_is_not_started_over() -> None:
+    replay = {"source": {"kind": "Replay", "replay": {"files": ["/data/a.csv"], "configMap": "market"}}}
+    found = by_name(objects(replay))
+    assert "Deployment/btc-trades" not in found
+    job = next(each for name, each in found.items() if name.startswith("Job/btc-trades-"))
+    assert {"name": "data", "configMap": {"name": "market"}} in job["spec"]["template"]["spec"]["volumes"]
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_two_readers_of_one_market_never_run_at_once() -> None:
+    found = by_name(objects())
+    assert found["Deployment/btc-trades"]["spec"]["strategy"] == {"type": "Recreate"}
+    assert found["Deployment/btc-candles"]["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@given(st.integers(0, 20), st.integers(1, 10), st.booleans())
+def test_replicas_share_partitions_and_suspension_stops_all(wanted: int, partitions: int, suspended: bool) -> None:
+    rendered = objects({"replicas": wanted, "topics": {"partitions": partitions}, "suspend": suspended})
+    for each in rendered:
+        if each["kind"] == "Deployment":
+            scalable = labels.SCALABLE in each["metadata"]["labels"]
+            expected = min(wanted, partitions) if scalable else 1
+            assert each["spec"]["replicas"] == (0 if suspended else expected)
+        elif each["kind"] in ("Job", "CronJob"):
+            assert each["spec"]["suspend"] is suspended
+
+
+def test_overrides_reach_the_pods() -> None:
+    override = {
+        "resources": {"requests": {"cpu": 2, "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "dedicated", "effect": "NoSchedule"}],
+        "image": "mine/candles:1",
+    }
+    pod = by_name(objects({"services": {"candles": override}}))["Deployment/btc-candles"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"disk": "fast"}
+    assert pod["tolerations"] == [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}]
+    assert pod["containers"][0]["image"] == "mine/candles:1"
+    assert pod["containers"][0]["resources"]["requests"] == {"cpu": "2", "memory": "1Gi"}
+
+
+def test_pod_monitor_only_where_it_is_known() -> None:
+    assert "PodMonitor/btc" not in by_name(objects())
+    assert "PodMonitor/btc" in by_name(objects(options=RenderOptions(pod_monitors=True)))
+
+
+def test_every_pod_is_covered_by_default_deny_and_names_whom_it_talks_to() -> None:
+    storage = {"kafka": {"brokers": "kafka.streams.svc:9092"}, "predictions": {"url": "http://10.1.2.3:9200"}}
+    found = by_name(objects({"storage": storage, "news": NEWS}))
+    deny = found["NetworkPolicy/btc-default-deny"]["spec"]
+    assert deny == {"podSelector": {"matchLabels": {labels.PIPELINE: "btc"}}, "policyTypes": ["Ingress", "Egress"]}
+    candles = found["NetworkPolicy/btc-candles"]["spec"]
+    assert [rule.get("to") for rule in candles["egress"]] == [
+        None,  # DNS
+        [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "streams"}}}],
+    ]
+    predictor = yaml.safe_dump(found["NetworkPolicy/btc-price-predictor"])
+    assert "10.1.2.3/32" in predictor
+    assert "port: 5432" in predictor
+    assert "port: 11434" in yaml.safe_dump(found["NetworkPolicy/btc-news-signal"])
+    trades = yaml.safe_dump(found["NetworkPolicy/btc-trades"])
+    assert "169.254.0.0/16" in trades  # the internet, without the cloud's metadata service
+
+
+def test_known_databases_are_named_exactly() -> None:
+    parsed = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"]})
+    databases = {SecretKeyRef(name="pricecast-storage", key="sql-url"): Destination("db.data.svc", 6432)}
+    planned = plan("btc", parsed, ClusterBackends(parsed.storage))
+    rendered = by_name(render(Pipeline(OWNER, parsed, planned, databases), RenderOptions()))
+    policy = yaml.safe_dump(rendered["NetworkPolicy/btc-to-feature-store"])
+    assert "port: 6432" in policy
+    assert "port: 5432" not in policy
+
+
+@pytest.mark.parametrize(
+    ("url", "destination"),
+    [
+        ("postgresql+psycopg://u:p@db:6000/x", Destination("db", 6000)),
+        ("postgresql://u@db/x", Destination("db", 5432)),
+        ("https://api.kraken.com", Destination("api.kraken.com", 443)),
+        ("http://es:9200/path", Destination("es", 9200)),
+        ("sqlite:///file.db", None),
+    ],
+)
+def test_destinations_of_urls(url: str, destination: Destination | None) -> None:
+    assert from_url(url) == destination
+
+
+def test_destinations_of_brokers() -> None:
+    assert from_brokers("a:1, b:2,[::1]:3") == [Destination("a", 1), Destination("b", 2), Destination("::1", 3)]
+
+
+def finetune(**spec: Any) -> dict[str, dict[str, Any]]:
+    parsed = FinetuneJobSpec.model_validate({**FINETUNE["spec"], **spec})
+    return by_name(render_finetune(Owner("FinetuneJob", "news", "prices", "abcd1234-5"), parsed, RenderOptions()))
+
+
+def test_finetune_job_asks_for_a_gpu_and_tolerates_its_taint() -> None:
+    pod = finetune()["Job/news"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def test_finetune_job_runs_on_the_cpu_if_told_to() -> None:
+    resources = finetune(gpu={"count": 0})["Job/news"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert "nvidia.com/gpu" not in {**resources["requests"], **resources.get("limits", {})}
+
+
+def test_finetune_job_carries_deadline_retries_and_queue() -> None:
+    job = finetune(queueName="gpus", backoffLimit=5, deadline="2h", ttlAfterFinished="1d")["Job/news"]
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    assert job["spec"]["backoffLimit"] == 5
+    assert job["spec"]["activeDeadlineSeconds"] == 7_200
+    assert job["spec"]["ttlSecondsAfterFinished"] == 86_400
+    assert "suspend" not in job["spec"]  # Kueue's to decide
+
+
+def test_suspended_finetune_job_keeps_its_checkpoints() -> None:
+    assert finetune(suspend=True)["Job/news"]["spec"]["suspend"] is True
+    queued = finetune(suspend=True, queueName="gpus")
+    assert "Job/news" not in queued
+    assert "PersistentVolumeClaim/news-checkpoints" in queued
+
+
+def test_finetune_settings_are_read_back_by_the_service() -> None:
+    from pricecast_core.settings import FinetuneSettings
+
+    data = finetune(trainer={"maxSteps": 40}, lora={"rank": 8})["ConfigMap/news"]["data"]
+    settings = FinetuneSettings(
+        **{name.lower(): value for name, value in data.items() if name.lower() in FinetuneSettings.model_fields}
+    )
+    assert settings.max_steps == 40
+    assert settings.lora_rank == 8
+    assert settings.ollama_model == "pricecast-news"
+    assert settings.dataset == "/dataset/dataset.jsonl"
+    assert settings.version == "abcd1234"

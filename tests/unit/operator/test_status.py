@@ -1,0 +1,324 @@
+"""From what is there to what is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pricecast_core.messages import Prediction
+from pricecast_core.stores.models import ModelVersion
+from pricecast_operator import labels
+from pricecast_operator.api.finetunejob import FinetuneJobSpec
+from pricecast_operator.api.pricepipeline import PricePipelineSpec
+from pricecast_operator.api.status import FinetuneJobStatus, PricePipelineStatus
+from pricecast_operator.backends import ClusterBackends
+from pricecast_operator.conditions import Finding, merge, transitions
+from pricecast_operator.objects import Child
+from pricecast_operator.observed import Observed, Problem
+from pricecast_operator.plan import plan
+from pricecast_operator.status import invalid_status, pipeline_status
+from pricecast_operator.status_finetune import finetune_status
+from tests.contracts.manifests import FINETUNE
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"
+SPEC = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"]})
+ALL_SEEN = Observed(topics_seen=True, lag={}, models={}, predictions=[])
+
+
+def live(kind: str, process: str, status: dict[str, Any], **spec: Any) -> Child:
+    metadata = {
+        "name": f"btc-{process}",
+        "namespace": "prices",
+        "uid": process,
+        "resourceVersion": "1",
+        "generation": 1,
+        "labels": {labels.PROCESS: process},
+    }
+    return Child.of({"kind": kind, "metadata": metadata, "spec": spec, "status": status})
+
+
+def deployment(process: str, ready: int = 1, updated: int = 1, **status: Any) -> Child:
+    return live(
+        "Deployment",
+        process,
+        {"observedGeneration": 1, "replicas": 1, "updatedReplicas": updated, "availableReplicas": ready, **status},
+    )
+
+
+def children(**changes: Child) -> dict[str, Child]:
+    streams = ("trades", "candles", "technical-indicators", "to-feature-store", "price-predictor")
+    found = {process: deployment(process) for process in streams}
+    found["train"] = live("Job", "train", {"ready": 1})
+    found["retrain"] = live("CronJob", "retrain", {})
+    return {**found, **{name.replace("_", "-"): child for name, child in changes.items()}}
+
+
+def told(
+    found: dict[str, Child],
+    observed: Observed = ALL_SEEN,
+    spec: PricePipelineSpec = SPEC,
+    previous: Any = None,
+    now: str = NOW,
+) -> dict[str, Any]:
+    planned = plan("btc", spec, ClusterBackends(spec.storage))
+    status = pipeline_status(spec, planned, found, observed, generation=3, previous=previous or {}, now=now)
+    PricePipelineStatus.model_validate(status)  # what is written is what the CRD describes
+    return status
+
+
+def condition(status: dict[str, Any], kind: str) -> tuple[str, str]:
+    found = next(each for each in status["conditions"] if each["type"] == kind)
+    return found["status"], found["reason"]
+
+
+def version(number: int = 3, skill: float = 0.028) -> ModelVersion:
+    return ModelVersion(
+        model_name="btc-btc-usd-300s",
+        version=number,
+        stage="production",
+        reason="",
+        created_at_ms=1_700_000_000_000,
+        trained_through_ms=1_700_000_000_000,
+        metrics={"distribution_skill": skill, "point_skill": 0.001},
+    )
+
+
+def prediction(minute: int) -> Prediction:
+    time_ms = 1_700_000_000_000 + 60_000 * minute
+    return Prediction(
+        pipeline="btc",
+        pair="BTC/USD",
+        horizon_seconds=300,
+        issued_at_ms=time_ms,
+        target_time_ms=time_ms + 300_000,
+        feature_time_ms=time_ms,
+        last_price=50_000,
+        predicted_price=50_010.0,
+        lower=49_900.0,
+        upper=50_100.0,
+        model_name="naive",
+        model_version=0,
+    )
+
+
+def test_all_ready() -> None:
+    status = told(children())
+    assert condition(status, "Ready") == ("True", "ServicesReady")
+    assert condition(status, "Progressing") == ("False", "Settled")
+    assert condition(status, "Degraded") == ("False", "AsExpected")
+    assert condition(status, "ModelReady") == ("False", "Training")
+    assert status["model"] == "naive"
+    assert status["observedGeneration"] == 3
+
+
+def test_nothing_created_yet() -> None:
+    status = told({}, Observed())
+    assert condition(status, "Ready") == ("False", "ServicesNotReady")
+    assert condition(status, "TopicsReady") == ("Unknown", "NotSeenYet")
+    assert condition(status, "Degraded")[0] == "False"
+
+
+def test_a_service_that_is_not_ready_is_named() -> None:
+    status = told(children(candles=deployment("candles", ready=0)))
+    ready = next(each for each in status["conditions"] if each["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ServicesNotReady")
+    assert ready["message"] == "candles: 0 of 1 pods are ready"
+    assert condition(status, "CandlesReady") == ("False", "Starting")
+    assert {"name": "candles", "ready": "0/1"} in status["services"]
+
+
+def test_a_rolling_update_stays_ready_while_the_old_pod_serves() -> None:
+    rolling = deployment("candles", ready=1, updated=0)
+    status = told(children(candles=rolling))
+    assert condition(status, "Ready")[0] == "True"
+    assert condition(status, "Progressing") == ("True", "RollingOut")
+
+
+def test_a_stuck_rollout_is_degraded() -> None:
+    stuck = deployment(
+        "candles",
+        updated=0,
+        conditions=[{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
+    )
+    assert condition(told(children(candles=stuck)), "Degraded") == ("True", "RolloutStuck")
+
+
+def test_news_are_optional() -> None:
+    spec = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], "news": {"rss": {"urls": ["https://a.example/f"]}}})
+    status = told(children(), spec=spec)
+    assert condition(status, "Ready")[0] == "True"
+    assert condition(status, "NewsReady") == ("False", "NotCreated")
+    assert status["newsModel"] == "lexicon-v1"
+
+
+def test_suspended() -> None:
+    spec = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], "suspend": True})
+    stopped = {name: live(child.ref.kind, name, {"observedGeneration": 1}) for name, child in children().items()}
+    status = told(stopped, spec=spec)
+    assert condition(status, "Ready") == ("False", "Suspended")
+    assert condition(status, "Progressing")[0] == "False"
+
+
+def test_unreachable_servers_are_conditions_with_reasons() -> None:
+    observed = Observed(
+        topics_seen=True,
+        topics=Problem("KafkaUnreachable", "kafka:9092 can't be reached"),
+        lag=Problem("KafkaUnreachable", "kafka:9092 can't be reached"),
+        models=Problem("RegistryUnreachable", "no database"),
+        predictions=Problem("ElasticsearchUnreachable", "no elasticsearch"),
+    )
+    status = told(children(), observed)
+    assert condition(status, "TopicsReady") == ("False", "KafkaUnreachable")
+    assert condition(status, "ModelReady") == ("Unknown", "RegistryUnreachable")
+    assert condition(status, "Predicting") == ("Unknown", "ElasticsearchUnreachable")
+    assert condition(status, "Degraded") == ("True", "KafkaUnreachable")
+    assert condition(status, "Ready")[0] == "True"  # what runs, runs
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        ({"ready": 1}, "Training"),
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, "NotBetterThanNaive"),
+        ({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}, "TrainingFailed"),
+    ],
+)
+def test_why_there_is_no_model(job: dict[str, Any], reason: str) -> None:
+    status = told(children(train=live("Job", "train", job)))
+    assert condition(status, "ModelReady") == ("False", reason)
+
+
+def test_model_skill_lag_and_last_prediction_are_told() -> None:
+    observed = Observed(
+        topics_seen=True,
+        lag={"candles": 2, "to-feature-store": 1},
+        models={"btc-btc-usd-300s": version()},
+        predictions=[prediction(0), prediction(7)],
+    )
+    status = told(children(), observed)
+    assert condition(status, "ModelReady") == ("True", "Promoted")
+    assert condition(status, "Predicting") == ("True", "Predicted")
+    assert (status["model"], status["skill"], status["lag"]) == ("v3", "2.8%", 3)
+    assert status["lastPrediction"]["issuedAt"] == "2023-11-14T22:20:20Z"
+    assert {"name": "candles", "ready": "1/1", "lag": 2} in status["services"]
+
+
+def test_of_several_models_the_share_and_the_smallest_skill_are_told() -> None:
+    spec = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], "prediction": {"horizonsSeconds": [300, 600]}})
+    observed = Observed(topics_seen=True, models={"btc-btc-usd-300s": version()}, predictions=[])
+    status = told(children(), observed, spec)
+    assert status["model"] == "1 of 2"
+    assert condition(status, "ModelReady")[0] == "False"
+
+
+def test_what_can_not_be_seen_keeps_what_was_seen() -> None:
+    seen = Observed(
+        topics_seen=True, lag={"candles": 2}, models={"btc-btc-usd-300s": version()}, predictions=[prediction(0)]
+    )
+    before = told(children(), seen)
+    lost = Problem("ElasticsearchUnreachable", "gone")
+    after = told(children(), Observed(topics_seen=True, lag=lost, models=lost, predictions=lost), previous=before)
+    for field in ("model", "skill", "models", "lastPrediction", "lag"):
+        assert after[field] == before[field]
+
+
+def test_the_same_state_gives_the_same_status_later() -> None:
+    first = told(children())
+    assert told(children(), previous=first, now=LATER) == first
+
+
+def test_a_time_of_transition_moves_only_with_the_truth() -> None:
+    first = told(children())
+    second = told(children(candles=deployment("candles", ready=0)), previous=first, now=LATER)
+    times = {each["type"]: each["lastTransitionTime"] for each in second["conditions"]}
+    assert times["Ready"] == times["CandlesReady"] == LATER
+    assert times["TradesReady"] == times["TopicsReady"] == NOW
+
+
+def test_an_invalid_spec_is_told_and_what_runs_is_left() -> None:
+    before = told(children())
+    status = invalid_status(before, 4, "InvalidSpec", "spec.pairs: wrong", LATER)
+    assert condition(status, "Ready") == ("False", "InvalidSpec")
+    assert condition(status, "CandlesReady")[0] == "True"
+    PricePipelineStatus.model_validate(status)
+
+
+def test_refused_objects_are_told() -> None:
+    planned = plan("btc", SPEC, ClusterBackends(SPEC.storage))
+    status = pipeline_status(
+        SPEC, planned, children(), ALL_SEEN, generation=1, previous={}, now=NOW, refused=["apply Job x: Invalid: no"]
+    )
+    assert condition(status, "Ready") == ("False", "Refused")
+
+
+def test_only_turns_are_announced() -> None:
+    ready = merge([], [Finding("Ready", "True", "A", "a"), Finding("Degraded", "False", "B", "b")], 1, NOW)
+    assert [each["type"] for each in transitions([], ready)] == ["Ready"]
+    assert transitions(ready, ready) == []
+    worse = merge(ready, [Finding("Ready", "False", "C", "c"), Finding("Degraded", "Unknown", "D", "d")], 1, NOW)
+    assert [each["type"] for each in transitions(ready, worse)] == ["Ready"]
+
+
+FINETUNE_SPEC = FinetuneJobSpec.model_validate(FINETUNE["spec"])
+
+
+def pod(status: dict[str, Any]) -> Child:
+    return live("Pod", "news", status)
+
+
+def finetuned(job: dict[str, Any] | None, pods: list[Child], previous: Any = None, **options: Any) -> dict[str, Any]:
+    child = None if job is None else live("Job", "news", job)
+    spec = options.pop("spec", FINETUNE_SPEC)
+    status = finetune_status(
+        spec, child, pods, options.pop("progress", {}), generation=1, previous=previous or {}, now=NOW
+    )
+    FinetuneJobStatus.model_validate(status)
+    return status
+
+
+def test_missing_gpu_is_named() -> None:
+    message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available."
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    status = finetuned({"active": 1}, [pod({"phase": "Pending", "conditions": [unschedulable]})])
+    assert status["state"] == "Pending"
+    running = next(each for each in status["conditions"] if each["type"] == "Running")
+    assert running["reason"] == "InsufficientResources"
+    assert running["message"].startswith("no node has enough nvidia.com/gpu: ")
+
+
+def test_progress_is_told_while_it_runs() -> None:
+    progress = {"step": 12, "total_steps": 100, "loss": 1.5, "eta_seconds": 60}
+    status = finetuned({"ready": 1, "startTime": NOW}, [], progress=progress)
+    assert (status["state"], status["step"], status["totalSteps"], status["loss"]) == ("Running", 12, 100, 1.5)
+    assert status["startTime"] == NOW
+
+
+def test_result_is_read_from_the_termination_message_and_outlives_the_job() -> None:
+    message = (
+        '{"published_model": "pricecast-news:abc", "before": {"f1": 0.1}, "after": {"f1": 0.85, "exact_match": 0.8},'
+        ' "step": 100, "total_steps": 100}'
+    )
+    ended = pod({"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": {"message": message}}}]})
+    done = {"conditions": [{"type": "Complete", "status": "True"}], "startTime": NOW, "completionTime": LATER}
+    status = finetuned(done, [ended])
+    assert status["state"] == "Complete"
+    assert status["publishedModel"] == "pricecast-news:abc"
+    assert (status["before"]["f1"], status["after"]["f1"]) == (0.1, 0.85)
+    assert finetuned(None, [], previous=status) == status
+
+
+def test_failure_gives_its_reason() -> None:
+    message = '{"reason": "F1TooLow", "error": "F1 0.31 is below the required 0.5; nothing is published"}'
+    ended = pod({"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"message": message}}}]})
+    status = finetuned({"conditions": [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}]}, [ended])
+    failed = next(each for each in status["conditions"] if each["type"] == "Failed")
+    assert (status["state"], failed["reason"]) == ("Failed", "F1TooLow")
+
+
+def test_suspended_by_a_person_or_waiting_in_a_queue() -> None:
+    held = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    suspended = FINETUNE_SPEC.model_copy(update={"suspend": True})
+    assert finetuned(held, [], spec=suspended)["state"] == "Suspended"
+    queued = finetuned(held, [], spec=FINETUNE_SPEC.model_copy(update={"queue_name": "gpus"}))
+    assert next(each for each in queued["conditions"] if each["type"] == "Suspended")["reason"] == "Queued"
