@@ -29,7 +29,7 @@ class Observed:
     Attributes:
         topics: None once the topics are as planned, or what is wrong with them.
         topics_seen: Whether anyone has looked at the topics.
-        lag: Messages not yet read, by service.
+        lag: Messages not yet read, by consumer group without the pipeline's name.
         models: Versions in production, by model name.
         predictions: The newest prediction of each pair and horizon.
     """

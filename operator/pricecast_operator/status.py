@@ -13,6 +13,7 @@ from typing import Any
 
 from pricecast_core.messages import Prediction
 from pricecast_core.pairs import slug
+from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.models import ModelVersion, model_name
 from pricecast_operator import labels
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
@@ -107,7 +108,7 @@ def pipeline_status(
     status |= _models(spec, plan, observed, previous)
     status |= _last_prediction(spec, observed, previous)
     if isinstance(observed.lag, Mapping):
-        status["lag"] = sum(observed.lag.values())
+        status["lag"] = sum(service.get("lag", 0) for service in status["services"])
     elif "lag" in previous:
         status["lag"] = previous["lag"]
     if spec.news is not None:
@@ -268,10 +269,17 @@ def _services(states: Sequence[ProcessState], observed: Observed) -> list[dict[s
     for state in states:
         name = state.process.name
         service: dict[str, Any] = {"name": name, "ready": state.text}
-        if name in lag:
-            service["lag"] = lag[name]
+        if state.process.kind == "stream" and (group := _consumer_group(state.process)) in lag:
+            service["lag"] = lag[group]
         services.append(service)
     return services
+
+
+def _consumer_group(process: ServiceProcess) -> str:
+    """Returns the consumer group of a stream, without the pipeline: those of trainings stand still afterwards."""
+    if isinstance(process.settings, ToFeatureStoreSettings):
+        return f"{process.service}-{process.settings.group.replace('_', '-')}"
+    return process.service
 
 
 def _model_names(spec: PricePipelineSpec, plan: Plan) -> dict[str, tuple[str, int]]:

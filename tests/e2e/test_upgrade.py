@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 import time
 import urllib.request
@@ -10,21 +12,23 @@ from contextlib import contextmanager
 
 import pytest
 
-from pricecast_testbed.kubernetes import Cluster, images
+from pricecast_testbed.kubernetes import Cluster
 from tests.e2e.accounts import assert_nothing_lost_or_doubled
-from tests.e2e.stack import API, ROOT, SERVICES, SYSTEM, Stack, until
+from tests.e2e.stack import API, SERVICES, SYSTEM, Stack, until
 
 
 @pytest.fixture(scope="module")
 def next_tag(stack: Stack) -> str:
     """Tag of the version to upgrade to: given as E2E_NEXT_TAG, else the same code under another name."""
-    import os
-
     given = os.environ.get("E2E_NEXT_TAG")
     if given:
         return given
-    images.build(Cluster().layout, ROOT, SERVICES, tag=f"{stack.tag}-next")
-    return f"{stack.tag}-next"
+    tag = f"{stack.tag}-next"
+    containerd = ["ctr", f"--address={Cluster().layout.socket}", "--namespace=k8s.io", "images", "tag", "--force"]
+    for service in SERVICES:
+        image = f"docker.io/{stack.registry}/{service}"
+        subprocess.run([*containerd, f"{image}:{stack.tag}", f"{image}:{tag}"], check=True, capture_output=True)
+    return tag
 
 
 def test_upgrade_loses_no_trade_and_serves_throughout(stack: Stack, live: tuple[str, str], next_tag: str) -> None:

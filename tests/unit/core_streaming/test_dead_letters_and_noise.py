@@ -32,7 +32,11 @@ def test_a_message_too_long_for_a_letter_is_cut_and_says_so() -> None:
 def test_the_same_sentence_passes_once_in_a_while_whatever_its_numbers() -> None:
     now, throttle = logging.LogRecord("n", 40, "f", 1, "x", None, None), Throttle(seconds=3600)
     passed = []
-    for text in ("broker 1 is down (after 3ms)", "broker 2 is down (after 7ms)", "something else"):
+    for text in (
+        "broker 1 is down (after 3ms)",
+        "broker 2 is down (after 7ms, 1 identical error(s) suppressed)",
+        "something else",
+    ):
         now.msg = text
         passed.append(throttle.filter(now))
     assert passed == [True, False, True]

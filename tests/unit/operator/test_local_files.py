@@ -107,6 +107,16 @@ def test_last_words_of_a_crash_before_logging_are_its_last_line(tmp_path: Path) 
     assert logs.last_words(file(tmp_path, text)) == "ModuleNotFoundError: No module named 'x'"
 
 
+def test_last_words_are_those_of_the_last_life(tmp_path: Path) -> None:
+    log = file(tmp_path, json.dumps({"level": "error", "event": "failed", "error": "an older death"}) + "\n")
+    began = log.stat().st_size
+    assert logs.last_words(log, began) == ""
+    with log.open("a") as writer:
+        writer.write(json.dumps({"level": "warning", "event": "slow"}) + "\n")
+    assert logs.last_words(log, began) == "slow"
+    assert logs.last_words(log, 10**9) == "slow"  # it was rotated in between
+
+
 def test_a_log_line_is_readable_and_what_is_no_json_stays_as_it_is() -> None:
     line = json.dumps(
         {"timestamp": "2026-01-01T12:00:03Z", "level": "info", "event": "written", "rows": 5, "service": "x"}

@@ -192,7 +192,7 @@ def test_why_there_is_no_model(job: dict[str, Any], reason: str) -> None:
 def test_model_skill_lag_and_last_prediction_are_told() -> None:
     observed = Observed(
         topics_seen=True,
-        lag={"candles": 2, "to-feature-store": 1},
+        lag={"candles": 2, "to-feature-store-technical-indicators": 1, "price-predictor-train": 900},
         models={"btc-btc-usd-300s": version()},
         predictions=[prediction(0), prediction(7)],
     )
@@ -202,6 +202,8 @@ def test_model_skill_lag_and_last_prediction_are_told() -> None:
     assert (status["model"], status["skill"], status["lag"]) == ("v3", "2.8%", 3)
     assert status["lastPrediction"]["issuedAt"] == "2023-11-14T22:20:20Z"
     assert {"name": "candles", "ready": "1/1", "lag": 2} in status["services"]
+    assert {"name": "to-feature-store", "ready": "1/1", "lag": 1} in status["services"]
+    assert {"name": "train", "ready": "Running"} in status["services"]
 
 
 def test_of_several_models_the_share_and_the_smallest_skill_are_told() -> None:
