@@ -75,7 +75,6 @@ async def start(command: Sequence[str], env: Mapping[str, str], log: Path, port:
         OSError: If the command can't be executed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    rotate(log)
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -12,16 +12,29 @@ _OWN = ("timestamp", "level", "event", "service", "logger", "exception")
 _TAIL_BYTES = 262_144
 
 
-def tail(log: Path, lines: int) -> list[str]:
-    """Returns the last lines of a log, at most those in its last 256 KiB."""
+def tail(log: Path, lines: int, since: int = 0) -> list[str]:
+    """Returns the last lines of a log, at most those in its last 256 KiB.
+
+    Args:
+        log: The file.
+        lines: How many.
+        since: Only what was written from this offset on, the beginning of a line; of a log that is shorter, all.
+    """
     try:
         with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
+            end = file.seek(0, os.SEEK_END)
+            start = max(since if since <= end else 0, end - _TAIL_BYTES)
+            file.seek(start)
             found = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    return (found[1:] if size > _TAIL_BYTES else found)[-lines:] if lines else []
+    whole = found if start in (0, since) else found[1:]
+    return whole[-lines:] if lines else []
+
+
+def size(log: Path) -> int:
+    """Returns the size of a log; 0 where there is none yet."""
+    return log.stat().st_size if log.exists() else 0
 
 
 def follow(log: Path) -> Iterator[str | None]:
@@ -29,18 +42,18 @@ def follow(log: Path) -> Iterator[str | None]:
 
     A log that is rotated is read from its new beginning.
     """
-    position = log.stat().st_size if log.exists() else 0
+    position = size(log)
     rest = b""
     while True:
-        size = log.stat().st_size if log.exists() else 0
-        if size < position:
+        end = size(log)
+        if end < position:
             position, rest = 0, b""
-        if size == position:
+        if end == position:
             yield None
             continue
         with log.open("rb") as file:
             file.seek(position)
-            data = file.read(size - position)
+            data = file.read(end - position)
         position += len(data)
         *whole, rest = (rest + data).split(b"\n")
         for line in whole:
@@ -59,13 +72,14 @@ def readable(line: str) -> str:
     return f"{text}  {facts}{exception}" if facts else f"{text}{exception}"
 
 
-def last_words(log: Path) -> str:
+def last_words(log: Path, since: int = 0) -> str:
     """Returns why a program ended, from the end of its log: the last error or warning, else its last line.
 
     Args:
         log: The program's log file.
+        since: Where its log began with its start.
     """
-    lines = tail(log, 50)
+    lines = tail(log, 50, since)
     for line in reversed(lines):
         entry = _parse(line)
         if entry is not None and entry.get("level") in ("error", "critical", "warning"):

@@ -19,7 +19,7 @@ from typing import Any
 from pricecast_core.service import EX_CONFIG, EX_FAILED, EX_OK
 from pricecast_operator.local import child, policy
 from pricecast_operator.local.folder import DataFolder, ProcessId
-from pricecast_operator.local.logs import last_words
+from pricecast_operator.local.logs import last_words, size
 from pricecast_operator.local.probe import Answer, ask, free_port
 from pricecast_operator.local.programs import API_STAGE, BROKER_STAGE, Program, stop_order
 
@@ -50,6 +50,8 @@ class Watched:
         message: Why it isn't ready, or why it ended.
         info: What it last told about itself.
         since: When it came into its state, Unix seconds.
+        log_start: Where in its log its present life begins.
+        settled: Set whenever its state is.
     """
 
     program: Program
@@ -59,6 +61,7 @@ class Watched:
     message: str = ""
     info: dict[str, Any] = field(default_factory=dict)
     since: float = field(default_factory=time.time)
+    log_start: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def to_json(self) -> dict[str, Any]:
@@ -211,7 +214,7 @@ class Supervisor:
                 return
             failures = verdict.failures
             watched.restarts += 1
-            detail = last_words(self._folder.log_of(program.name))
+            detail = last_words(self._folder.log_of(program.name), watched.log_start)
             self._set(watched, "restarting", f"{verdict.reason}: {detail}" if detail else verdict.reason)
             self._log(program.name, "ended", f"{watched.message}; again in {verdict.delay_seconds:g} s")
             with contextlib.suppress(TimeoutError):
@@ -222,6 +225,8 @@ class Supervisor:
         program = watched.program
         log = self._folder.log_of(program.name)
         port = free_port()
+        child.rotate(log)
+        watched.log_start = size(log)
         self._set(watched, "starting", "")
         try:
             watched.child = await child.start(
@@ -318,7 +323,7 @@ class Supervisor:
         program = watched.program
         reason = verdict.reason
         if verdict.state != "done" and not program.problem:
-            reason = last_words(self._folder.log_of(program.name)) or reason
+            reason = last_words(self._folder.log_of(program.name), watched.log_start) or reason
         self._set(watched, verdict.state, reason)
         self._log(program.name, verdict.state, reason)
         if program.optional or verdict.state == "done" or (program.job and verdict.state == "failed"):
