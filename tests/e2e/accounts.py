@@ -25,7 +25,7 @@ def read(brokers: str, topic: str) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     try:
         while True:
-            for message in consumer.consume(5_000, timeout=20):
+            for message in consumer.consume(1_000, timeout=1):
                 error = message.error()
                 if error is None:
                     messages.append(json.loads(message.value() or b"{}"))
