@@ -66,10 +66,17 @@ def readable(line: str) -> str:
     if entry is None:
         return line
     time = str(entry.get("timestamp", ""))[11:19]
-    facts = "  ".join(f"{key}={_plain(value)}" for key, value in entry.items() if key not in _OWN)
-    text = f"{time} {entry.get('level', ''):8} {entry.get('event', '')}"
     exception = f"\n{entry['exception']}" if entry.get("exception") else ""
-    return f"{text}  {facts}{exception}" if facts else f"{text}{exception}"
+    return f"{time} {entry.get('level', ''):8} {brief(line)}{exception}"
+
+
+def brief(line: str) -> str:
+    """Returns what a line says, without when and how loud: `training  rows=4023`."""
+    entry = _parse(line)
+    if entry is None:
+        return line.strip()
+    facts = "  ".join(f"{key}={_plain(value)}" for key, value in entry.items() if key not in _OWN)
+    return f"{entry.get('event', '')}  {facts}".strip()
 
 
 def last_words(log: Path, since: int = 0) -> str:

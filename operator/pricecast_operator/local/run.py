@@ -27,6 +27,7 @@ from pricecast_operator.local import view
 from pricecast_operator.local.child import kill_group, rotate
 from pricecast_operator.local.drain import drained
 from pricecast_operator.local.folder import ROOT, DataFolder
+from pricecast_operator.local.logs import brief, tail
 from pricecast_operator.local.probe import free_port
 from pricecast_operator.local.programs import (
     TRAINING,
@@ -39,7 +40,7 @@ from pricecast_operator.local.programs import (
 )
 from pricecast_operator.local.replay import settled
 from pricecast_operator.local.scores import Scores
-from pricecast_operator.local.supervisor import Supervisor
+from pricecast_operator.local.supervisor import Supervisor, Watched
 from pricecast_operator.local.training import keep_trained
 from pricecast_operator.manifest import Manifest
 from pricecast_operator.plan import Plan, plan
@@ -247,7 +248,7 @@ class _Run:
                     state=watched.state,
                     since=watched.since,
                     restarts=watched.restarts,
-                    message=watched.message,
+                    message=self._message(watched),
                     info=watched.info,
                     job=watched.program.job,
                     memory_bytes=self._memory_of(watched.child.id.pid) if watched.child is not None else 0,
@@ -260,6 +261,13 @@ class _Run:
             command=_predict_command(self._setup.folder, self._manifest.name),
             events=list(self._events),
         )
+
+    def _message(self, watched: Watched) -> str:
+        """Returns what is wrong with a program; of a job at work, the last line of its log."""
+        if watched.program.job and watched.child is not None:
+            log = self._setup.folder.log_of(watched.program.name)
+            return next((brief(line) for line in tail(log, 1, watched.log_start)), "")
+        return watched.message
 
     def _memory_of(self, pid: int) -> int:
         try:

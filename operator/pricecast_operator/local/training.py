@@ -55,6 +55,17 @@ def look(registry: ModelRegistry, names: list[str]) -> Trained:
     return Trained(newest, registry.training_requests(names))
 
 
+def outcomes(registry: ModelRegistry, names: list[str]) -> list[str]:
+    """Returns what became of each model's newest version, in words."""
+    newest = (next(iter(registry.versions(name)), None) for name in names)
+    return [
+        f"{version.model_name} v{version.version} {'serves' if version.stage == 'production' else 'does not serve'}: "
+        f"{version.reason}"
+        for version in newest
+        if version is not None
+    ]
+
+
 def due(trained: Trained, schedule: str, now: float, last_end: float) -> str | None:
     """Returns why training is due, or None.
 
@@ -106,6 +117,8 @@ async def keep_trained(
                 log(TRAINING, "due", reason)
                 failed = "" if await supervisor.run_job(TRAINING) else "the last one failed; "
                 last_end = time.time()
+                for outcome in await asyncio.to_thread(outcomes, registry, names):
+                    log(TRAINING, "outcome", outcome)
             if not supervisor.stopping:
                 following = datetime.fromtimestamp(next_time(schedule, time.time()), UTC)
                 supervisor.idle(TRAINING, f"{failed}next at {following:%H:%M} UTC")

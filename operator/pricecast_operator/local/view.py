@@ -166,12 +166,12 @@ def _header(snapshot: Snapshot) -> RenderableType:
 
 
 def _services(snapshot: Snapshot) -> RenderableType:
-    table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None)
+    table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None, padding=(0, 2, 0, 0))
     table.add_column("service", width=21, no_wrap=True)
     table.add_column("state", width=10)
     table.add_column("for", justify="right", width=7)
     table.add_column("restarts", justify="right", width=8)
-    table.add_column("lag", justify="right", width=9)
+    table.add_column("lag", justify="right", width=7)
     table.add_column("memory", justify="right", width=8)
     table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in snapshot.rows:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricecast_core.settings import PricePredictorSettings
-from pricecast_operator.local.training import PAUSE_SECONDS, Trained, due, names_of, next_time
+from pricecast_core.stores.models import TrainingRun
+from pricecast_core.stores.models_sql import SqlModelRegistry
+from pricecast_operator.local.training import PAUSE_SECONDS, Trained, due, names_of, next_time, outcomes
 
 SIX_HOURLY = "0 */6 * * *"
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC).timestamp()
@@ -65,3 +67,16 @@ def test_there_is_a_model_for_each_pair_and_horizon() -> None:
         "btc-eth-usd-300s",
         "btc-eth-usd-600s",
     ]
+
+
+def test_what_became_of_a_training_is_told_with_its_reason() -> None:
+    registry = SqlModelRegistry("sqlite:///:memory:")
+    for name in ("a", "b"):
+        registry.register(TrainingRun(name, {}, {}, trained_through_ms=1, artifact=b"model"))
+    registry.promote("a", 1, "beats naive by 3%")
+    registry.reject("b", 1, "no better than naive")
+    assert outcomes(registry, ["a", "b", "c"]) == [
+        "a v1 serves: beats naive by 3%",
+        "b v1 does not serve: no better than naive",
+    ]
+    registry.close()
