@@ -23,6 +23,6 @@ PREDICTED_AT = Gauge(
     "Market time of the newest prediction, Unix",
     ["namespace", "pipeline"],
 )
-FINETUNE_STEP = Gauge("pricecast_finetune_step", "Step reached", ["namespace", "job"])
-FINETUNE_LOSS = Gauge("pricecast_finetune_loss", "Training loss of the newest step", ["namespace", "job"])
-FINETUNE_F1 = Gauge("pricecast_finetune_f1_ratio", "F1 on the held-out headlines", ["namespace", "job", "stage"])
+FINETUNE_STEP = Gauge("pricecast_finetunejob_step", "Step reached", ["namespace", "job"])
+FINETUNE_LOSS = Gauge("pricecast_finetunejob_loss", "Training loss of the newest step", ["namespace", "job"])
+FINETUNE_F1 = Gauge("pricecast_finetunejob_f1_ratio", "F1 on the held-out headlines", ["namespace", "job", "stage"])
