@@ -28,7 +28,9 @@ TRADES_RECONNECTS = Counter("pricecast_trades_reconnects_total", "Reconnects of 
 TRADES_REST_RETRIES = Counter(
     "pricecast_trades_rest_retries_total", "Calls to the exchange's REST API that failed and were repeated", ["reason"]
 )
-TRADES_GAPS = Counter("pricecast_trades_gaps_total", "Gaps in the exchange's stream, by how they ended", ["pair", "end"])
+TRADES_GAPS = Counter(
+    "pricecast_trades_gaps_total", "Gaps in the exchange's stream, by how they ended", ["pair", "end"]
+)
 TRADES_DUPLICATES = Counter("pricecast_trades_duplicates_total", "Trades seen twice at a seam and dropped", ["pair"])
 LATE_TRADES = Counter("pricecast_late_trades_total", "Trades too late for their candle, dead-lettered", ["pair"])
 FLAT_CANDLES = Counter("pricecast_flat_candles_total", "Candles that fill quiet windows", ["pair"])
