@@ -76,7 +76,6 @@ class Follower(Generic[M]):
             "session.timeout.ms": SESSION_TIMEOUT_MS,
             "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 3,
             "fetch.wait.max.ms": 100,
-            "logger": log,
         }
         if settings.instance:
             configuration["group.instance.id"] = settings.instance

@@ -8,7 +8,7 @@ import time
 
 _SECONDS = 30.0
 _LOGGERS = ("quixstreams.kafka.consumer", "quixstreams.kafka.producer", "quixstreams.internal_producer")
-_VARYING = re.compile(r"\d+|\(.*?\)")
+_VARYING = re.compile(r"\(after .*\)$|\(.*?\)|\d+")
 
 
 class Throttle(logging.Filter):
@@ -27,6 +27,11 @@ class Throttle(logging.Filter):
             return False
         self._passed[line] = now
         return True
+
+
+client_log = logging.getLogger("pricecast_core.streaming.client")
+"""Where the Kafka clients say what librdkafka says, which without a logger writes to standard error by itself."""
+client_log.addFilter(Throttle())
 
 
 def quieten() -> None:

@@ -62,7 +62,6 @@ class Publisher:
                 "queue.buffering.max.messages": QUEUE_MESSAGES,
                 "linger.ms": 5,
                 "error_cb": self._on_error,
-                "logger": log,
             }
         )
         health.ready("broker", self._check)
@@ -99,6 +98,18 @@ class Publisher:
             self._raise()
             if time.monotonic() >= deadline:
                 raise StreamError(f"broker: {remaining} messages are not delivered after {timeout_seconds:.0f} s")
+        self._raise()
+
+    def flush_patiently(self) -> None:
+        """Waits until everything published is on the broker's disk, however long the broker is away.
+
+        Raises:
+            StreamError: If the producer has failed for good, or the process is to stop before.
+        """
+        while remaining := self._producer.flush(_CHECK_SECONDS):
+            self._raise()
+            if self._stop.is_set():
+                raise StreamError(f"broker: asked to stop while {remaining} messages are not delivered")
         self._raise()
 
     def pending(self) -> int:

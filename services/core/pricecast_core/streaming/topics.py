@@ -13,10 +13,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import admin as kafka_admin
 
 from pricecast_core.errors import PricecastError
+from pricecast_core.streaming.noise import client_log
 from pricecast_core.topics import TopicSpec, topic_name
 
-CLIENT: dict[str, Any] = {"enable.metrics.push": False}
-"""Settings that every Kafka client of pricecast has: no telemetry."""
+CLIENT: dict[str, Any] = {"enable.metrics.push": False, "logger": client_log}
+"""Settings that every Kafka client of pricecast has: no telemetry, and what it says goes to our log, throttled."""
 SESSION_TIMEOUT_MS = 6_000
 """How long the partitions of a killed process stay without an owner: the shortest that brokers allow by default."""
 BROKER_DEFAULT = -1

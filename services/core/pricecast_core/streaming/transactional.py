@@ -8,7 +8,6 @@ left behind and shuts that process out; then `last_values` reads the end of the 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -19,7 +18,6 @@ from pricecast_core import logs, metrics
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.noise import Throttle
 from pricecast_core.streaming.topics import CLIENT, StreamError
 from pricecast_core.topics import TopicSpec, topic_name
 
@@ -33,8 +31,6 @@ _STOP_SECONDS = 10.0
 _READ_SECONDS = 10.0
 _FIRST_WINDOW = 1_000
 log = logs.get(__name__)
-_client_log = logging.getLogger(f"{__name__}.client")
-_client_log.addFilter(Throttle())
 
 
 class FencedError(StreamError):
@@ -75,7 +71,6 @@ class TransactionalPublisher:
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "queue.buffering.max.messages": 200_000,
                 "linger.ms": 2,
-                "logger": _client_log,
             }
         )
         self._patiently(self._producer.init_transactions)
@@ -169,7 +164,6 @@ def last_values(
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
-            "logger": _client_log,
         }
     )
     try:

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from pricecast_core import logs, metrics
+from pricecast_core import metrics
 from pricecast_core.settings import StreamSettings
 from pricecast_core.streaming.topics import CLIENT
 
 _CALL_SECONDS = 5.0
 _LONGEST_INTERVAL_SECONDS = 5.0
 _PROBE_SECONDS = 3.0
-log = logs.get(__name__)
 
 
 @dataclass(slots=True)
@@ -124,7 +123,6 @@ class Watch:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "queued.max.messages.kbytes": 1024,
-                "logger": log,
             }
         )
         try:
