@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_core.service import EX_CONFIG, EX_FAILED
-from pricecast_operator.cli import backtest, news, operator, predict, run
+from pricecast_operator.cli import backtest, news, operator, predict, report, run
 
 app = typer.Typer(
     name="pricecast",
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (run, predict, backtest):
+for module in (run, predict, report, backtest):
     module.register(app)
 app.add_typer(news.app, name="news")
 app.add_typer(operator.app, name="operator")
