@@ -1,6 +1,6 @@
 """Training and serving as real processes over a broker: from stored feature rows to scored predictions.
 
-A subclass of `ForecastsContract` gives the fixture `brokers`, `host:port` of a broker.
+A subclass of `ForecastsContract` gives the fixture `brokers`, `host:port` of a broker, and may give `elasticsearch`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pricecast_core.messages import FeatureRowStored, Prediction
 from pricecast_core.stores.features import technical_indicators_group
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.models_sql import SqlModelRegistry
+from pricecast_core.stores.predictions import PredictionStore
+from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from tests.contracts.stream_chain import Chain, eventually
 
@@ -58,18 +60,28 @@ def market(count: int, seed: int = 11) -> pl.DataFrame:
 
 
 class Forecasts(Chain):
-    """The predictor's processes of one pipeline; the rows come from the test, stored and marked as they would be."""
+    """The predictor's processes of one pipeline; the rows come from the test, stored and marked as they would be.
 
-    def __init__(self, brokers: str, folder: Path) -> None:
+    Args:
+        brokers: `host:port` of a broker.
+        folder: An empty folder.
+        elasticsearch: URL of the prediction store; a SQLite file in the folder by default.
+    """
+
+    def __init__(self, brokers: str, folder: Path, elasticsearch: str = "") -> None:
         super().__init__(brokers, folder, [PAIR])
-        self.predictions = SqlPredictionStore(f"sqlite:///{folder}/predictions.db")
+        predictions_url = elasticsearch or f"sqlite:///{folder}/predictions.db"
+        self.predictions: PredictionStore = (
+            ElasticsearchPredictionStore(elasticsearch) if elasticsearch else SqlPredictionStore(predictions_url)
+        )
         self.models = SqlModelRegistry(f"sqlite:///{folder}/models.db")
         self.model = model_name(self.pipeline, "btc-usd", HORIZON)
         self.group = technical_indicators_group(self.pipeline, ["sma_21"])
         self.store.ensure(self.group)
         self._env |= {
             "MODEL_REGISTRY_URL": f"sqlite:///{folder}/models.db",
-            "PREDICTION_STORE_URL": f"sqlite:///{folder}/predictions.db",
+            "PREDICTION_STORE": "elasticsearch" if elasticsearch else "sql",
+            "PREDICTION_STORE_URL": predictions_url,
             "LIVE": "false",
             "TRAINING_MIN_ROWS": str(LEARNED),
             "TRAINING_TRIALS": "0",
@@ -117,14 +129,16 @@ class Forecasts(Chain):
 
 class ForecastsContract:
     @pytest.fixture
-    def forecasts(self, brokers: str, tmp_path: Path) -> Iterator[Forecasts]:
-        forecasts = Forecasts(brokers, tmp_path)
-        self.predictions_ready(forecasts)
+    def elasticsearch(self) -> str:
+        """URL of the prediction store; none where it is SQL."""
+        return ""
+
+    @pytest.fixture
+    def forecasts(self, brokers: str, elasticsearch: str, tmp_path: Path) -> Iterator[Forecasts]:
+        forecasts = Forecasts(brokers, tmp_path, elasticsearch)
+        forecasts.predictions.ensure()
         yield forecasts
         forecasts.close()
-
-    def predictions_ready(self, forecasts: Forecasts) -> None:
-        forecasts.predictions.ensure()
 
     def test_training_waits_for_history_and_serving_takes_its_model_without_a_restart(
         self, forecasts: Forecasts

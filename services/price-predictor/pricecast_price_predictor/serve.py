@@ -24,7 +24,7 @@ from pricecast_core.stores.features import FeatureStore
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, model_name
 from pricecast_core.stores.open import open_feature_store, open_model_registry, open_prediction_store
 from pricecast_core.stores.predictions import PredictionStore
-from pricecast_core.streaming import Follower, Publisher
+from pricecast_core.streaming import Follower, Publisher, StreamError
 from pricecast_core.topics import FEATURES, PREDICTIONS
 from pricecast_price_predictor import view
 from pricecast_price_predictor.book import Horizon, PairBook, newest_ms, ready_through_ms
@@ -89,6 +89,7 @@ class Predictor:
         self._refused: dict[str, int] = {}
         self._asked: dict[str, int] = {}
         self._outbox: list[Prediction] = []
+        self._published = 0  # so many of the outbox's first are on the topic
         self.started = False
 
     def start(self) -> None:
@@ -130,25 +131,31 @@ class Predictor:
                 self._news[pair] = view.read_news(self._settings, self._features, pair)
         if reloaded:
             self._read_history(reloaded)
-        if any(marker.group == "technical_indicators" for marker in markers):
-            self._read_new_rows()
+        touched = {marker.key for marker in markers if marker.group == "technical_indicators"}
+        self._read_new_rows([pair for pair in self._all_pairs if pair in touched])
         self._update(self._settings.pairs)
 
     def deliver(self, publisher: Publisher) -> None:
-        """Stores what was made, then publishes it.
+        """Publishes what was made, then stores it.
+
+        In this order nothing is lost on the topic: what a killed process published and did not store is made and
+        published again, with the same ids; what it stored would be taken for done.
 
         Raises:
             StoreError: If the store is away; what was made is kept for the next call.
+            StreamError: If the process is to stop while the broker is away.
         """
         while self._outbox:
             batch = self._outbox[:_WRITE_AT_MOST]
+            for prediction in batch[self._published :]:
+                publisher.publish(PREDICTIONS, prediction.pair, prediction)
+            self._published = len(batch)
+            publisher.flush_patiently()
             begin = time.perf_counter()
             self._store.write(batch)
             metrics.STORE_SECONDS.labels(SERVICE, "write_predictions").observe(time.perf_counter() - begin)
-            for prediction in batch:
-                publisher.publish(PREDICTIONS, prediction.pair, prediction)
             del self._outbox[: len(batch)]
-        publisher.flush()
+            self._published = 0
 
     def models(self) -> dict[str, int]:
         """Returns the version in use of each model; 0 for the naive forecast."""
@@ -220,15 +227,17 @@ class Predictor:
             found = view.read_rows(self._settings, self._features, wanted, start_ms=min(starts))
         self._rows.update(found)
 
-    def _read_new_rows(self) -> None:
-        """Reads the rows newer than those known, of all pairs in one call."""
-        start = min(newest_ms(self._rows[pair]) for pair in self._all_pairs)
-        found = view.read_rows(self._settings, self._features, self._all_pairs, start_ms=start + 1)
+    def _read_new_rows(self, pairs: list[str]) -> None:
+        """Reads the rows of some pairs that are newer than those known, of all of them in one call."""
+        if first := [pair for pair in pairs if self._rows[pair].is_empty()]:
+            self._read_history(first)
+        if not (known_pairs := [pair for pair in pairs if pair not in first]):
+            return
+        start = min(newest_ms(self._rows[pair]) for pair in known_pairs)
+        found = view.read_rows(self._settings, self._features, known_pairs, start_ms=start + 1)
         for pair, rows in found.items():
             known = self._rows[pair]
-            if known.is_empty():
-                self._rows[pair] = rows
-            elif not rows.is_empty():
+            if not rows.is_empty():
                 new = rows.filter(pl.col(TIME) > newest_ms(known))
                 same = new.schema == known.schema
                 self._rows[pair] = (
@@ -330,6 +339,10 @@ def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
                 predictor.take(unhandled)
                 unhandled = []
                 predictor.deliver(publisher)
+            except StreamError:
+                if not stop.is_set():
+                    raise
+                break  # asked to stop while the broker is away: the next process makes again what waits here
             except StoreError as error:
                 metrics.STORE_ERRORS.labels(SERVICE, "serve").inc()
                 if problem is None or problem == "starting":
