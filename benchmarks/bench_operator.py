@@ -1,4 +1,4 @@
-"""The operator at scale: 200 PricePipelines applied at once against a control plane without nodes.
+"""The operator at scale: 200 PricePipelines applied at once; their pods fit no node, so that none runs.
 
     KUBECONFIG=... python benchmarks/bench_operator.py [--pipelines 200] [--json]
 
@@ -25,6 +25,7 @@ from kubernetes.dynamic import DynamicClient
 from pricecast_embedded_broker.broker import running
 
 from pricecast_operator.api.crd import RESOURCES, custom_resource_definition
+from pricecast_operator.api.pricepipeline import PROCESSES
 
 KINDS = (
     ("apps/v1", "Deployment"),
@@ -50,6 +51,7 @@ def pipeline(number: int, brokers: str) -> dict[str, Any]:
         "spec": {
             "pairs": ["BTC/USD"],
             "source": {"kind": "Simulated"},
+            "services": {name: {"nodeSelector": {"bench": "none"}} for name in PROCESSES},
             "storage": {"kafka": {"brokers": brokers}, "predictions": {"url": "http://127.0.0.1:1"}},
         },
     }

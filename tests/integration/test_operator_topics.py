@@ -1,0 +1,107 @@
+"""A pipeline's topics through the admin API of a broker that speaks Kafka's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from pricecast_core import topics as core
+from pricecast_embedded_broker.broker import running
+from pricecast_operator.topics import TopicPlan, Topics, TopicsError, is_of_pipeline
+
+
+@pytest.fixture(scope="module")
+def brokers() -> Iterator[str]:
+    with running() as address:
+        yield address
+
+
+def planned(pipeline: str, partitions: int = 2) -> TopicPlan:
+    specs = {core.topic_name(pipeline, spec): spec for spec in (core.TRADES, core.NEWS)}
+    return TopicPlan(specs, partitions, replication=1)
+
+
+def config(brokers: str, topic: str) -> dict[str, str]:
+    admin: Any = AdminClient({"bootstrap.servers": brokers})
+    found = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
+    return {name: entry.value for future in found.values() for name, entry in future.result().items()}
+
+
+def test_topics_are_made_as_planned(brokers: str) -> None:
+    Topics().ensure(brokers, planned("made"))
+    listed = AdminClient({"bootstrap.servers": brokers}).list_topics(timeout=10).topics
+    assert len(listed["made.trades"].partitions) == 2
+    assert config(brokers, "made.trades")["retention.ms"] == str(7 * core.DAY_MS)
+    assert config(brokers, "made.news")["cleanup.policy"] == "compact"
+
+
+def test_making_them_again_changes_nothing_and_other_retention_is_mended(brokers: str) -> None:
+    topics, plan = Topics(), planned("mended")
+    topics.ensure(brokers, plan)
+    topics.ensure(brokers, plan)
+    shorter = replace(core.TRADES, retention_ms=core.DAY_MS)
+    topics.ensure(brokers, TopicPlan({"mended.trades": shorter}, 2, 1))
+    assert config(brokers, "mended.trades")["retention.ms"] == str(core.DAY_MS)
+
+
+def test_other_partitions_are_told_and_left(brokers: str) -> None:
+    topics = Topics()
+    topics.ensure(brokers, planned("parts", partitions=1))
+    with pytest.raises(TopicsError) as told:
+        topics.ensure(brokers, planned("parts", partitions=3))
+    assert told.value.reason == "PartitionsDiffer"
+    assert "parts.trades" in str(told.value)
+
+
+def test_missing_topics_are_named(brokers: str) -> None:
+    topics = Topics()
+    topics.ensure(brokers, planned("known"))
+    assert topics.missing(brokers, ["known.trades", "known.candles"]) == {"known.candles"}
+
+
+def test_lag_is_what_a_group_has_yet_to_read(brokers: str) -> None:
+    topics = Topics()
+    topics.ensure(brokers, planned("late", partitions=1))
+    producer = Producer({"bootstrap.servers": brokers})
+    for number in range(10):
+        producer.produce("late.trades", str(number).encode())
+    producer.flush(10)
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "late.candles"})
+    consumer.commit(offsets=[TopicPartition("late.trades", 0, 4)], asynchronous=False)
+    consumer.close()
+    assert topics.lags(brokers, ["late", "other"]) == {"late": {"candles": 5}, "other": {}}
+
+
+def test_deletion_takes_topics_and_changelogs_of_that_pipeline_alone(brokers: str) -> None:
+    topics = Topics()
+    topics.ensure(brokers, planned("gone"))
+    topics.ensure(brokers, planned("gone-not"))
+    changelog = "changelog__gone.candles--gone.trades--default"
+    topics.ensure(brokers, TopicPlan({changelog: core.TRADES}, 1, 1))
+    assert sorted(topics.delete(brokers, "gone")) == sorted(["gone.trades", "gone.news", changelog])
+    left = topics.missing(brokers, ["gone.trades", "gone.news", changelog, "gone-not.trades"])
+    assert left == {"gone.trades", "gone.news", changelog}
+    assert topics.delete(brokers, "gone") == []
+
+
+def test_a_broker_that_is_away_is_not_asked_again_for_each_pipeline() -> None:
+    topics, told = Topics(), []
+    for pipeline in ("a", "b", "c"):
+        with pytest.raises(TopicsError) as error:
+            topics.ensure("127.0.0.1:1", planned(pipeline))
+        assert error.value.reason == "KafkaUnreachable"
+        told.append(error.value)
+    assert told[0] is told[1] is told[2]  # the answer of the one attempt
+
+
+@pytest.mark.parametrize(
+    ("topic", "mine"),
+    [("btc.trades", True), ("changelog__btc.candles--btc.trades--default", True), ("btc-usd.trades", False)],
+)
+def test_whose_topic_it_is(topic: str, mine: bool) -> None:
+    assert is_of_pipeline(topic, "btc") is mine
