@@ -12,7 +12,11 @@ from pricecast_operator.local.folder import ROOT, DataFolder, known_folders
 
 ManifestArgument = Annotated[Path, typer.Argument(help="File with a PricePipeline.", show_default=False)]
 DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of the pipeline's data; .pricecast/NAME by default.")
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Folder of the pipeline's data; .pricecast/NAME by default, .pricecast/NAME-replay for a replay.",
+    ),
 ]
 PipelineOption = Annotated[
     str, typer.Option("--pipeline", "-p", help="Name of the pipeline; needed where several are up.")

@@ -70,7 +70,7 @@ def up(
         raise SettingsError("--speed: is for --replay FILE; leave it out")
     if exit_when_drained and loaded.spec.source.kind != "Replay" and loaded.spec.source.mode != "Historical":
         raise SettingsError("--exit-when-drained: the source never ends; use it with --replay or mode: Historical")
-    folder = folder_of(loaded.name, data_dir)
+    folder = folder_of(f"{loaded.name}-replay" if replay else loaded.name, data_dir)
     if detach:
         _up_detached(folder)
         return

@@ -23,6 +23,7 @@ from pricecast_core.errors import PricecastError, SettingsError, StoreError
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
+from pricecast_operator.api.pricepipeline import PricePipelineSpec
 from pricecast_operator.local import view
 from pricecast_operator.local.child import kill_group, rotate
 from pricecast_operator.local.drain import drained
@@ -118,6 +119,30 @@ def set_up(manifest: Manifest, folder: DataFolder, options: Options) -> Setup:
     return Setup(planned, folder, programs, brokers, addresses, notes)
 
 
+def holdings(spec: PricePipelineSpec) -> dict[str, str | int]:
+    """Returns what a folder's data are of: data of two markets, or of two candle lengths, must never mix."""
+    source = spec.source
+    market: str = source.kind
+    if source.kind == "Simulated":
+        market += f" (seed {source.simulated.seed}, from {source.simulated.start_price:g})"
+    return {"source": market, "candles.seconds": spec.candles.seconds}
+
+
+def check_holdings(folder: DataFolder, spec: PricePipelineSpec) -> None:
+    """Checks that a folder's data are of this pipeline.
+
+    Raises:
+        SettingsError: If they are of another market or of other candles.
+    """
+    held = folder.read_state().get("holds", {})
+    for name, value in holdings(spec).items():
+        if held.get(name, value) != value:
+            raise SettingsError(
+                f"spec.{name}: {value}, but {_short(folder.path)} holds data of {held[name]}; "
+                "name another --data-dir, or delete that folder"
+            )
+
+
 def end_strays(folder: DataFolder) -> list[str]:
     """Kills what a supervisor that is gone has left behind; returns the names."""
     strays = folder.strays()
@@ -138,6 +163,7 @@ def up(manifest: Manifest, folder: DataFolder, options: Options, console: Consol
     folder.lock()
     try:
         strays = end_strays(folder)
+        check_holdings(folder, manifest.spec)
         setup = set_up(manifest, folder, options)
         if strays:
             setup.notes.append(f"ended what a killed `pricecast up` left running: {', '.join(strays)}")
@@ -159,7 +185,12 @@ class _Run:
         self._supervisor = Supervisor(
             setup.programs,
             setup.folder,
-            about={"pipeline": manifest.name, "manifest": str(manifest.path), "addresses": setup.addresses},
+            about={
+                "pipeline": manifest.name,
+                "manifest": str(manifest.path),
+                "addresses": setup.addresses,
+                "holds": holdings(manifest.spec),
+            },
             log=self._log,
         )
         self._scores = Scores(SqlPredictionStore(setup.folder.database("predictions")), manifest.name)

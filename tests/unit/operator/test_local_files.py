@@ -16,6 +16,7 @@ from pricecast_operator.local.child import rotate
 from pricecast_operator.local.folder import DataFolder, FolderInUseError, ProcessId
 from pricecast_operator.local.programs import LocalBackends, Program, programs_of, stop_order
 from pricecast_operator.local.replay import format_of, replaying, settled
+from pricecast_operator.local.run import check_holdings, holdings
 from pricecast_operator.plan import plan
 
 BARS = "1640991600,46319.0,46385.0,46319.0,46377.0,2300413.7295,0\n1640991660,1,1,1,1,1,0\n"
@@ -180,6 +181,17 @@ def test_a_broken_state_file_reads_as_none(tmp_path: Path) -> None:
     assert folder.read_state() == {}
     assert folder.supervisor() is None
     assert folder.strays() == {}
+
+
+def test_data_of_two_markets_or_candle_lengths_never_mix(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    check_holdings(folder, spec())
+    folder.write_state({"holds": holdings(spec())})
+    check_holdings(folder, spec(source={"kind": "Kraken", "since": "90d"}))
+    with pytest.raises(SettingsError, match=r"candles\.seconds: 30, but .* holds data of 60; name another --data-dir"):
+        check_holdings(folder, spec(candles={"seconds": 30}))
+    with pytest.raises(SettingsError, match=r"source: Simulated \(seed 7, from 50000\), but .* holds data of Kraken"):
+        check_holdings(folder, spec(source={"kind": "Simulated"}))
 
 
 # --- programs
