@@ -59,6 +59,7 @@ class Load:
     requests_per_second: float
     p50_ms: float
     p99_ms: float
+    failed: float
 
 
 def predictions() -> list[Prediction]:
@@ -137,26 +138,28 @@ async def serve_direct(url: str, question: str) -> None:
 
 
 async def call_in_turn(
-    call: Callable[[int], Awaitable[None]], deadline: float, seconds: list[float], caller: int
+    call: Callable[[int], Awaitable[bool]], deadline: float, seconds: list[float], failures: list[int], caller: int
 ) -> None:
     number = caller
     while True:
         started = time.perf_counter()
         if started >= deadline:
             return
-        await call(number)
-        seconds.append(time.perf_counter() - started)
+        if await call(number):
+            seconds.append(time.perf_counter() - started)
+        else:
+            failures.append(number)
         number += 1
 
 
-async def measure(calls: list[Callable[[int], Awaitable[None]]], seconds: float) -> Load:
-    latencies: list[float] = []
+async def measure(calls: list[Callable[[int], Awaitable[bool]]], seconds: float) -> Load:
     for duration in (WARM_UP_SECONDS, seconds):
-        latencies.clear()
+        latencies: list[float] = []
+        failures: list[int] = []
         deadline = time.perf_counter() + duration
-        await asyncio.gather(*(call_in_turn(call, deadline, latencies, i) for i, call in enumerate(calls)))
+        await asyncio.gather(*(call_in_turn(call, deadline, latencies, failures, i) for i, call in enumerate(calls)))
     cuts = statistics.quantiles(latencies, n=100)
-    return Load(len(latencies) / seconds, cuts[49] * 1000, cuts[98] * 1000)
+    return Load(len(latencies) / seconds, cuts[49] * 1000, cuts[98] * 1000, len(failures))
 
 
 async def load_grpc(target: str, callers: int, seconds: float) -> Load:
@@ -164,9 +167,12 @@ async def load_grpc(target: str, callers: int, seconds: float) -> Load:
     async with grpc.aio.insecure_channel(target) as channel:
         stub = PredictionServiceStub(channel)
 
-        async def call(number: int) -> None:
-            answer = await stub.Predict(requests[number % len(requests)])
-            assert answer.prediction.horizon_seconds == 300
+        async def call(number: int) -> bool:
+            try:
+                answer = await stub.Predict(requests[number % len(requests)])
+            except grpc.RpcError:
+                return False
+            return bool(answer.prediction.horizon_seconds == 300)
 
         return await measure([call] * callers, seconds)
 
@@ -176,15 +182,15 @@ async def load_http(target: str, callers: int, seconds: float) -> Load:
     host, _, port = target.partition(":")
     requests = [f"GET /v1/pairs/{pair}/prediction HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() for pair in PAIRS]
 
-    async def connect() -> Callable[[int], Awaitable[None]]:
+    async def connect() -> Callable[[int], Awaitable[bool]]:
         reader, writer = await asyncio.open_connection(host, int(port))
 
-        async def call(number: int) -> None:
+        async def call(number: int) -> bool:
             writer.write(requests[number % len(requests)])
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200")
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length))
+            return head.startswith(b"HTTP/1.1 200")
 
         return call
 
@@ -309,11 +315,13 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows))
         return
-    print(f"{'protocol':9} {'answers from':22} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'ours is':>8}")
+    print(
+        f"{'protocol':9} {'answers from':22} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7} {'ours is':>8}"
+    )
     for row in rows:
         print(
             f"{row['protocol']:9} {row['answers_from']:22} {row['requests_per_second']:11,.0f} "
-            f"{row['p50_ms']:8.2f} {row['p99_ms']:8.2f} {row['memory_times']:7.1f}x"
+            f"{row['p50_ms']:8.2f} {row['p99_ms']:8.2f} {row['failed']:7.0f} {row['memory_times']:7.1f}x"
         )
 
 
