@@ -30,7 +30,9 @@ from pricecast_price_predictor.training import Options, Trained
 
 SERVICE = "price-predictor-train"
 QUIET_SECONDS = 3.0
-"""A stream of markers that pauses so long has caught up with its source."""
+"""A replay whose markers pause so long has been read to its end, or runs slowly on purpose."""
+LIVE_QUIET_SECONDS = 15.0
+"""The same of a live source, if its candle isn't longer: a backfill pauses where the exchange limits its rate."""
 log = logs.get(__name__)
 
 
@@ -182,13 +184,14 @@ def _await_history(settings: PricePredictorSettings, store: FeatureStore, health
     follower: Follower[FeatureRowStored] = Follower(
         SERVICE, settings, FEATURES, health=health, stop=stop, publisher=publisher, start="latest"
     )
+    patience = max(LIVE_QUIET_SECONDS, 2 * settings.candle_seconds) if settings.live else QUIET_SECONDS
     try:
         moved = time.monotonic()
         for batch in follower.batches(most=10_000):
             if batch:
                 follower.commit()
                 moved = time.monotonic()
-            quiet = time.monotonic() - moved >= QUIET_SECONDS
+            quiet = time.monotonic() - moved >= patience
             enough = (quiet or (batch and settings.live)) and _missing(settings, store) is None
             if enough and (quiet or _caught_up(settings, store)):
                 return
