@@ -22,6 +22,7 @@ from pricecast_core.stores.models import model_name
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_price_predictor import baselines, features, grid, predictions, serve, train, training, view, walkforward
+from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.predictions import RollingScores
 from pricecast_price_predictor.serve import Predictor
 from pricecast_price_predictor.training import Options
@@ -217,6 +218,34 @@ def test_live_forecasts_are_those_of_the_backtest_whatever_the_batches(world, ba
     for one, quantiles in zip(made, expected, strict=True):
         assert one.lower == one.last_price * math.exp(quantiles[0])
         assert one.upper == one.last_price * math.exp(quantiles[2])
+
+
+def test_features_used_live_are_those_read_for_training_for_every_minute_of_a_replay(
+    world, bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, rows = world(), bars(2_900)
+    here.feed(rows[:2_500])
+    spec = here.train().model.spec
+    live: dict[int, Any] = {}
+    advance = Forecaster.advance
+
+    def recorded(forecaster: Forecaster, table: features.FeatureTable) -> Any:
+        first, quantiles = advance(forecaster, table)
+        for row in range(first, len(table)):
+            live[int(table.time_ms[row])] = (table.values[row].copy(), table.scale[row])
+        return first, quantiles
+
+    monkeypatch.setattr(Forecaster, "advance", recorded)
+    for start in range(2_500, 2_900, 2):
+        if start == 2_700:  # a restart reads its rows anew
+            here.predictor = here.fresh()
+        here.feed(rows[start : start + 2])
+    for_training = view.read(here.settings, here.features, PAIR).table(spec)
+    at = {int(time_ms): row for row, time_ms in enumerate(for_training.time_ms)}
+    assert sorted(live) == rows["window_end_ms"][2_500:].to_list()
+    for time_ms, (values, scale) in live.items():
+        np.testing.assert_array_equal(values, for_training.values[at[time_ms]])  # NaN is NaN; the rest bit for bit
+        assert scale == for_training.scale[at[time_ms]]
 
 
 def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(world, bars, tmp_path: Path) -> None:
