@@ -42,6 +42,7 @@ def configure(service: str, level: str = "INFO", style: Literal["json", "text"] 
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("httpx").setLevel("WARNING")  # it logs each request with its whole URL, and keys are in some
+    logging.getLogger("elastic_transport").setLevel("ERROR")  # each request, and each failure that is then raised, too
     structlog.contextvars.bind_contextvars(service=service)
 
 
