@@ -144,10 +144,7 @@ class SqlFeatureStore:
         else:  # a column an array: one statement and one plan, however many rows
             arrays = ", ".join(f"%s::{_POSTGRESQL_ARRAYS[kind]}" for kind in group.columns.values())
             source = f"SELECT * FROM unnest({arrays})"  # noqa: S608 (made of type names)
-        return (
-            f"INSERT INTO {quote(group.name)} ({names}) {source} "
-            f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
-        )
+        return f"INSERT INTO {quote(group.name)} ({names}) {source} ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
 @dataclass(frozen=True, slots=True)
