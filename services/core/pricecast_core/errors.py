@@ -43,3 +43,7 @@ class NotEnoughHistoryError(PricecastError):
 
 class UnfinishedError(PricecastError):
     """A job was asked to stop before its end. What it had done is saved: started again, it goes on from there."""
+
+
+class StoppedWaitingError(PricecastError):
+    """A service was asked to stop while it waited for something outside: no failure, its next start goes on from there."""

@@ -17,8 +17,13 @@ def configure(service: str, level: str = "INFO", style: Literal["json", "text"] 
         level: Lowest level shown: DEBUG, INFO, WARNING or ERROR.
         style: `json` for machines, `text` for people.
     """
+
+    def name_service(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        line.setdefault("service", service)  # by the process, not by a context variable: threads begin without those
+        return line
+
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        name_service,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -43,7 +48,6 @@ def configure(service: str, level: str = "INFO", style: Literal["json", "text"] 
     root.setLevel(level)
     logging.getLogger("httpx").setLevel("WARNING")  # it logs each request with its whole URL, and keys are in some
     logging.getLogger("elastic_transport").setLevel("ERROR")  # each request, and each failure that is then raised, too
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def get(name: str) -> Any:

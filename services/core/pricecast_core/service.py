@@ -14,7 +14,13 @@ from types import FrameType
 from typing import TypeVar
 
 from pricecast_core import logs
-from pricecast_core.errors import NotEnoughHistoryError, PricecastError, SettingsError, UnfinishedError
+from pricecast_core.errors import (
+    NotEnoughHistoryError,
+    PricecastError,
+    SettingsError,
+    StoppedWaitingError,
+    UnfinishedError,
+)
 from pricecast_core.health import Health
 from pricecast_core.settings import ServiceSettings, load
 
@@ -86,6 +92,9 @@ def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> No
     except (NotEnoughHistoryError, UnfinishedError) as error:
         log.warning("not yet", error=str(error))
         sys.exit(EX_TEMPFAIL)
+    except StoppedWaitingError as error:
+        log.warning("stopped while waiting", error=str(error))
+        sys.exit(EX_OK)
     except PricecastError as error:
         log.error("failed", error=str(error), kind=type(error).__name__)
         sys.exit(EX_FAILED)

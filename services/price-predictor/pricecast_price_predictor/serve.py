@@ -24,7 +24,7 @@ from pricecast_core.stores.features import FeatureStore
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, model_name
 from pricecast_core.stores.open import open_feature_store, open_model_registry, open_prediction_store
 from pricecast_core.stores.predictions import PredictionStore
-from pricecast_core.streaming import Follower, Publisher, StreamError
+from pricecast_core.streaming import Follower, Publisher
 from pricecast_core.topics import FEATURES, PREDICTIONS
 from pricecast_price_predictor import view
 from pricecast_price_predictor.book import Horizon, PairBook, newest_ms, ready_through_ms
@@ -143,7 +143,7 @@ class Predictor:
 
         Raises:
             StoreError: If the store is away; what was made is kept for the next call.
-            StreamError: If the process is to stop while the broker is away.
+            StoppedWaitingError: If the process is to stop while the broker is away.
         """
         while self._outbox:
             batch = self._outbox[:_WRITE_AT_MOST]
@@ -339,10 +339,6 @@ def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
                 predictor.take(unhandled)
                 unhandled = []
                 predictor.deliver(publisher)
-            except StreamError:
-                if not stop.is_set():
-                    raise
-                break  # asked to stop while the broker is away: the next process makes again what waits here
             except StoreError as error:
                 metrics.STORE_ERRORS.labels(SERVICE, "serve").inc()
                 if problem is None or problem == "starting":

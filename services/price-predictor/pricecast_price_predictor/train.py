@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pricecast_core import logs
-from pricecast_core.errors import NotEnoughHistoryError
+from pricecast_core.errors import NotEnoughHistoryError, StoppedWaitingError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored
 from pricecast_core.pairs import slug
@@ -180,7 +180,10 @@ def _await_history(settings: PricePredictorSettings, store: FeatureStore, health
             raise NotEnoughHistoryError(missing)
         return
     log.info("waiting for history", missing=_missing(settings, store) or "the newest rows")
-    publisher = Publisher(SERVICE, settings, [FEATURES], health, stop)
+    try:
+        publisher = Publisher(SERVICE, settings, [FEATURES], health, stop)
+    except StoppedWaitingError as error:
+        raise NotEnoughHistoryError(str(error)) from None  # a job that ends with 0 would count as trained
     follower: Follower[FeatureRowStored] = Follower(
         SERVICE, settings, FEATURES, health=health, stop=stop, publisher=publisher, start="latest"
     )

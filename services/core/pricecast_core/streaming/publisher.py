@@ -19,7 +19,7 @@ from pricecast_core.health import Health
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.topics import CLIENT, StreamError, ensure_topics
+from pricecast_core.streaming.topics import CLIENT, StreamError, StreamStoppedError, ensure_topics
 from pricecast_core.topics import DEAD_LETTERS, TopicSpec, topic_name
 
 QUEUE_MESSAGES = 100_000
@@ -109,7 +109,7 @@ class Publisher:
         while remaining := self._producer.flush(_CHECK_SECONDS):
             self._raise()
             if self._stop.is_set():
-                raise StreamError(f"broker: asked to stop while {remaining} messages are not delivered")
+                raise StreamStoppedError(f"broker: asked to stop while {remaining} messages are not delivered")
         self._raise()
 
     def pending(self) -> int:
@@ -132,7 +132,7 @@ class Publisher:
                 self._failing_since = self._failing_since or time.monotonic()
                 log.warning("waiting for the broker", error=str(error))
                 if self._stop.wait(_RETRY_SECONDS):
-                    raise
+                    raise StreamStoppedError(f"broker: asked to stop while it is away: {error}") from None
             else:
                 self._failing_since = None
                 return
@@ -148,7 +148,9 @@ class Publisher:
                 self._producer.poll(0.1)
                 self._raise()
                 if self._stop.is_set():
-                    raise StreamError("broker: asked to stop while the queue of unsent messages is full") from None
+                    raise StreamStoppedError(
+                        "broker: asked to stop while the queue of unsent messages is full"
+                    ) from None
         self._written[topic.name].inc()
         self._producer.poll(0)
 

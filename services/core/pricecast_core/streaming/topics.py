@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import admin as kafka_admin
 
-from pricecast_core.errors import PricecastError
+from pricecast_core.errors import PricecastError, StoppedWaitingError
 from pricecast_core.streaming.noise import client_log
 from pricecast_core.topics import TopicSpec, topic_name
 
@@ -27,6 +27,10 @@ _TIMEOUT_SECONDS = 10.0
 
 class StreamError(PricecastError):
     """The broker can't be reached or refused an operation. Trying again may help."""
+
+
+class StreamStoppedError(StreamError, StoppedWaitingError):
+    """The process was asked to stop while it waited for the broker."""
 
 
 def ensure_topics(brokers: str, pipeline: str, specs: Iterable[TopicSpec]) -> None:

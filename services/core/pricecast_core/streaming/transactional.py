@@ -18,7 +18,7 @@ from pricecast_core import logs, metrics
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.topics import CLIENT, StreamError
+from pricecast_core.streaming.topics import CLIENT, StreamError, StreamStoppedError
 from pricecast_core.topics import TopicSpec, topic_name
 
 Record = tuple[TopicSpec, str, Message]
@@ -130,12 +130,12 @@ class TransactionalPublisher:
             if self._stop.is_set():
                 stopping_since = stopping_since or time.monotonic()
                 if time.monotonic() - stopping_since > _STOP_SECONDS:
-                    raise StreamError(f"broker: asked to stop while it is away: {reason}")
+                    raise StreamStoppedError(f"broker: asked to stop while it is away: {reason}")
         self._waiting(None)
 
     def _raise_if_stopped(self) -> None:
         if self._stop.is_set():
-            raise StreamError("broker: asked to stop while the queue of unsent messages is full")
+            raise StreamStoppedError("broker: asked to stop while the queue of unsent messages is full")
 
 
 def last_values(

@@ -1,0 +1,106 @@
+"""What holds of each service as a process: health, metrics, a clean end, and no start with a wrong setting.
+
+With no broker to be found, for a service must say so and wait, and yet end when it is asked to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SERVICES: dict[str, tuple[list[str], dict[str, str]]] = {
+    "trades": ([], {"PAIRS": "BTC/USD", "SOURCE": "simulated"}),
+    "candles": ([], {"PAIRS": "BTC/USD"}),
+    "technical-indicators": ([], {}),
+    "to-feature-store": ([], {}),
+    "price-predictor": (["serve"], {"PAIRS": "BTC/USD"}),
+    "prediction-api": ([], {"API_PORT": "0", "GRPC_PORT": "0"}),
+    "news": ([], {"SOURCE": "rss", "RSS_URLS": "http://127.0.0.1:1/feed"}),
+    "news-signal": ([], {}),
+}
+"""By service: arguments and the settings that it can't do without."""
+
+
+def start(service: str, folder: Path, **settings: str) -> subprocess.Popen[bytes]:
+    arguments, needed = SERVICES[service]
+    env = {
+        "PATH": os.environ["PATH"],
+        "PIPELINE": "every",
+        "HTTP_PORT": "0",
+        "KAFKA_BROKERS": "127.0.0.1:1",
+        **needed,
+        **settings,
+    }
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name(f"pricecast-{service}"), *arguments],
+            cwd=folder,
+            env=env,
+            stderr=log,
+            stdout=log,
+        )
+
+
+def get(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def address(folder: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 120
+    while not (found := re.search(r'"health": "(http://[^"]+)"', (folder / "log").read_text())):
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
+    return found[1]
+
+
+def unready(base: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 120
+    while True:
+        status, body = get(f"{base}/readyz")
+        problems: dict[str, Any] = json.loads(body).get("problems", {})
+        if status == 503 and "broker" in problems and problems["broker"]:
+            return problems
+        assert time.monotonic() < deadline, body
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_observable_says_what_it_lacks_and_ends_when_asked(service: str, tmp_path: Path) -> None:
+    process = start(service, tmp_path)
+    try:
+        base = address(tmp_path, process)
+        if service != "prediction-api":  # it knows no broker
+            unready(base)
+        assert get(f"{base}/healthz")[0] == 200  # a restart would not bring the broker back
+        assert b"# TYPE process_cpu_seconds_total" in get(f"{base}/metrics")[1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, (tmp_path / "log").read_text()
+        for line in (tmp_path / "log").read_text().splitlines():
+            assert json.loads(line)["service"]  # all of it is structured, the Kafka client's lines too
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_wrong_setting_is_named_and_starts_nothing(service: str, tmp_path: Path) -> None:
+    process = start(service, tmp_path, PIPELINE="Not A Name")
+    assert process.wait(120) == 78
+    told = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert "PIPELINE: 'Not A Name'" in told[-1]["error"]
