@@ -194,6 +194,11 @@ class Chain:
             decoder.decode(value) for value in read_topic(self.settings.kafka_brokers, topic_name(self.pipeline, topic))
         ]
 
+    def written_ms(self, topic: TopicSpec) -> list[int]:
+        """Returns the Kafka timestamps of all messages of a topic: what its retention counts from."""
+        messages = read_messages(self.settings.kafka_brokers, topic_name(self.pipeline, topic))
+        return [int(message.timestamp()[1]) for message in messages]
+
     def close(self) -> None:
         """Ends the services."""
         for process in self.processes.values():
@@ -207,6 +212,11 @@ class Chain:
 
 def read_topic(brokers: str, topic: str) -> list[bytes]:
     """Returns the committed values of a topic, one partition after another."""
+    return [message.value() or b"" for message in read_messages(brokers, topic)]
+
+
+def read_messages(brokers: str, topic: str) -> list[Any]:
+    """Returns the committed messages of a topic as the client gives them, one partition after another."""
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,
@@ -216,21 +226,21 @@ def read_topic(brokers: str, topic: str) -> list[bytes]:
             "isolation.level": "read_committed",
         }
     )
-    values: list[bytes] = []
+    messages: list[Any] = []
     try:
         for partition in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
             consumer.assign([TopicPartition(topic, partition, 0)])
             while (message := consumer.poll(30)) is not None:
                 error = message.error()
                 if error is None:
-                    values.append(message.value() or b"")
+                    messages.append(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     break
                 else:
                     raise AssertionError(error.str())
             else:
                 raise AssertionError(f"{topic}: no answer")
-        return values
+        return messages
     finally:
         consumer.close()
 

@@ -72,6 +72,19 @@ class StreamsContract:
         assert [marker.event_time_ms for marker in markers] == stored["window_end_ms"].to_list()
         assert chain.read(topics.DEAD_LETTERS) == []
 
+    def test_what_is_made_of_old_trades_is_kept_from_now_on(self, chain: Chain) -> None:
+        """Topics keep messages for days since Kafka's timestamp: with the event's, a replay of 2026 would be deleted."""
+        begin_ms = int(time.time() * 1000) - 60_000
+        trades = read_trades(trades_file())
+        assert trades[-1][0] < begin_ms
+        chain.publish(trades)
+        for service in SERVICES:
+            chain.start(service)
+        chain.await_rows(expected_rows(trades).height)
+        eventually(lambda: chain.read(topics.FEATURES), "markers")
+        for topic in (topics.TRADES, topics.CANDLES, topics.TECHNICAL_INDICATORS, topics.FEATURES):
+            assert min(chain.written_ms(topic)) >= begin_ms, topic.name
+
     def test_services_killed_at_random_moments_lose_and_double_nothing(self, chain: Chain) -> None:
         trades = read_trades(trades_file())
         expected = expected_rows(trades)
