@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from kubernetes import client, config
+from kubernetes import config
 from kubernetes.dynamic import DynamicClient
-from pricecast_embedded_broker.broker import running
 
+from pricecast_embedded_broker.broker import running
 from pricecast_operator.api.crd import RESOURCES, custom_resource_definition
 from pricecast_operator.api.pricepipeline import PROCESSES
 
@@ -77,13 +77,13 @@ def writes() -> float:
 
 
 def start_operator() -> subprocess.Popen[bytes]:
-    log = Path(os.environ.get("BENCH_LOG", os.devnull)).open("wb")
-    return subprocess.Popen(
-        [sys.executable, "-m", "pricecast_operator.main"],
-        env={**os.environ, "HTTP_PORT": str(PORT), "HTTP_HOST": "127.0.0.1", "NAMESPACE": NAMESPACE},
-        stdout=log,
-        stderr=log,
-    )
+    with Path(os.environ.get("BENCH_LOG", os.devnull)).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pricecast_operator.main"],
+            env={**os.environ, "HTTP_PORT": str(PORT), "HTTP_HOST": "127.0.0.1", "NAMESPACE": NAMESPACE},
+            stdout=log,
+            stderr=log,
+        )
 
 
 def wait(check: Any, seconds: float) -> float:
