@@ -93,7 +93,8 @@ def score(actual: Floats, forecast: Matrix, naive: Matrix) -> Scores:
 def reliability(actual: Floats, standardised: Floats, levels: Floats) -> Floats:
     """Returns the share of outcomes at or below each level of the standardised forecast, for a calibration plot."""
     known = np.isfinite(actual) & np.isfinite(standardised)
-    return (standardised[known, None] <= levels).mean(axis=0)
+    shares: Floats = (standardised[known, None] <= levels).mean(axis=0)
+    return shares
 
 
 def _coverage(actual: Floats, forecast: Matrix) -> float:
