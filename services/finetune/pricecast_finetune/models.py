@@ -138,7 +138,11 @@ class Backend:
                     load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=self.dtype
                 )
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                name, dtype=self.dtype, device_map="cuda" if self.cuda else None, **options
+                name,
+                dtype=self.dtype,
+                device_map="cuda" if self.cuda else None,
+                attn_implementation=None if self.cuda else "eager",  # torch's fused one is slow backwards on a CPU
+                **options,
             )
         except (OSError, ValueError) as error:
             kind = SettingsError if Path(name).exists() else SourceError

@@ -6,6 +6,7 @@ A cache that can't be reached is a slow cache: the service logs it and asks the 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -40,7 +41,7 @@ class AnswerCache:
     def __init__(self, url: str, model: str, coins: Sequence[str]) -> None:
         self._database = SqlDatabase(url)
         self._model = model
-        self._prefix = hashlib.sha256(f"{model}\0{prompt.instruction(coins)}\0".encode())
+        self._coins = tuple(coins)
         self._created = False
 
     def get(self, headlines: Sequence[str]) -> dict[str, Answer]:
@@ -82,6 +83,6 @@ class AnswerCache:
             self._created = True
 
     def _key(self, headline: str) -> bytes:
-        digest = self._prefix.copy()
-        digest.update(headline.encode("utf-8", "surrogatepass"))
-        return digest.digest()
+        """The model and the whole question, so that a changed prompt is another question."""
+        question = json.dumps([self._model, prompt.messages(headline, self._coins)])
+        return hashlib.sha256(question.encode()).digest()

@@ -80,9 +80,8 @@ def _headline(line: str, where: str) -> str:
 
 def estimate(headlines: Sequence[str], coins: Sequence[str], provider: str, model: str) -> Estimate:
     """Returns what labelling these will take, before anything is asked."""
-    instruction = len(prompt.instruction(coins))
-    shown = sum(min(len(headline), prompt.MAX_HEADLINE_CHARACTERS) for headline in headlines)
-    tokens_in = round((instruction * len(headlines) + shown) / CHARACTERS_PER_TOKEN)
+    asked = (message["content"] for headline in headlines for message in prompt.messages(headline, coins))
+    tokens_in = round(sum(map(len, asked)) / CHARACTERS_PER_TOKEN)
     tokens_out = ANSWER_TOKENS * len(headlines)
     return Estimate(len(headlines), tokens_in, tokens_out, _price(tokens_in, tokens_out, provider, model))
 

@@ -86,7 +86,7 @@ class TypedExtractor:
         """Returns the signals, with the model's reasons."""
         del attempt
         try:
-            result = await self._agent.run(headline[: prompt.MAX_HEADLINE_CHARACTERS] or " ")
+            result = await self._agent.run(prompt.messages(headline, self._coins)[1]["content"])
         except ModelHTTPError as error:
             if error.status_code in (401, 403):
                 raise SettingsError(f"api_key: {error.model_name} refuses it ({error.status_code})") from None

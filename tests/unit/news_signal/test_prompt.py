@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pricecast_core.errors import BadMessageError
-from pricecast_core.news import prompt
+from pricecast_core.news import lexicon, prompt
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from tests.unit.news_signal.headlines import HOSTILE
 
@@ -94,8 +94,9 @@ def test_a_headline_is_data_in_a_message_of_its_own(headline: str) -> None:
     system, user = prompt.messages(headline, COINS)
     assert system == {"role": "system", "content": prompt.instruction(COINS)}
     assert user["role"] == "user"
-    assert len(user["content"]) <= prompt.MAX_HEADLINE_CHARACTERS
-    assert headline.startswith(user["content"])
+    text, guess = user["content"].rsplit("\n\nGuess: ", 1)
+    assert text == headline[: prompt.MAX_HEADLINE_CHARACTERS]
+    assert parsed(guess) == lexicon.read(text, COINS)
 
 
 def test_the_schema_allows_the_coins_of_the_list_alone() -> None:
