@@ -23,6 +23,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// exitConfig (EX_CONFIG) says that a setting is wrong: starting again is useless.
+const exitConfig = 78
+
 type settings struct {
 	port, healthPort, partitions int
 	dataDir                      string
@@ -35,12 +38,13 @@ func main() {
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
+	code := exitConfig
 	if err == nil {
-		err = serve(s)
+		code, err = 1, serve(s)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pricecast-embedded-broker:", err)
-		os.Exit(1)
+		os.Exit(code)
 	}
 }
 
