@@ -121,7 +121,7 @@ def _calibration(forecasts: Forecasts) -> Figure:
         left.plot(range(1, len(shares) + 1), shares, "o-", color=f"C{column}", label=f"{level:.0%}")
         left.axhline(level, color=f"C{column}", linestyle=":")
     left.set(title="Share below each quantile", xlabel="decile of the forecast's width", ylim=(0, 1))
-    left.legend(frameon=False)
+    left.legend(frameon=False, ncols=3, loc=(0.05, 0.67))
     standardised = forecasts.standardised[known]
     if len(standardised):
         low, high = np.quantile(standardised, [0.005, 0.995])
