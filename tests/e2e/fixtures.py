@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +13,19 @@ from tests.e2e import stack as stacks
 from tests.e2e.kube import Kube
 from tests.e2e.stack import Stack
 
-__all__ = ["crds", "kube", "live", "namespace", "stack"]
+__all__ = ["crds", "kube", "kubeconfig", "live", "namespace", "stack"]
 
 
 @pytest.fixture(scope="session")
 def stack() -> Stack:
     """The cluster with our chart installed, and real servers beside it."""
     return stacks.shared()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(stack: Stack) -> Path:
+    """Kubeconfig of the cluster."""
+    return stack.kubeconfig
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +73,7 @@ def live(stack: Stack) -> Iterator[tuple[str, str]]:
                 "source": {"kind": "Simulated", "since": "1h", "simulated": {"tradesPerSecond": 5}},
                 "candles": {"seconds": 5},
                 "training": {"lookback": "1h", "minRows": 400, "trials": 0, "folds": 2},
-                "prediction": {"horizonsSeconds": [10]},
+                "prediction": {"horizonsSeconds": [60]},  # longer than a pod takes to come back: no forecast is late
                 "storage": stack.storage(),
                 "topics": {"deletionPolicy": "Delete"},
             },
