@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from pricecast_core.messages import Prediction
+from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_operator.local.folder import DataFolder
 
 PRICECAST = str(Path(sys.executable).with_name("pricecast"))
@@ -94,6 +96,13 @@ def feature_rows(folder: Path) -> list[tuple[Any, ...]]:
         return sorted(tuple(row) for row in connection.execute(sa.text(f"SELECT * FROM {table}")))
 
 
+def latest(folder: DataFolder) -> Prediction:
+    store = SqlPredictionStore(folder.database("predictions"))
+    (found,) = store.latest("tiny")
+    store.close()
+    return found
+
+
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working directory in which a small simulated pipeline is up."""
@@ -161,6 +170,29 @@ def test_down_leaves_nothing_running_and_the_predictions_readable(live: Path) ->
     assert "SIMULATED MARKET" in pricecast("predict", "BTC/USD", cwd=live).stdout
     assert pricecast("status", cwd=live).returncode == 1
     assert pricecast("down", cwd=live).stdout == "nothing was running\n"
+
+
+def test_a_second_run_goes_on_from_what_was_stored_and_ctrl_c_ends_it_in_order(live: Path) -> None:
+    folder = DataFolder(live / ".pricecast" / "tiny")
+    rows = feature_rows(folder.path)
+    last = json.loads(pricecast("predict", "BTC/USD", "--json", cwd=live).stdout)
+    env = {name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}
+    with (live / "second.txt").open("w") as output:
+        again = subprocess.Popen(
+            [PRICECAST, "up", "tiny.yaml", "--no-view"], cwd=live, env=env, stdout=output, stderr=output
+        )
+    try:
+        eventually(lambda: latest(folder).feature_time_ms > last["feature_time_ms"])
+        again.send_signal(signal.SIGINT)
+        assert again.wait(120) == 0
+    finally:
+        again.kill()
+        again.wait()
+    assert "everything is kept" in (live / "second.txt").read_text()
+    assert folder.supervisor() is None
+    assert folder.strays() == {}
+    assert set(rows) <= set(feature_rows(folder.path))
+    assert latest(folder).model_version >= last["model_version"]
 
 
 def test_a_replay_ends_when_all_of_it_is_through_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
