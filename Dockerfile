@@ -22,10 +22,15 @@ RUN cd /all && mkdir /manifests && cp --parents uv.lock $(find . -name pyproject
 FROM tools AS build
 ARG SERVICE
 COPY --from=manifests /manifests /src
-# nvidia-nccl is 350 MB that XGBoost loads only to train on several GPUs.
+# NCCL, 240 to 350 MB, is what XGBoost loads to train on several GPUs; only fine-tuning has any.
 RUN --mount=type=cache,target=/root/.cache/uv \
-    case "$SERVICE" in operator) extras="--extra kubernetes" ;; finetune) extras="--extra train" ;; *) extras="" ;; esac; \
-    echo "--frozen --no-dev --package pricecast-$SERVICE $extras --no-install-package nvidia-nccl-cu12" > /sync \
+    without="--no-install-package nvidia-nccl-cu12 --no-install-package nvidia-nccl-cu13"; \
+    case "$SERVICE" in \
+        operator) more="--extra kubernetes $without" ;; \
+        finetune) more="--extra train" ;; \
+        *) more="$without" ;; \
+    esac; \
+    echo "--frozen --no-dev --package pricecast-$SERVICE $more" > /sync \
     && uv sync $(cat /sync) --no-install-workspace
 COPY . /src
 RUN --mount=type=cache,target=/root/.cache/uv uv sync $(cat /sync) --no-editable \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,10 +59,16 @@ def namespace(kube: Kube) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def live(stack: Stack) -> Iterator[tuple[str, str]]:
+def live(stack: Stack) -> tuple[str, str]:
     """Namespace and name of a pipeline on a simulated market that goes on and on, ready and predicting."""
+    return _live(stack)
+
+
+@functools.cache
+def _live(stack: Stack) -> tuple[str, str]:
     namespace, name = f"live-{uuid.uuid4().hex[:6]}", f"live-{uuid.uuid4().hex[:6]}"
     _create(stack.kube, namespace)
+    stack.endings.append(lambda: stack.kube.delete("Namespace", namespace))
     stack.storage_secret(namespace)
     stack.kube.apply(
         {
@@ -73,18 +80,16 @@ def live(stack: Stack) -> Iterator[tuple[str, str]]:
                 "source": {"kind": "Simulated", "since": "1h", "simulated": {"tradesPerSecond": 5}},
                 "candles": {"seconds": 5},
                 "training": {"lookback": "1h", "minRows": 400, "trials": 0, "folds": 2},
-                "prediction": {"horizonsSeconds": [60]},  # longer than a pod takes to come back: no forecast is late
+                # Longer ahead than a pod takes to come back: no forecast is too late to be one.
+                "prediction": {"horizonsSeconds": [60]},
                 "storage": stack.storage(),
-                "topics": {"deletionPolicy": "Delete"},
             },
         },
         namespace,
     )
     stacks.until("ready", lambda: stack.kube.condition("PricePipeline", name, "Ready", namespace), 240)
     stacks.until("predicting", lambda: stack.kube.condition("PricePipeline", name, "Predicting", namespace), 180)
-    yield namespace, name
-    stack.kube.delete("PricePipeline", name, namespace)
-    stack.kube.delete("Namespace", namespace)
+    return namespace, name
 
 
 def _create(kube: Kube, name: str) -> None:

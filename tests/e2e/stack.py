@@ -46,7 +46,7 @@ SERVICES = (
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class Stack:
     """Everything a cluster test uses.
 
