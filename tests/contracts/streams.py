@@ -72,6 +72,26 @@ class StreamsContract:
         assert [marker.event_time_ms for marker in markers] == stored["window_end_ms"].to_list()
         assert chain.read(topics.DEAD_LETTERS) == []
 
+    def test_a_file_through_the_trades_service_killed_and_replayed_again_gives_each_row_once(
+        self, chain: Chain
+    ) -> None:
+        trades = read_trades(trades_file())
+        expected = expected_rows(trades)
+        replay = {"SOURCE": "replay", "REPLAY_FILES": msgspec.json.encode([str(trades_file())]).decode()}
+        for service in SERVICES:
+            chain.start(service)
+        chain.start("trades", **replay)
+        eventually(lambda: chain.read(topics.TRADES), "some trades")
+        chain.kill("trades")
+        for _ in range(2):
+            chain.start("trades", **replay)
+            assert chain.processes["trades"].wait(timeout=120) == 0
+        assert_equal_bits(chain.await_rows(expected.height), expected)
+        assert len(chain.read(topics.TRADES)) == len(trades)
+        closes = [candle.close for candle in chain.read(topics.CANDLES)]
+        assert closes == pandas_candles(trades)["close"].to_list()
+        assert chain.read(topics.DEAD_LETTERS) == []
+
     def test_what_is_made_of_old_trades_is_kept_from_now_on(self, chain: Chain) -> None:
         """Topics keep messages for days since Kafka's timestamp: with the event's, a replay of 2026 would be deleted."""
         begin_ms = int(time.time() * 1000) - 60_000
