@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _dynamic: Any = dynamic  # untyped
 _THREADS = 8
+_PAGE = 500
 API_VERSIONS = {
     "ConfigMap": "v1",
     "CronJob": "batch/v1",
@@ -193,16 +194,22 @@ class Cluster:
             raise
         return True
 
-    async def list_all(self, kind: str, namespaces: Iterable[str]) -> list[Manifest]:
-        """Returns all resources of a kind in these namespaces; in all if none are given.
+    async def list_all(self, kind: str, namespaces: Iterable[str], labels: str = "") -> list[Manifest]:
+        """Returns all objects of a kind in these namespaces, page by page; in all namespaces if none are given.
 
         Raises:
             ClusterError: If they can't be read.
         """
         items: list[Manifest] = []
         for namespace in list(namespaces) or [""]:
-            found = await self._get(Ref(kind, namespace, ""))
-            items += [{"kind": kind, **item} for item in found["items"]]
+            token = ""
+            while True:
+                options = {"limit": _PAGE, **({"_continue": token} if token else {})}
+                found = await self._get(Ref(kind, namespace, ""), label_selector=labels or None, **options)
+                items += [{"kind": kind, **item} for item in found["items"]]
+                token = found["metadata"].get("continue", "")
+                if not token:
+                    break
         return items
 
     async def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Manifest]:

@@ -211,7 +211,7 @@ def _deployment(pipeline: Pipeline, process: ServiceProcess, options: RenderOpti
         "spec": {
             "replicas": replicas(process, pipeline.spec),
             "revisionHistoryLimit": 2,
-            "progressDeadlineSeconds": 300,
+            "progressDeadlineSeconds": 600,
             "strategy": strategy,
             "selector": {"matchLabels": selector},
             "template": _pods(pipeline, process, options),

@@ -1,17 +1,19 @@
 """What the operator made, as it is now, and the work of making it as it should be.
 
-Children come from kopf's index over watches that the server filters by label. Our own writes are known at once, from
-the answers, so that a reconcile right after another doesn't take the cache's delay for a difference.
+Children come from watches that the server filters by label, after one list of each kind. (kopf's own index would do,
+but its barrier costs the square of the number of objects at a start.) Our own writes are known at once, from the
+answers: an event that is older than what is known is passed over, so that a reconcile right after another doesn't take
+the watch's delay for a difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pricecast_core import logs
 from pricecast_operator.apply import Cluster, ClusterError
-from pricecast_operator.labels import FINETUNE_JOB, PIPELINE
+from pricecast_operator.labels import FINETUNE_JOB, MANAGED_BY, MANAGER, PIPELINE
 from pricecast_operator.objects import Child, Ref, Wanted, is_as_wanted, job_patch
 
 Key = tuple[str, str, str]
@@ -24,42 +26,59 @@ class Children:
     """Objects by their owner.
 
     Args:
-        cluster: Where differences are written.
+        cluster: Where they are, and where differences are written.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._index: Any = {}
-        self._written: dict[Key, dict[Ref, Child]] = {}
+        self._live: dict[Key, dict[Ref, Child]] = {}
         self._deleted: set[str] = set()
         self._right: dict[Ref, tuple[str, str]] = {}
 
-    def use(self, index: Any) -> None:
-        """Takes kopf's index: owner's key -> children."""
-        self._index = index
-
     def of(self, key: Key) -> dict[Ref, Child]:
         """Returns an owner's objects."""
-        found = {child.ref: child for child in self._index.get(key, ())}
-        ours = self._written.get(key, {})
-        for ref, written in list(ours.items()):
-            live = found.get(ref)
-            if live is not None and live.version >= written.version:
-                del ours[ref]  # the watch has caught up
-        found.update(ours)
-        return {ref: child for ref, child in found.items() if child.uid not in self._deleted}
+        return dict(self._live.get(key, {}))
+
+    async def load(self, kinds: Iterable[str], namespaces: Sequence[str]) -> None:
+        """Lists the objects of these kinds, and forgets those that are no more.
+
+        Raises:
+            ClusterError: If they can't be read.
+        """
+        for kind in kinds:
+            selector = FINETUNE_JOB if kind == "Pod" else f"{MANAGED_BY}={MANAGER}"
+            listed = await self._cluster.list_all(kind, namespaces, selector)
+            uids = {each["metadata"]["uid"] for each in listed}
+            versions = [int(each["metadata"]["resourceVersion"]) for each in listed]
+            for key, children in self._live.items():
+                for child in list(children.values()):
+                    if child.ref.kind == kind and child.uid not in uids and child.version <= max(versions, default=0):
+                        self.gone(key, child)
+            for each in listed:
+                self.seen(each)
+
+    def seen(self, live: Mapping[str, Any]) -> Key | None:
+        """Takes note of an object as a list, a watch or an answer shows it; returns its owner's key."""
+        metadata = live["metadata"]
+        key = owner_key(metadata["namespace"], metadata.get("labels") or {})
+        if key is None or metadata["uid"] in self._deleted:
+            return key
+        child = Child.of(live)
+        children = self._live.setdefault(key, {})
+        known = children.get(child.ref)
+        if known is None or known.version <= child.version:
+            children[child.ref] = child
+        return key
 
     def gone(self, key: Key, child: Child) -> None:
-        """Takes note of a deletion that the watch has seen."""
+        """Takes note of a deletion."""
         self._deleted.discard(child.uid)
-        self._right.pop(child.ref, None)
-        ours = self._written.get(key, {})
-        if child.ref in ours and ours[child.ref].uid == child.uid:
-            del ours[child.ref]
+        self._remove(key, child)
 
     def forget(self, key: Key) -> None:
-        """Forgets an owner that is gone."""
-        self._written.pop(key, None)
+        """Forgets an owner that is gone, and what its objects were compared with."""
+        for ref in self._live.get(key, {}):
+            self._right.pop(ref, None)
 
     async def sync(self, key: Key, uid: str, wanted: Sequence[Wanted]) -> list[str]:
         """Writes what differs and deletes what is not wanted any more; returns what was refused, with the reason.
@@ -71,7 +90,7 @@ class Children:
         refused = []
         for each in wanted:
             try:
-                await self._ensure(key, each, live.get(each.ref))
+                await self._ensure(each, live.get(each.ref))
             except ClusterError as error:
                 if not error.is_final:
                     raise
@@ -80,7 +99,7 @@ class Children:
         await self._prune(key, [child for ref, child in live.items() if ref not in names and uid in child.owners])
         return refused
 
-    async def _ensure(self, key: Key, wanted: Wanted, child: Child | None) -> None:
+    async def _ensure(self, wanted: Wanted, child: Child | None) -> None:
         if child is not None and child.deleting:
             return  # its deletion will be seen, and then it is made again
         if child is not None and self._right.get(wanted.ref) == (wanted.digest, child.digest):
@@ -92,9 +111,8 @@ class Children:
             live = await self._cluster.patch(wanted.ref, job_patch(wanted))
         else:
             live = await self._cluster.apply(wanted.manifest)
-        made = Child.of(live)
-        self._written.setdefault(key, {})[wanted.ref] = made
-        self._right[wanted.ref] = (wanted.digest, made.digest)
+        self.seen(live)
+        self._right[wanted.ref] = (wanted.digest, Child.of(live).digest)
         log.info("applied", object=str(wanted.ref), changed=child is not None)
 
     async def _prune(self, key: Key, superfluous: Iterable[Child]) -> None:
@@ -103,9 +121,16 @@ class Children:
                 continue
             await self._cluster.delete(child.ref, child.uid)
             self._deleted.add(child.uid)
-            self._written.get(key, {}).pop(child.ref, None)
-            self._right.pop(child.ref, None)
+            self._remove(key, child)
             log.info("pruned", object=str(child.ref))
+
+    def _remove(self, key: Key, child: Child) -> None:
+        children = self._live.get(key, {})
+        if child.ref in children and children[child.ref].uid == child.uid:
+            del children[child.ref]
+            self._right.pop(child.ref, None)
+        if not children:
+            self._live.pop(key, None)
 
 
 def owner_key(namespace: str, labels: Any) -> Key | None:

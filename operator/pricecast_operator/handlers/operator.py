@@ -40,19 +40,20 @@ from pricecast_operator.render_pods import HTTP_PORT
 from pricecast_operator.settings import OperatorSettings
 from pricecast_operator.topics import Topics
 
-WATCHED = (
-    ("apps", "v1", "deployments"),
-    ("batch", "v1", "jobs"),
-    ("batch", "v1", "cronjobs"),
-    ("", "v1", "configmaps"),
-    ("", "v1", "services"),
-    ("", "v1", "serviceaccounts"),
-    ("", "v1", "persistentvolumeclaims"),
-    ("policy", "v1", "poddisruptionbudgets"),
-    ("networking.k8s.io", "v1", "networkpolicies"),
-)
-_PODS = ("", "v1", "pods")
-_POD_MONITORS = ("monitoring.coreos.com", "v1", "podmonitors")
+WATCHED = {
+    "Deployment": ("apps", "v1", "deployments"),
+    "Job": ("batch", "v1", "jobs"),
+    "CronJob": ("batch", "v1", "cronjobs"),
+    "ConfigMap": ("", "v1", "configmaps"),
+    "Service": ("", "v1", "services"),
+    "ServiceAccount": ("", "v1", "serviceaccounts"),
+    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
+    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
+    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "PodMonitor": ("monitoring.coreos.com", "v1", "podmonitors"),
+    "Pod": ("", "v1", "pods"),
+}
+"""What is watched of what we make; of pods, those of fine-tuning."""
 _SPEC_SETTLE_SECONDS = 0.05
 _CHILD_SETTLE_SECONDS = 0.5
 """How long events of a resource's children are gathered: a rollout is many."""
@@ -74,8 +75,9 @@ class Operator:
     def __init__(self, settings: OperatorSettings, cluster: Cluster, health: Health) -> None:
         self._settings = settings
         self._cluster = cluster
-        self._monitors = cluster.serves("PodMonitor")
-        options = settings.render_options(pod_monitors=self._monitors)
+        monitors = cluster.serves("PodMonitor")
+        self._watched = {kind: each for kind, each in WATCHED.items() if monitors or kind != "PodMonitor"}
+        options = settings.render_options(pod_monitors=monitors)
         self._topics = Topics()
         self._observer = Observer(self._topics, _open_registry, _open_store)
         self._inventory = Inventory(cluster, settings.namespace)
@@ -107,19 +109,16 @@ class Operator:
         registry = kopf.OperatorRegistry()
         on_event: Any = kopf.on.event  # handlers take what they need of kopf's many arguments
         on_startup: Any = kopf.on.startup
-        index: Any = kopf.index
         on_startup(registry=registry)(self._startup)
         kopf.on.cleanup(registry=registry)(self._cleanup)
         kopf.on.login(registry=registry)(kopf.login_via_client)
         for plural in ("pricepipelines", "finetunejobs"):
             on_event(GROUP, VERSION, plural, registry=registry)(self._resource_event)
-        children = [*WATCHED, _PODS, *([_POD_MONITORS] if self._monitors else [])]
-        for group, version, plural in children:
-            index(group, version, plural, id="children", registry=registry)(_index_child)
+        for group, version, plural in self._watched.values():
             on_event(group, version, plural, registry=registry)(self._child_event)
         return registry
 
-    async def _startup(self, settings: kopf.OperatorSettings, children: Any, **_: Any) -> None:
+    async def _startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.watching.inactivity_timeout = 70  # bookmarks come each minute: silence beyond is a dead stream
         settings.watching.server_timeout = 600
         settings.watching.chunk_size = 500
@@ -131,11 +130,9 @@ class Operator:
         settings.posting.reporting_component = MANAGER
         settings.posting.event_name_prefix = "pricecast-"
         settings.scanning.disabled = bool(self._settings.namespaces)
-        for group, version, plural in [*WATCHED, _POD_MONITORS]:
-            name = f"{plural}.{version}.{group}" if group else plural
-            settings.watching.label_selectors[name] = f"{MANAGED_BY}={MANAGER}"
-        settings.watching.label_selectors["pods"] = FINETUNE_JOB
-        self._watching(children)
+        for kind, watched in self._watched.items():
+            settings.watching.label_selectors[watched] = FINETUNE_JOB if kind == "Pod" else f"{MANAGED_BY}={MANAGER}"
+        await self.children.load(self._watched, self._settings.namespaces)
         self.queue: WorkQueue[Key] = WorkQueue(self._reconcile)
         for key in await self._inventory.load():
             self.queue.add(("PricePipeline", *key), 30.0)  # by then those that exist have been seen
@@ -159,8 +156,8 @@ class Operator:
         self._observer.close()
         self._cluster.close()
 
-    async def _resource_event(self, event: Mapping[str, Any], children: Any, **_: Any) -> None:
-        self._watching(children)
+    async def _resource_event(self, event: Mapping[str, Any], **_: Any) -> None:
+        self._context = contextvars.copy_context()  # kopf takes events from within its handlers only
         body = event["object"]
         kind, namespace, name = body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]
         kinds = self.pipelines if kind == "PricePipeline" else self.finetune_jobs
@@ -171,20 +168,16 @@ class Operator:
             kinds.seen(_plain(body))
         self.queue.add((kind, namespace, name), _SPEC_SETTLE_SECONDS)
 
-    def _watching(self, children: Any) -> None:
-        """Takes what kopf gives to its handlers only: the index, and the context in which it posts events."""
-        self.children.use(children)
-        self._context = contextvars.copy_context()
-
-    async def _child_event(self, event: Mapping[str, Any], children: Any, **_: Any) -> None:
-        self._watching(children)
-        metadata = event["object"]["metadata"]
-        key = owner_key(metadata["namespace"], metadata.get("labels") or {})
-        if key is None:
-            return
+    async def _child_event(self, event: Mapping[str, Any], **_: Any) -> None:
+        live = event["object"]
         if event["type"] == "DELETED":
-            self.children.gone(key, Child.of(event["object"]))
-        self.queue.add(key, _CHILD_SETTLE_SECONDS)
+            key = owner_key(live["metadata"]["namespace"], live["metadata"].get("labels") or {})
+            if key is not None:
+                self.children.gone(key, Child.of(live))
+        else:
+            key = self.children.seen(live)
+        if key is not None:
+            self.queue.add(key, _CHILD_SETTLE_SECONDS)
 
     async def _reconcile(self, key: Key) -> None:
         kind, namespace, name = key
@@ -230,6 +223,10 @@ class Operator:
         while True:
             await asyncio.sleep(delay)
             delay = self._settings.resync_seconds
+            try:
+                await self.children.load(self._watched, self._settings.namespaces)
+            except PricecastError as error:
+                log.warning("could not list", error=str(error))
             for kind, kinds in (("PricePipeline", self.pipelines), ("FinetuneJob", self.finetune_jobs)):
                 try:
                     listed = await self._cluster.list_all(kind, self._settings.namespaces)
@@ -281,11 +278,6 @@ class _NoDifferences(kopf.DiffBaseStorage):
 
     def store(self, *, body: kopf.Body, patch: Any, essence: kopf.BodyEssence) -> None:
         """Writes nothing."""
-
-
-def _index_child(body: Mapping[str, Any], namespace: str, labels: Mapping[str, str], **_: Any) -> Any:
-    key = owner_key(namespace, labels)
-    return None if key is None else {key: Child.of(_plain(body))}
 
 
 def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
