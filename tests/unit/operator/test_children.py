@@ -1,0 +1,52 @@
+"""What is known of objects, whatever the order in which lists, watches and answers tell it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from pricecast_operator.apply import Cluster
+from pricecast_operator.handlers.children import Children, owner_key
+from pricecast_operator.objects import Child, Ref
+
+KEY = ("PricePipeline", "prices", "btc")
+
+
+def live(version: int, uid: str = "1", **spec: Any) -> dict[str, Any]:
+    labels = {"pricecast.dev/pipeline": "btc"}
+    metadata = {
+        "name": "btc-candles",
+        "namespace": "prices",
+        "uid": uid,
+        "resourceVersion": str(version),
+        "labels": labels,
+    }
+    return {"kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture
+def children() -> Children:
+    return Children(cast("Cluster", None))  # nothing is written in these tests
+
+
+def test_an_older_event_than_our_own_write_is_passed_over(children: Children) -> None:
+    children.seen(live(10, replicas=2))
+    children.seen(live(9, replicas=1))
+    assert children.of(KEY)[Ref("Deployment", "prices", "btc-candles")].version == 10
+    children.seen(live(11, replicas=3))
+    assert children.of(KEY)[Ref("Deployment", "prices", "btc-candles")].version == 11
+
+
+def test_a_deletion_is_of_one_object_not_of_its_name(children: Children) -> None:
+    children.seen(live(10, uid="1"))
+    children.seen(live(12, uid="2"))
+    children.gone(KEY, Child.of(live(11, uid="1")))
+    assert [child.uid for child in children.of(KEY).values()] == ["2"]
+    children.gone(KEY, Child.of(live(13, uid="2")))
+    assert children.of(KEY) == {}
+
+
+def test_objects_of_others_have_no_owner_here() -> None:
+    assert owner_key("prices", {"app": "x"}) is None
+    assert owner_key("prices", {"pricecast.dev/finetune-job": "news"}) == ("FinetuneJob", "prices", "news")
