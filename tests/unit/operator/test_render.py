@@ -286,3 +286,15 @@ def test_finetune_settings_are_read_back_by_the_service() -> None:
     assert settings.ollama_model == "pricecast-news"
     assert settings.dataset == "/dataset/dataset.jsonl"
     assert settings.version == "abcd1234"
+
+
+def test_pipeline_moves_to_the_model_that_a_finetune_job_published() -> None:
+    signals = {"provider": "Ollama", "url": "http://ollama.llm.svc:11434", "finetuneJob": "news"}
+    spec = {"news": {"rss": {"urls": ["https://news.example/feed"]}, "signals": signals}}
+    before, after = by_name(objects(spec)), by_name(objects(spec, news_model="pricecast-news:abcd1234"))
+    assert before["ConfigMap/btc-news-signal"]["data"]["PROVIDER"] == "lexicon"  # until there is one
+    data = after["ConfigMap/btc-news-signal"]["data"]
+    assert (data["PROVIDER"], data["MODEL"]) == ("ollama", "pricecast-news:abcd1234")
+    assert after["ConfigMap/btc-price-predictor"]["data"]["NEWS_MODEL"] == "pricecast-news:abcd1234"
+    assert before["Deployment/btc-news-signal"] != after["Deployment/btc-news-signal"]
+    assert before["Deployment/btc-candles"] == after["Deployment/btc-candles"]
