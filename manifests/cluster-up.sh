@@ -55,5 +55,5 @@ kubectl label namespace pricecast-system default pod-security.kubernetes.io/enfo
 kubectl apply --server-side --force-conflicts -f charts/pricecast/crds/
 helm upgrade --install pricecast charts/pricecast --namespace pricecast-system --wait --timeout 300s \
     --set monitoring.enabled=true \
-    $([ -n "${KUBECONFIG_GIVEN:-}" ] || echo "--set image.registry=pricecast --set image.tag=$TAG")
+    $([ -n "${KUBECONFIG_GIVEN:-}" ] || echo "--set image.tag=$TAG")
 echo "Ready. Now: kubectl apply -f manifests/pipeline-btc.yaml && kubectl get pricepipelines --watch"

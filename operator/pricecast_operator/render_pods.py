@@ -32,7 +32,7 @@ class RenderOptions:
         metrics_namespaces: Namespaces that may read metrics; none means all.
     """
 
-    image: str = "ghcr.io/pricecast/{service}:0.1.0"
+    image: str = "pricecast/{service}:0.1.0"
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     pod_monitors: bool = False

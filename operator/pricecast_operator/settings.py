@@ -18,7 +18,7 @@ class OperatorSettings(ServiceSettings):
     namespaces: CommaSeparated = Field(default_factory=list, description="Namespaces to serve; empty serves all")
     namespace: str = Field("pricecast-system", description="The operator's own namespace")
     image: str = Field(
-        "ghcr.io/pricecast/{service}:0.1.0", description="Image of a service; {service} stands for its name"
+        "pricecast/{service}:0.1.0", description="Image of a service; {service} stands for its name"
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When images are pulled"
