@@ -171,10 +171,26 @@ class Stack:
                 ending()
 
 
+_failures: list[BaseException] = []
+
+
 @functools.cache
 def shared() -> Stack:
     """Returns the stack of this run, with the chart installed in a namespace that enforces Pod Security."""
+    if _failures:  # what takes minutes is not tried again for each test
+        raise _failures[0]
     endings: list[Callable[[], Any]] = []
+    try:
+        return _bring_up(endings)
+    except BaseException as error:
+        _failures.append(error)
+        for ending in reversed(endings):
+            with contextlib.suppress(Exception):
+                ending()
+        raise
+
+
+def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
     given = os.environ.get("KUBECONFIG")
     cluster = Cluster()
     kubeconfig = Path(given) if given else cluster.layout.admin
