@@ -10,6 +10,12 @@ RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 PIPELINE ?= manifests/pipeline-demo.yaml
 
+# tulipy comes as C source alone. Where there is no compiler, zig's does it: it is a Python package too.
+ifeq ($(shell command -v cc gcc clang 2>/dev/null),)
+export CC := $(CURDIR)/$(TOOLS)/zig-cc
+COMPILER := $(TOOLS)/zig-cc
+endif
+
 .PHONY: help
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 18
@@ -17,7 +23,7 @@ help: ## What can be made
 # --- running
 
 .PHONY: install demo up down backtest
-install: $(UV) ## Installs every service and the `pricecast` command into .venv
+install: $(UV) $(COMPILER) ## Installs every service and the `pricecast` command into .venv
 	$(UV) sync --frozen --inexact --all-packages --no-dev
 
 demo: install ## Runs the demo: a simulated market, all services, a live view; Ctrl-C stops it
@@ -82,7 +88,7 @@ crds: dev ## The custom resource definitions, from the models
 # --- tools
 
 .PHONY: dev
-dev: $(UV)
+dev: $(UV) $(COMPILER)
 	@$(UV) sync --frozen --all-packages --quiet
 
 # Some distributions ship Python without venv: then pip alone does.
@@ -91,6 +97,12 @@ $(TOOLS)/bin/uv:
 	if [ -x $(TOOLS)/bin/python ]; then $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'; \
 	else python3 -m pip install --quiet --disable-pip-version-check --target $(TOOLS) 'uv>=0.9'; fi
 	@$(TOOLS)/bin/uv --version
+
+$(TOOLS)/zig-cc: $(UV)
+	$(UV) venv --quiet --clear $(TOOLS)/zig
+	$(UV) pip install --quiet --python $(TOOLS)/zig 'ziglang>=0.13'
+	printf '#!/bin/sh\nexec "%s" -m ziglang cc "$$@"\n' '$(CURDIR)/$(TOOLS)/zig/bin/python' > $@
+	chmod +x $@
 
 .PHONY: clean
 clean: ## Removes what was built, and the pipelines' data

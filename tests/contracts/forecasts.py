@@ -155,6 +155,7 @@ class ForecastsContract:
         version = forecasts.models.production([forecasts.model])[forecasts.model]
         assert version.trained_through_ms == rows["window_end_ms"][LEARNED - 1]
         assert "<svg" in forecasts.models.report(forecasts.model, 1)
+        eventually(lambda: forecasts.metric("serve", "pricecast_model_version{") == 1, "the model is taken into use")
         for row in range(LEARNED, LEARNED + 60):
             forecasts.add(rows[row : row + 1])
         wanted = set(rows["window_end_ms"][LEARNED + 1 :])
