@@ -14,7 +14,16 @@ from tests.e2e import stack as stacks
 from tests.e2e.kube import Kube
 from tests.e2e.stack import Stack
 
-__all__ = ["crds", "kube", "kubeconfig", "live", "namespace", "stack"]
+__all__ = ["crds", "kube", "kubeconfig", "live", "namespace", "pytest_collection_modifyitems", "stack"]
+
+_TEST_SECONDS = 480
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bounds the tests themselves: what they stand on may have to be built first, which takes as long as it takes."""
+    for item in items:
+        if item.path.parent.name in ("e2e", "chaos"):
+            item.add_marker(pytest.mark.timeout(_TEST_SECONDS, func_only=True))
 
 
 @pytest.fixture(scope="session")
