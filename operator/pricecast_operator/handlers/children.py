@@ -50,7 +50,7 @@ class Children:
             listed = await self._cluster.list_all(kind, namespaces, selector)
             uids = {each["metadata"]["uid"] for each in listed}
             versions = [int(each["metadata"]["resourceVersion"]) for each in listed]
-            for key, children in self._live.items():
+            for key, children in list(self._live.items()):
                 for child in list(children.values()):
                     if child.ref.kind == kind and child.uid not in uids and child.version <= max(versions, default=0):
                         self.gone(key, child)

@@ -150,9 +150,9 @@ class Operator:
     async def _cleanup(self, **_: Any) -> None:
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("a task had failed", error=repr(result))
         self._observer.close()
         self._cluster.close()
 
@@ -224,22 +224,23 @@ class Operator:
             await asyncio.sleep(delay)
             delay = self._settings.resync_seconds
             try:
-                await self.children.load(self._watched, self._settings.namespaces)
+                await self._resync()
             except PricecastError as error:
                 log.warning("could not list", error=str(error))
-            for kind, kinds in (("PricePipeline", self.pipelines), ("FinetuneJob", self.finetune_jobs)):
-                try:
-                    listed = await self._cluster.list_all(kind, self._settings.namespaces)
-                except PricecastError as error:
-                    log.warning("could not list", kind=kind, error=str(error))
-                    continue
-                for body in listed:
-                    kinds.seen(body)
-                found = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in listed}
-                for name in kinds.names():
-                    if name not in found and not await self._cluster.exists(Ref(kind, *name)):
-                        kinds.lost(name)
-                    self.queue.add((kind, *name))
+            except Exception:
+                log.exception("comparing everything failed")  # the next round may do better
+
+    async def _resync(self) -> None:
+        await self.children.load(self._watched, self._settings.namespaces)
+        for kind, kinds in (("PricePipeline", self.pipelines), ("FinetuneJob", self.finetune_jobs)):
+            listed = await self._cluster.list_all(kind, self._settings.namespaces)
+            for body in listed:
+                kinds.seen(body)
+            found = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in listed}
+            for name in kinds.names():
+                if name not in found and not await self._cluster.exists(Ref(kind, *name)):
+                    kinds.lost(name)
+                self.queue.add((kind, *name))
 
     def _model_published(self, namespace: str, name: str) -> None:
         for pipeline in self.pipelines.that_use(namespace, name):

@@ -47,6 +47,24 @@ def test_a_deletion_is_of_one_object_not_of_its_name(children: Children) -> None
     assert children.of(KEY) == {}
 
 
+async def test_a_list_forgets_what_is_no_more_and_keeps_what_is_newer() -> None:
+    class Lists:
+        """Answers with lists as the API server does."""
+
+        async def list_all(self, kind: str, namespaces: Any, labels: str) -> list[dict[str, Any]]:
+            other = live(12, uid="2")
+            other["metadata"]["name"] = "btc-trades"
+            return [other]
+
+    listing = Children(cast("Cluster", Lists()))
+    listing.seen(live(10, uid="1"))  # deleted, unseen by the watch
+    await listing.load(["Deployment"], [])
+    assert [child.uid for child in listing.of(KEY).values()] == ["2"]
+    listing.seen(live(13, uid="3"))  # made after the list
+    await listing.load(["Deployment"], [])
+    assert sorted(child.uid for child in listing.of(KEY).values()) == ["2", "3"]
+
+
 def test_objects_of_others_have_no_owner_here() -> None:
     assert owner_key("prices", {"app": "x"}) is None
     assert owner_key("prices", {"pricecast.dev/finetune-job": "news"}) == ("FinetuneJob", "prices", "news")
