@@ -7,6 +7,8 @@ wrong comes out as `StoreError`, without the URL's password.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +114,19 @@ def _parse(url: str) -> sa.URL:
     return parsed
 
 
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Switches to the write-ahead log: of several who open a new file at once, SQLite lets all but one fail at once."""
+    deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 def _sqlite_engine(url: sa.URL, *, durable: bool) -> sa.Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +136,7 @@ def _sqlite_engine(url: sa.URL, *, durable: bool) -> sa.Engine:
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         # NORMAL survives a killed process; a power cut may cost the last commits
         cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         cursor.close()
