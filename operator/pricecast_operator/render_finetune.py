@@ -16,7 +16,8 @@ _CHECKPOINTS, _DATASET, _MODEL = "/checkpoints", "/dataset", "/model"
 _REQUESTS = {"cpu": "1", "memory": "3Gi"}
 _GRACE_SECONDS = 120
 """Time to write a checkpoint before a suspension or a preemption."""
-_EXIT_MISCONFIGURED = 78
+_EXIT_FINAL = 78
+"""A wrong setting, or a model below its bar: to try again would give the same."""
 
 
 def render_finetune(owner: Owner, spec: FinetuneJobSpec, options: RenderOptions) -> list[Manifest]:
@@ -155,7 +156,7 @@ def _job(
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [_EXIT_MISCONFIGURED]}},
+                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [_EXIT_FINAL]}},
                 ]
             },
             **({} if spec.queue_name else {"suspend": spec.suspend}),

@@ -45,5 +45,9 @@ class UnfinishedError(PricecastError):
     """A job was asked to stop before its end. What it had done is saved: started again, it goes on from there."""
 
 
+class BelowBarError(PricecastError):
+    """A result is there and misses the bar that was set for it: to do the same again gives the same."""
+
+
 class StoppedWaitingError(PricecastError):
     """A service was asked to stop while it waited for something outside: no failure, its next start goes on from there."""

@@ -1,7 +1,7 @@
 """How every service starts and ends: settings, logs, health, the work, one exit code.
 
-Exit codes: 0 done or asked to stop; 75 (EX_TEMPFAIL) not possible yet, try again later; 78 (EX_CONFIG) a setting is
-wrong, trying again is useless; 1 anything else, restart me.
+Exit codes: 0 done or asked to stop; 75 (EX_TEMPFAIL) not possible yet, try again later; 78 (EX_CONFIG) trying again is
+useless: a setting is wrong, or a result misses its bar; 1 anything else, restart me.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from pricecast_core import logs
 from pricecast_core.errors import (
+    BelowBarError,
     NotEnoughHistoryError,
     PricecastError,
     SettingsError,
@@ -88,6 +89,9 @@ def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> No
         work(settings, health, stop)
     except SettingsError as error:
         log.error("settings refused", error=str(error))
+        sys.exit(EX_CONFIG)
+    except BelowBarError as error:
+        log.error("below the bar", error=str(error))
         sys.exit(EX_CONFIG)
     except (NotEnoughHistoryError, UnfinishedError) as error:
         log.warning("not yet", error=str(error))

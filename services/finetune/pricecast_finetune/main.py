@@ -1,7 +1,7 @@
 """`pricecast-finetune`: one job from a base model to a published one, resumable at any point.
 
-Exit codes: 0 published, or trained with nothing to publish to; 75 asked to stop, saved, start it again; 78 a setting
-is wrong; 1 anything else, among it an F1 below the bar.
+Exit codes: 0 published, or trained with nothing to publish to; 75 asked to stop, saved, start it again; 78 starting it
+again is useless, because a setting is wrong or the F1 below the bar; 1 anything else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from pricecast_core import logs
-from pricecast_core.errors import PricecastError, SettingsError, UnfinishedError
+from pricecast_core.errors import BelowBarError, PricecastError, SettingsError, UnfinishedError
 from pricecast_core.health import Health
 from pricecast_core.news import dataset
 from pricecast_core.news.evaluation import Scores
@@ -53,10 +53,6 @@ _IDENTITY = (
 )
 """Settings that make one training another: a folder belongs to one of them."""
 log = logs.get(__name__)
-
-
-class BelowBarError(PricecastError):
-    """The model was trained, but isn't good enough to be published."""
 
 
 def main() -> None:

@@ -12,13 +12,14 @@ import pytest
 
 SERVICE = """
 import sys
-from pricecast_core.errors import NotEnoughHistoryError, SettingsError
+from pricecast_core.errors import BelowBarError, NotEnoughHistoryError, SettingsError
 from pricecast_core.service import run
 from pricecast_core.settings import ServiceSettings
 
 def work(settings, health, stop):
     if sys.argv[1] == "config": raise SettingsError("pairs: 'x' is unknown")
     if sys.argv[1] == "early": raise NotEnoughHistoryError("3 of 200 rows")
+    if sys.argv[1] == "bar": raise BelowBarError("F1 is 0.3, 0.5 is required")
     if sys.argv[1] == "crash": raise ValueError("boom")
     health.ready("store", lambda: "store is down")
     health.alive("work", lambda: None)
@@ -47,6 +48,8 @@ def ends_with(process: subprocess.Popen[str]) -> tuple[int, str]:
 def test_exit_codes_tell_what_to_do_next() -> None:
     assert ends_with(start("config"))[0] == 78
     assert ends_with(start("early"))[0] == 75
+    code, log = ends_with(start("bar"))
+    assert (code, "0.5 is required" in log) == (78, True)
     code, log = ends_with(start("crash"))
     assert code == 1
     assert "boom" in log
