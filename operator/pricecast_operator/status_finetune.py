@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pricecast_operator.api.finetunejob import FinetuneJobSpec
-from pricecast_operator.conditions import Finding, merge, truth
+from pricecast_operator.conditions import Finding, Round, truth
 from pricecast_operator.objects import Child
 
 Status = dict[str, Any]
@@ -29,10 +29,7 @@ def finetune_status(
     job: Child | None,
     pods: Sequence[Child],
     progress: Mapping[str, Any],
-    *,
-    generation: int,
-    previous: Mapping[str, Any],
-    now: str,
+    this: Round,
     refused: Sequence[str] = (),
 ) -> Status:
     """Returns the status of a FinetuneJob.
@@ -42,15 +39,15 @@ def finetune_status(
         job: Its Job, if there is one.
         pods: The Job's pods.
         progress: What the running pod says of itself.
-        generation: Generation of the spec.
-        previous: The status so far: what is known of a Job that has been cleaned up.
-        now: The time, RFC 3339.
+        this: The round: generation, status so far (what is known of a Job that has been cleaned up), time.
         refused: Objects that the API server refused, with its words.
     """
+    previous = this.previous
     if is_finished(previous):
-        return {**previous, "observedGeneration": generation}
+        return {**previous, "observedGeneration": this.generation}
     state, reason, message = _state(spec, job, pods, refused)
-    results = _results(pods)
+    ended = _message(pods)
+    results = _results({**progress, **ended} if state in ("Complete", "Failed") else {**ended, **progress})
     findings = [
         Finding("Suspended", truth(state == "Suspended"), *_why(state, "Suspended", reason, message)),
         Finding("Running", truth(state == "Running"), *_why(state, "Running", reason, message)),
@@ -59,8 +56,8 @@ def finetune_status(
     ]
     status: Status = {
         **{name: previous[name] for name in previous if name not in ("conditions", "observedGeneration")},
-        "observedGeneration": generation,
-        "conditions": merge(previous.get("conditions", []), findings, generation, now),
+        "observedGeneration": this.generation,
+        "conditions": this.conditions(findings),
         "state": state,
     }
     if job is not None:
@@ -69,7 +66,7 @@ def finetune_status(
             status["startTime"] = previous.get("startTime") or job.status["startTime"]
     status |= {told: progress[name] for name, told in _PROGRESS.items() if progress.get(name) is not None}
     if state in ("Complete", "Failed"):
-        status["completionTime"] = (job.status.get("completionTime") if job is not None else None) or now
+        status["completionTime"] = (job.status.get("completionTime") if job is not None else None) or this.now
         status.pop("etaSeconds", None)
     status |= results
     return status
@@ -89,7 +86,9 @@ def _state(
     held = {}
     if job is not None:
         held = {each["type"]: each for each in job.status.get("conditions", ()) if each["status"] == "True"}
-    if "Complete" in held:
+    if held.keys() & {"Complete", "Failed"} and not _all_ended(pods):
+        answer = ("Running", "Ending", "the Job has ended, its pod's last word is on the way")
+    elif "Complete" in held:
         answer = ("Complete", "Published" if _published(pods) else "Done", _outcome(pods))
     elif "Failed" in held:
         told = _message(pods)
@@ -127,6 +126,11 @@ def _pending(spec: FinetuneJobSpec, pods: Sequence[Child]) -> tuple[str, str]:
     return "Starting", f"a pod is starting{gpu}"
 
 
+def _all_ended(pods: Sequence[Child]) -> bool:
+    """Returns whether no pod is left whose end hasn't been seen: the watch of Jobs may be ahead of that of pods."""
+    return all(pod.status.get("phase") in ("Succeeded", "Failed") for pod in pods)
+
+
 def _terminated(pods: Sequence[Child]) -> list[Mapping[str, Any]]:
     """Returns the ends of containers, newest first."""
     ends = [
@@ -159,8 +163,7 @@ def _outcome(pods: Sequence[Child]) -> str:
     return str(told.get("message") or (f"published as {_published(pods)}" if _published(pods) else "has ended"))
 
 
-def _results(pods: Sequence[Child]) -> Status:
-    told = _message(pods)
+def _results(told: Mapping[str, Any]) -> Status:
     status: Status = {}
     for stage in ("before", "after"):
         scores = told.get(stage)

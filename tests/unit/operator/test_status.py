@@ -296,6 +296,22 @@ def test_progress_is_told_while_it_runs() -> None:
     assert status["startTime"] == NOW
 
 
+def test_scores_are_told_as_soon_as_they_are_known_whatever_an_earlier_pod_said() -> None:
+    crashed = pod({"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"message": '{"step": 3}'}}}]})
+    progress = {"step": 12, "before": {"f1": 0.1, "exact_match": 0.0, "valid": 1.0}}
+    status = finetuned({"ready": 1, "startTime": NOW}, [crashed, pod({"phase": "Running"})], progress=progress)
+    assert (status["state"], status["step"], status["before"]["f1"]) == ("Running", 12, 0.1)
+
+
+def test_a_job_has_not_ended_before_its_pods_last_word_is_known() -> None:
+    done = {"conditions": [{"type": "Complete", "status": "True"}], "startTime": NOW, "completionTime": LATER}
+    status = finetuned(done, [pod({"phase": "Running"})])
+    assert (status["state"], "publishedModel" in status) == ("Running", False)
+    message = {"terminated": {"message": '{"published_model": "m:v1"}'}}
+    status = finetuned(done, [pod({"phase": "Succeeded", "containerStatuses": [{"state": message}]})], previous=status)
+    assert (status["state"], status["publishedModel"]) == ("Complete", "m:v1")
+
+
 def test_result_is_read_from_the_termination_message_and_outlives_the_job() -> None:
     message = (
         '{"published_model": "pricecast-news:abc", "before": {"f1": 0.1}, "after": {"f1": 0.85, "exact_match": 0.8},'
