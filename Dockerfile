@@ -1,5 +1,6 @@
 # One Dockerfile for every image: docker build --build-arg SERVICE=trades -t pricecast/trades .
 # SERVICE is a folder below services/, or `operator`. BASE_IMAGE is any Debian or Ubuntu with Python 3.11 to 3.13.
+# EXTRAS adds extras of the member: SERVICE=finetune takes EXTRAS="gpu comet" where there is a GPU.
 # An image carries its member's own dependencies from the lock, runs as a stranger on a read-only root, and holds
 # no compiler: what must be compiled (tulipy) is compiled in a stage that stays behind.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
@@ -13,15 +14,20 @@ RUN packages="gcc libc6-dev"; \
 ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/app/.venv
 WORKDIR /src
 
-# --- Only what the lock is about, so that a changed line of code does not fetch dependencies again.
-FROM ${BASE_IMAGE} AS manifests
+# --- Only what the lock is about, so that a changed line of code does not fetch dependencies again; and only the
+# service's own code beside the core, so that a changed line elsewhere changes nothing here.
+FROM ${BASE_IMAGE} AS sources
 COPY . /all
-RUN cd /all && mkdir /manifests && cp --parents uv.lock $(find . -name pyproject.toml) /manifests/
+ARG SERVICE
+RUN cd /all && mkdir /manifests /sources && cp --parents uv.lock $(find . -name pyproject.toml) /manifests/ \
+    && folder="services/$SERVICE" && if [ "$SERVICE" = operator ]; then folder=operator; fi \
+    && cp -r --parents services/core "$folder" /sources/
 
 # --- The service and its dependencies.
 FROM tools AS build
 ARG SERVICE
-COPY --from=manifests /manifests /src
+ARG EXTRAS=""
+COPY --from=sources /manifests /src
 # NCCL, 240 to 350 MB, is what XGBoost loads to train on several GPUs; only fine-tuning has any.
 RUN --mount=type=cache,target=/root/.cache/uv \
     without="--no-install-package nvidia-nccl-cu12 --no-install-package nvidia-nccl-cu13"; \
@@ -30,9 +36,10 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         finetune) more="--extra train" ;; \
         *) more="$without" ;; \
     esac; \
+    for extra in $EXTRAS; do more="$more --extra $extra"; done; \
     echo "--frozen --no-dev --package pricecast-$SERVICE $more" > /sync \
     && uv sync $(cat /sync) --no-install-workspace
-COPY . /src
+COPY --from=sources /sources /src
 RUN --mount=type=cache,target=/root/.cache/uv uv sync $(cat /sync) --no-editable \
     && ln -s "/app/.venv/bin/pricecast-$SERVICE" /app/service && /app/.venv/bin/python -c "import pricecast_core"
 
@@ -40,6 +47,9 @@ RUN --mount=type=cache,target=/root/.cache/uv uv sync $(cat /sync) --no-editable
 FROM ${BASE_IMAGE}
 ARG SERVICE
 LABEL org.opencontainers.image.title="pricecast-${SERVICE}" org.opencontainers.image.licenses="Apache-2.0"
+# bsdtar unpacks the RAR archives that news come in.
+RUN if [ "$SERVICE" = news ]; then \
+    apt-get update -q && apt-get install -yq --no-install-recommends libarchive-tools && rm -rf /var/lib/apt/lists/*; fi
 COPY --from=build /app /app
 COPY LICENSE /app/LICENSE
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HTTP_HOST=0.0.0.0

@@ -69,7 +69,12 @@ def start_process(
             extra_groups=None if user is None else [],
             cwd="/",
         )
-    return {"pid": child.pid, "birth": _birth(child.pid)}
+    return running_process(child.pid)
+
+
+def running_process(pid: int) -> dict[str, Any]:
+    """Returns how to find a process again that has this number now."""
+    return {"pid": pid, "birth": _birth(pid)}
 
 
 def stop_process(

@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pricecast_testbed import cache
 
 
 class TestbedError(Exception):
@@ -61,8 +64,8 @@ def run(
 
 
 def say(text: str) -> None:
-    """Tells the person who waits what is being fetched or built."""
-    print(f"testbed: {text}", file=sys.stderr, flush=True)
+    """Tells the person who waits what is being fetched or built, and since when."""
+    print(f"testbed {time.strftime('%X')}: {text}", file=sys.stderr, flush=True)
 
 
 def apt_install(*packages: str, provides: Sequence[str] = ()) -> None:
@@ -71,15 +74,17 @@ def apt_install(*packages: str, provides: Sequence[str] = ()) -> None:
     Raises:
         TestbedError: Not allowed to, or apt failed.
     """
-    missing = [command for command in provides if find(command) is None]
-    if provides and not missing:
+    if provides and all(find(command) for command in provides):
         return
     if os.geteuid() != 0:
         raise TestbedError(f"needs {' '.join(packages)}: run `sudo apt-get install {' '.join(packages)}`")
-    say(f"installing {' '.join(packages)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], env=quiet)
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=quiet)
+    with cache.locked("apt"):  # apt itself gives up where another one runs
+        if provides and all(find(command) for command in provides):
+            return
+        say(f"installing {' '.join(packages)}")
+        run(["apt-get", "update", "-qq"], env=quiet)
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=quiet)
 
 
 def find(command: str) -> str | None:

@@ -27,9 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Stack:
-    """The cluster with our chart installed, and real servers beside it."""
-    return stacks.shared()
+def stack(pytestconfig: pytest.Config) -> Stack:
+    """The cluster with our chart installed, and real servers beside it; what is built for it is told as it is built."""
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():  # type: ignore[union-attr]
+        return stacks.shared()
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +63,7 @@ def crds(kube: Kube) -> None:
 def namespace(kube: Kube) -> Iterator[str]:
     """A namespace of the test's own, with Pod Security `restricted` enforced; deleted at the end."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    _create(kube, name)
+    kube.create_namespace(name)
     yield name
     kube.delete("Namespace", name)
 
@@ -76,7 +77,7 @@ def live(stack: Stack) -> tuple[str, str]:
 @functools.cache
 def _live(stack: Stack) -> tuple[str, str]:
     namespace, name = f"live-{uuid.uuid4().hex[:6]}", f"live-{uuid.uuid4().hex[:6]}"
-    _create(stack.kube, namespace)
+    stack.kube.create_namespace(namespace)
     stack.endings.append(lambda: stack.kube.delete("Namespace", namespace))
     stack.storage_secret(namespace)
     stack.kube.apply(
@@ -99,8 +100,3 @@ def _live(stack: Stack) -> tuple[str, str]:
     stacks.until("ready", lambda: stack.kube.condition("PricePipeline", name, "Ready", namespace), 240)
     stacks.until("predicting", lambda: stack.kube.condition("PricePipeline", name, "Predicting", namespace), 180)
     return namespace, name
-
-
-def _create(kube: Kube, name: str) -> None:
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})

@@ -22,6 +22,9 @@ API_VERSIONS = {
 }
 
 
+SUITE = {"pricecast.dev/suite": "e2e"}  # on every namespace of the tests
+
+
 class Kube:
     """A cluster."""
 
@@ -44,6 +47,11 @@ class Kube:
             **({"dry_run": "All"} if dry_run else {}),
         )
         return dict(result.to_dict())
+
+    def create_namespace(self, name: str) -> None:
+        """Creates a namespace that enforces Pod Security `restricted`."""
+        labels = {**SUITE, "pod-security.kubernetes.io/enforce": "restricted"}
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         try:

@@ -2,7 +2,7 @@
 
 A cluster that KUBECONFIG names is used as it is, with E2E_IMAGES (registry/path that holds the images, with tag), and
 with E2E_KAFKA_BROKERS, E2E_ELASTICSEARCH_URL and E2E_POSTGRES_URL as both the pods and this machine reach them. What
-isn't given, the testbed starts. One stack serves the whole run of pytest, however many folders it takes tests from.
+isn't given, the testbed starts: servers on E2E_NODE_ADDRESS, an address of this machine that the pods reach. One stack serves the whole run of pytest, however many folders it takes tests from.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from kubernetes.dynamic import DynamicClient
 
 from pricecast_testbed import Elasticsearch, Kafka, Postgres, Server
 from pricecast_testbed.kubernetes import Cluster, binaries, images
-from tests.e2e.kube import Kube
+from tests.e2e.kube import SUITE, Kube
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "pricecast"
@@ -71,11 +73,11 @@ class Stack:
 
     def helm(self, *arguments: str) -> str:
         """Runs helm and returns what it says."""
-        return _run([str(binaries.folder() / "helm"), *arguments], self.kubeconfig)
+        return _run([binaries.tool("helm"), *arguments], self.kubeconfig)
 
     def kubectl(self, *arguments: str) -> str:
         """Runs kubectl and returns what it says."""
-        return _run([str(binaries.folder() / "kubectl"), *arguments], self.kubeconfig)
+        return _run([binaries.tool("kubectl"), *arguments], self.kubeconfig)
 
     def install(self, *, tag: str = "", **values: str) -> None:
         """Installs the chart, or upgrades it, and waits until all of it is ready."""
@@ -93,14 +95,7 @@ class Stack:
     @contextlib.contextmanager
     def forward(self, service: str, port: int, namespace: str = SYSTEM) -> Iterator[int]:
         """Makes a Service's port one of this machine's; yields its number."""
-        command = [
-            str(binaries.folder() / "kubectl"),
-            "-n",
-            namespace,
-            "port-forward",
-            f"service/{service}",
-            f":{port}",
-        ]
+        command = [binaries.tool("kubectl"), "-n", namespace, "port-forward", f"service/{service}", f":{port}"]
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
@@ -191,16 +186,16 @@ def shared() -> Stack:
 
 
 def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
-    given = os.environ.get("KUBECONFIG")
     cluster = Cluster()
-    kubeconfig = Path(given) if given else cluster.layout.admin
-    if not given and not cluster.running:
-        cluster.up()
-        endings.append(cluster.wipe)
+    kubeconfig = Path(os.environ.get("KUBECONFIG", cluster.layout.admin))
     registry, _, tag = os.environ.get("E2E_IMAGES", "pricecast:dev").rpartition(":")
-    if "E2E_IMAGES" not in os.environ:
-        images.build(cluster.layout, ROOT, SERVICES, tag=tag)
-    address = cluster.layout.address
+    address = os.environ.get("E2E_NODE_ADDRESS", cluster.layout.address)
+    if kubeconfig == cluster.layout.admin:
+        _prepare(cluster, tag, endings)
+    else:
+        assert registry != "pricecast", (
+            "a cluster of your own needs E2E_IMAGES: where it finds our images, with the tag"
+        )
     stack = Stack(
         kube=Kube(DynamicClient(config.new_client_from_config(str(kubeconfig)))),
         kubeconfig=kubeconfig,
@@ -212,23 +207,45 @@ def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
         endings=endings,
     )
     atexit.register(stack.close)
-    until("an earlier run is cleaned up", lambda: not _leaving(stack.kube.get("Namespace", SYSTEM)), 180)
-    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-    stack.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": restricted}})
+    [(label, value)] = SUITE.items()  # of an earlier run, which may have been killed
+    stack.kubectl("delete", "namespaces", "-l", f"{label}={value}", "--timeout=180s")
+    stack.kube.create_namespace(SYSTEM)
     endings.append(lambda: stack.kube.delete("Namespace", SYSTEM))
     stack.install()
     endings.append(lambda: stack.helm("uninstall", RELEASE, "-n", SYSTEM, "--wait"))
     return stack
 
 
-def _leaving(found: dict[str, Any] | None) -> bool:
-    return found is not None and "deletionTimestamp" in found["metadata"]
+def _prepare(cluster: Cluster, tag: str, endings: list[Callable[[], Any]]) -> None:
+    """Brings up the testbed's cluster with our images in it, and fetches the servers.
+
+    All at the same time: on a machine that has nothing, Kubernetes keeps the cores busy while the rest waits for
+    downloads.
+    """
+
+    def up() -> None:
+        if not cluster.running:
+            if cluster.layout.home.exists():
+                cluster.wipe()  # what a run that was killed has stored
+            endings.append(cluster.wipe)
+        cluster.up()
+
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(up)
+        jobs: list[Future[Any]] = [pool.submit(kind(Path()).install) for kind in (Kafka, Elasticsearch, Postgres)]
+        if "E2E_IMAGES" not in os.environ:
+            jobs.append(
+                pool.submit(images.build, cluster.layout, ROOT, SERVICES, tag=tag, before_import=running.result)
+            )
+    for job in (running, *jobs):
+        job.result()
 
 
 def _start(kind: type[Server], address: str, endings: list[Callable[[], Any]]) -> str:
     server = kind(Path(tempfile.mkdtemp(prefix=f"e2e-{kind.name}-")), node_address=address)
-    server.start()
+    endings.append(lambda: shutil.rmtree(server.home))
     endings.append(server.wipe)
+    server.start()
     return server.node_url
 
 

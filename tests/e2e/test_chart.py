@@ -13,7 +13,7 @@ from pricecast_testbed.kubernetes import binaries
 from tests.e2e.kube import Kube
 from tests.e2e.stack import CHART
 
-HELM = binaries.folder() / "helm"
+pytestmark = pytest.mark.usefixtures("stack")  # builds helm, beside all else that the first test needs
 VARIANTS = {
     "default": {},
     "everything": {
@@ -34,7 +34,7 @@ VARIANTS = {
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run([binaries.tool("helm"), *arguments], capture_output=True, text=True, check=False)
 
 
 def template(values: dict[str, str], *more: str) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ import pytest
 
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.gen.pricecast.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from tests.e2e.fixtures import _create
 from tests.e2e.stack import API, Stack, until
 
 CANDLES = 1_200
@@ -41,7 +40,7 @@ def market(candles: int) -> str:
 @pytest.fixture(scope="module")
 def pipeline(stack: Stack) -> Iterator[tuple[str, str]]:
     namespace, name = "replay", "replay"
-    _create(stack.kube, namespace)
+    stack.kube.create_namespace(namespace)
     stack.storage_secret(namespace)
     stack.kube.apply(
         {

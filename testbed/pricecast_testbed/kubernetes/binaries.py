@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from pricecast_testbed import cache, golang
-from pricecast_testbed.shell import apt_install, say
+from pricecast_testbed.shell import apt_install, find, say
 
 VERSION = "v1.34.4"
 SOURCES = Path(__file__).with_name("go")
@@ -27,6 +28,12 @@ def folder() -> Path:
     for path in sorted(path for path in SOURCES.rglob("*") if path.is_file()):
         digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes())
     return cache.root() / f"kubernetes-{VERSION}-{digest.hexdigest()[:12]}"
+
+
+def tool(name: str) -> str:
+    """Returns the command `kubectl` or `helm`: the machine's own for a cluster that KUBECONFIG names, else what we build."""
+    own = find(name) if "KUBECONFIG" in os.environ else None
+    return own or str(build() / name)
 
 
 def build() -> Path:

@@ -72,7 +72,7 @@ class Cluster:
             cleanup: list[str | Path] = [self.layout.kube / "kube", "kube-proxy", "--cleanup"]
             subprocess.run(cleanup, capture_output=True, check=False, env=_environment())
         for link in ("cni0", _BRIDGE):
-            subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)
+            subprocess.run([find("ip") or "true", "link", "delete", link], capture_output=True, check=False)
 
     def wipe(self) -> None:
         """Takes it down and deletes all that it stored, but for its images."""

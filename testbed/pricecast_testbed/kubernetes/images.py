@@ -6,6 +6,7 @@ machine may run is left alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,37 +14,44 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pricecast_testbed import cache
 from pricecast_testbed.kubernetes.config import PAUSE_IMAGE, Layout
-from pricecast_testbed.server import start_process, stop_process, wait_until
+from pricecast_testbed.server import running_process, start_process, stop_process, wait_until
 from pricecast_testbed.shell import TestbedError, apt_install, find, run, say
 
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _BASE = "python3,ca-certificates"
+_KEPT_CACHE = "8GB"
 
 
 def import_pause(at: Layout) -> None:
-    """Gives containerd the image that holds each pod's namespaces: one static binary."""
-    if PAUSE_IMAGE in run([*_ctr(at), "images", "list", "--quiet"]).split():
-        return
+    """Gives containerd the image that holds each pod's namespaces: one static binary, a matter of milliseconds."""
     archive = at.home / "pause.tar"
     archive.write_bytes(single_program_image(PAUSE_IMAGE, (at.kube / "pause").read_bytes()))
     run([*_ctr(at), "images", "import", archive])
     archive.unlink()
 
 
-def build(at: Layout, repository: Path, services: Sequence[str], *, tag: str = "dev") -> list[str]:
+def build(
+    at: Layout,
+    repository: Path,
+    services: Sequence[str],
+    *,
+    tag: str = "dev",
+    before_import: Callable[[], object] = lambda: None,
+) -> list[str]:
     """Builds the images of some services with the repository's Dockerfile and imports those that are new.
 
     Args:
-        at: The cluster that gets them; its containerd must run.
+        at: The cluster that gets them.
         repository: Folder of the Dockerfile, which takes the build arguments BASE_IMAGE and SERVICE.
         services: Folder names below `services/`, or `operator`.
         tag: Tag of the images.
+        before_import: Called when all are built, and may wait for the cluster: its containerd must run from then on.
 
     Returns:
         Their names: `pricecast/SERVICE:TAG`.
@@ -51,8 +59,6 @@ def build(at: Layout, repository: Path, services: Sequence[str], *, tag: str = "
     Raises:
         TestbedError: The cluster is down, or a build failed; with the end of its output.
     """
-    if subprocess.run([*_ctr(at), "version"], capture_output=True, check=False).returncode != 0:
-        raise TestbedError("the cluster is down: run `python -m pricecast_testbed kubernetes up` first")
     names = {service: f"pricecast/{service}:{tag}" for service in services}
     with _docker() as docker:
         base = _base_image(docker)
@@ -64,7 +70,14 @@ def build(at: Layout, repository: Path, services: Sequence[str], *, tag: str = "
                 cwd=repository,
                 env={"DOCKER_BUILDKIT": "1"},
             )
+        before_import()
+        if subprocess.run([*_ctr(at), "version"], capture_output=True, check=False).returncode != 0:
+            raise TestbedError("the cluster is down: run `python -m pricecast_testbed kubernetes up` first")
+        for name in names.values():
             _import(docker, at, name)
+        # What earlier commits left: without this the folder grows by gigabytes a day.
+        run([*docker, "image", "prune", "--force"])
+        run([*docker, "builder", "prune", "--force", f"--keep-storage={_KEPT_CACHE}"])
     return list(names.values())
 
 
@@ -99,6 +112,7 @@ def _docker() -> Iterator[list[str | Path]]:
     folders = [f"--data-root={home}/data", f"--exec-root={home}/exec", f"--pidfile={home}/dockerd.pid"]
     client: list[str | Path] = [_client(), f"--host=unix://{socket}"]
     with cache.locked("docker"):
+        _end_abandoned(home)
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         daemon = find("dockerd") or "dockerd"
         process = start_process([daemon, f"--host=unix://{socket}", *folders, *options], log, env={"PATH": path})
@@ -110,6 +124,15 @@ def _docker() -> Iterator[list[str | Path]]:
             )
             yield client
         finally:
+            stop_process(process)
+
+
+def _end_abandoned(home: Path) -> None:
+    """Ends the daemon of a run that was killed: a second one would not start beside it."""
+    note = home / "dockerd.pid"
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        process = running_process(int(note.read_text()))
+        if str(home).encode() in Path(f"/proc/{process['pid']}/cmdline").read_bytes():
             stop_process(process)
 
 

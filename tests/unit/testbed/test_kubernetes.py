@@ -37,6 +37,13 @@ def test_everything_is_kept_in_the_clusters_folder(name: str) -> None:
     assert [path for path in paths if not path.startswith(("/cluster/", *outside))] == []
 
 
+def test_no_image_is_collected_for_want_of_disk() -> None:
+    kubelet = json.loads(TEXTS["kubelet.json"])
+    assert not [signal for signal in kubelet["evictionHard"] if "fs" in signal]
+    assert kubelet["imageGCHighThresholdPercent"] == 100  # never, by age nor by size
+    assert "imageMaximumGCAge" not in kubelet
+
+
 def test_parts_start_after_what_they_need() -> None:
     order = list(config.commands(LAYOUT))
     assert order.index("etcd") < order.index("kube-apiserver") < order.index("kube-scheduler")
