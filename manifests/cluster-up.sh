@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 REDPANDA_VERSION=${REDPANDA_VERSION:-26.1.7}
 ELASTICSEARCH_VERSION=${ELASTICSEARCH_VERSION:-8.5.1}
 OLLAMA_VERSION=${OLLAMA_VERSION:-1.34.0}
-PROMETHEUS_VERSION=${PROMETHEUS_VERSION:-79.0.0}
+PROMETHEUS_VERSION=${PROMETHEUS_VERSION:-79.0.1}
 CLUSTER=pricecast
 TAG=${TAG:-$(git rev-parse --short HEAD 2>/dev/null || echo dev)}
 SERVICES="operator trades candles technical-indicators to-feature-store price-predictor news news-signal prediction-api"
