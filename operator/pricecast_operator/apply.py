@@ -85,19 +85,19 @@ class Cluster:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def serves(self, kind: str) -> bool:
-        """Returns whether the API server knows a kind. Blocks.
+        """Returns whether the API server knows a kind now. Blocks.
 
         Raises:
             ClusterError: If it doesn't answer.
         """
+        path = f"/apis/{API_VERSIONS[kind]}"
         try:
-            _told("discover", lambda: self._resource(kind))
+            response = _told("discover", lambda: self._client.request("get", path, serialize=False))
         except ClusterError as error:
             if error.status == 404:
-                self._client.resources.invalidate_cache()
                 return False
             raise
-        return True
+        return any(each["kind"] == kind for each in json.loads(response.data)["resources"])
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Creates or changes an object so that it holds the manifest; returns it as it is now.
@@ -166,19 +166,18 @@ class Cluster:
             if error.status not in (404, 409):
                 raise
 
-    async def secret(self, namespace: str, name: str) -> dict[str, str]:
-        """Returns the values of a Secret; empty if there is none.
+    async def secret(self, namespace: str, name: str) -> tuple[str, dict[str, str]]:
+        """Returns a Secret's version, which no other has ever had, and its values; empty if there is none.
 
         Raises:
             ClusterError: If it can't be read.
         """
-        try:
-            found = await self._get(Ref("Secret", namespace, name))
-        except ClusterError as error:
-            if error.status == 404:
-                return {}
-            raise
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        found = await self._found(Ref("Secret", namespace, name))
+        if found is None:
+            return "", {}
+        metadata, data = found["metadata"], found.get("data") or {}
+        values = {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
+        return f"{metadata['uid']}.{metadata['resourceVersion']}", values
 
     async def exists(self, ref: Ref) -> bool:
         """Returns whether there is such an object.
@@ -186,13 +185,7 @@ class Cluster:
         Raises:
             ClusterError: If the API server doesn't say.
         """
-        try:
-            await self._get(ref)
-        except ClusterError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
+        return await self._found(ref) is not None
 
     async def list_all(self, kind: str, namespaces: Iterable[str], labels: str = "") -> list[Manifest]:
         """Returns all objects of a kind in these namespaces, page by page; in all namespaces if none are given.
@@ -228,13 +221,17 @@ class Cluster:
         Raises:
             ClusterError: If it can't be read.
         """
+        found = await self._found(Ref("ConfigMap", namespace, name))
+        return dict((found or {}).get("data") or {})
+
+    async def _found(self, ref: Ref) -> Manifest | None:
+        """Returns an object, or None if there is none."""
         try:
-            found = await self._get(Ref("ConfigMap", namespace, name))
+            return await self._get(ref)
         except ClusterError as error:
             if error.status == 404:
-                return {}
+                return None
             raise
-        return dict(found.get("data") or {})
 
     async def _get(self, ref: Ref, **options: Any) -> Manifest:
         return await self._call(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Truth = Literal["True", "False", "Unknown"]
+INVALID_SPEC = "InvalidSpec"
+"""Reason of a resource that can't be acted on; the API server's own checks let few of them through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,25 @@ class Finding:
     def holds(self) -> bool:
         """Whether the aspect is true."""
         return self.status == "True"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of a reconcile, as the status that it writes needs to know it.
+
+    Attributes:
+        generation: Generation of the spec that is acted on.
+        previous: The status so far.
+        now: The time, RFC 3339.
+    """
+
+    generation: int
+    previous: Mapping[str, Any]
+    now: str
+
+    def conditions(self, findings: Iterable[Finding]) -> list[dict[str, Any]]:
+        """Returns the conditions for the status."""
+        return merge(self.previous.get("conditions", []), findings, self.generation, self.now)
 
 
 def merge(

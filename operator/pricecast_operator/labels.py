@@ -13,7 +13,9 @@ KIND = "pricecast.dev/kind"
 SCALABLE = "pricecast.dev/scalable"
 FINETUNE_JOB = "pricecast.dev/finetune-job"
 SETTINGS_ANNOTATION = "pricecast.dev/settings"
-"""Digest of a process's settings on its pods: they roll when, and only when, it changes."""
+"""Digest of a process's settings on its pods: they roll when it changes."""
+SECRETS_ANNOTATION = "pricecast.dev/secrets"
+"""Digest of the versions of the Secrets that a stream's pods read as they start: they roll when it changes."""
 
 
 def of_pipeline(pipeline: str) -> dict[str, str]:

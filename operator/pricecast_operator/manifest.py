@@ -120,6 +120,11 @@ def dotted(location: Sequence[str | int]) -> str:
     return text
 
 
+def explain_all(model: type[BaseModel], error: ValidationError, *parents: str) -> str:
+    """Returns all mistakes in one line of text; `parents` are the fields that the model lies in."""
+    return "; ".join(f"{dotted((*parents, *line['loc']))}: {explain(model, line)}" for line in error.errors())
+
+
 def explain(model: type[BaseModel], line: Any) -> str:
     """Returns a mistake that pydantic found, in words: the value, what is wrong, what to write.
 

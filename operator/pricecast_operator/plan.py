@@ -77,6 +77,11 @@ class ServiceProcess:
         """All its variables but those that the runtime adds (ports, addresses, folders)."""
         return {**self.settings.to_env(), **self.access}
 
+    @property
+    def secrets(self) -> dict[str, SecretKeyRef]:
+        """Those of its variables whose values are in Secrets."""
+        return {name: value for name, value in self.access.items() if isinstance(value, SecretKeyRef)}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -91,12 +91,14 @@ class Pipeline:
         spec: Its spec.
         plan: Its plan.
         databases: Where the URLs in Secrets lead, as far as known.
+        secret_versions: Version of each Secret that it uses, by name: another one makes pods anew.
     """
 
     owner: Owner
     spec: PricePipelineSpec
     plan: Plan
     databases: Mapping[SecretKeyRef, Destination] = field(default_factory=dict)
+    secret_versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def plain(self) -> dict[str, dict[str, str]]:
@@ -294,7 +296,8 @@ def _pods(
             args=process.args,
             config_map=_config_map_name(pipeline, process),
             checksum=digest(_settings(pipeline, process)),
-            secrets=_secrets(process),
+            secrets=process.secrets,
+            secret_versions=_secret_versions(pipeline, process) if restart_policy == "Always" else "",
             requests=requests,
             limits=limits,
             resources=override.resources,
@@ -325,16 +328,18 @@ def _data_volume(spec: PricePipelineSpec, process: ServiceProcess) -> tuple[dict
 
 def _settings(pipeline: Pipeline, process: ServiceProcess) -> dict[str, Any]:
     """Returns all that a process is told, with references instead of secrets."""
-    secrets = {name: [ref.name, ref.key] for name, ref in _secrets(process).items()}
+    secrets = {name: [ref.name, ref.key] for name, ref in process.secrets.items()}
     return {"plain": pipeline.plain[process.name], "secrets": secrets}
+
+
+def _secret_versions(pipeline: Pipeline, process: ServiceProcess) -> str:
+    """Returns a name for the versions of the Secrets that a process reads as it starts; empty if it reads none."""
+    names = sorted({ref.name for ref in process.secrets.values()})
+    return digest([[name, pipeline.secret_versions.get(name, "")] for name in names]) if names else ""
 
 
 def _values(env: Env) -> dict[str, str]:
     return {name: value for name, value in env.items() if isinstance(value, str)}
-
-
-def _secrets(process: ServiceProcess) -> dict[str, SecretKeyRef]:
-    return {name: value for name, value in process.access.items() if isinstance(value, SecretKeyRef)}
 
 
 def _config_map_name(pipeline: Pipeline, process: ServiceProcess) -> str:

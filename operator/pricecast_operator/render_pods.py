@@ -54,6 +54,7 @@ class Container:
         config_map: ConfigMap that holds its settings.
         secrets: Variables whose values are in Secrets.
         checksum: Digest of the settings.
+        secret_versions: Digest of the Secrets' versions; empty where a new one needs no new pod.
         requests: CPU and memory guaranteed, by default.
         limits: The most, by default.
         resources: What the spec says instead.
@@ -68,6 +69,7 @@ class Container:
     checksum: str
     args: tuple[str, ...] = ()
     secrets: Mapping[str, SecretKeyRef] = field(default_factory=dict)
+    secret_versions: str = ""
     requests: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
@@ -118,7 +120,10 @@ def pod_template(
     return {
         "metadata": {
             "labels": dict(pod_labels),
-            "annotations": {labels.SETTINGS_ANNOTATION: container.checksum},
+            "annotations": {
+                labels.SETTINGS_ANNOTATION: container.checksum,
+                **({labels.SECRETS_ANNOTATION: container.secret_versions} if container.secret_versions else {}),
+            },
         },
         "spec": spec,
     }

@@ -17,7 +17,7 @@ from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.models import ModelVersion, model_name
 from pricecast_operator import labels
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
-from pricecast_operator.conditions import Finding, merge, truth
+from pricecast_operator.conditions import Finding, Round, truth
 from pricecast_operator.objects import Child
 from pricecast_operator.observed import Observed, Problem
 from pricecast_operator.plan import Plan, ServiceProcess
@@ -45,7 +45,7 @@ class ProcessState:
     moving: bool
 
 
-def invalid_status(previous: Mapping[str, Any], generation: int, reason: str, message: str, now: str) -> Status:
+def invalid_status(this: Round, reason: str, message: str) -> Status:
     """Returns the status of a pipeline that can't be acted on; what runs is left as it is."""
     findings = [
         Finding("Ready", "False", reason, message),
@@ -53,9 +53,9 @@ def invalid_status(previous: Mapping[str, Any], generation: int, reason: str, me
         Finding("Degraded", "True", reason, message),
     ]
     told = {finding.type for finding in findings}
-    others = [each for each in previous.get("conditions", []) if each["type"] not in told]
-    conditions = [*merge(previous.get("conditions", []), findings, generation, now), *others]
-    return {**previous, "observedGeneration": generation, "conditions": conditions}
+    others = [each for each in this.previous.get("conditions", []) if each["type"] not in told]
+    conditions = [*this.conditions(findings), *others]
+    return {**this.previous, "observedGeneration": this.generation, "conditions": conditions}
 
 
 def pipeline_status(
@@ -63,10 +63,8 @@ def pipeline_status(
     plan: Plan,
     children: Mapping[str, Child],
     observed: Observed,
+    this: Round,
     *,
-    generation: int,
-    previous: Mapping[str, Any],
-    now: str,
     refused: Sequence[str] = (),
 ) -> Status:
     """Returns the status of a pipeline.
@@ -76,9 +74,7 @@ def pipeline_status(
         plan: Its plan.
         children: Its Deployments, Jobs and CronJobs, by process.
         observed: What was seen outside of the API server.
-        generation: Generation of the spec.
-        previous: The status so far.
-        now: The time, RFC 3339.
+        this: The round: generation, status so far, time.
         refused: Objects that the API server refused, with its words.
     """
     states = [process_state(process, children.get(process.name), spec) for process in plan.processes]
@@ -96,8 +92,8 @@ def pipeline_status(
         *(state.finding for state in states if _has_condition(state.process)),
     ]
     status: Status = {
-        "observedGeneration": generation,
-        "conditions": merge(previous.get("conditions", []), findings, generation, now),
+        "observedGeneration": this.generation,
+        "conditions": this.conditions(findings),
         "services": _services(states, observed),
         "replicas": min(
             (_number(children.get(process.name), "replicas") for process in plan.processes if process.scalable),
@@ -105,12 +101,12 @@ def pipeline_status(
         ),
         "selector": f"{labels.PIPELINE}={plan.pipeline},{labels.SCALABLE}=true",
     }
-    status |= _models(spec, plan, observed, previous)
-    status |= _last_prediction(spec, observed, previous)
+    status |= _models(spec, plan, observed, this.previous)
+    status |= _last_prediction(spec, observed, this.previous)
     if isinstance(observed.lag, Mapping):
         status["lag"] = sum(service.get("lag", 0) for service in status["services"])
-    elif "lag" in previous:
-        status["lag"] = previous["lag"]
+    elif "lag" in this.previous:
+        status["lag"] = this.previous["lag"]
     if spec.news is not None:
         reader = next(process for process in plan.processes if process.service == "news-signal")
         status["newsModel"] = str(getattr(reader.settings, "model", ""))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pricecast_operator.api.finetunejob import FinetuneJobSpec
-from pricecast_operator.conditions import Finding, Round, truth
+from pricecast_operator.conditions import INVALID_SPEC, Finding, Round, truth
 from pricecast_operator.objects import Child
 
 Status = dict[str, Any]
@@ -18,9 +18,13 @@ _PROGRESS = {"step": "step", "total_steps": "totalSteps", "loss": "loss", "eta_s
 
 
 def is_finished(status: Mapping[str, Any]) -> bool:
-    """Returns whether a FinetuneJob has come to its end, whatever became of its Job since."""
+    """Returns whether a FinetuneJob has come to its end, whatever became of its Job since.
+
+    A spec that could not be acted on is no end: it may be mended.
+    """
     return any(
-        each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in status.get("conditions", [])
+        each["type"] in ("Complete", "Failed") and each["status"] == "True" and each["reason"] != INVALID_SPEC
+        for each in status.get("conditions", [])
     )
 
 
@@ -30,6 +34,7 @@ def finetune_status(
     pods: Sequence[Child],
     progress: Mapping[str, Any],
     this: Round,
+    *,
     refused: Sequence[str] = (),
 ) -> Status:
     """Returns the status of a FinetuneJob.

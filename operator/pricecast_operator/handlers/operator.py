@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import kopf
@@ -75,28 +76,30 @@ class Operator:
     def __init__(self, settings: OperatorSettings, cluster: Cluster, health: Health) -> None:
         self._settings = settings
         self._cluster = cluster
-        monitors = cluster.serves("PodMonitor")
-        self._watched = {kind: each for kind, each in WATCHED.items() if monitors or kind != "PodMonitor"}
-        options = settings.render_options(pod_monitors=monitors)
-        self._topics = Topics()
-        self._observer = Observer(self._topics, _open_registry, _open_store)
+        options = settings.render_options(pod_monitors=cluster.serves("PodMonitor"))
+        topics = Topics()
+        self._observer = Observer(topics, _open_registry, _open_store)
         self._inventory = Inventory(cluster, settings.namespace)
+        self._secrets = Secrets(cluster)
         self.children = Children(cluster)
         self.finetune_jobs = FinetuneJobs(
-            cluster, self.children, options, announce=self._announce, finished=self._model_published
+            cluster, self.children, self._announce, options=options, finished=self._model_published
         )
         self.pipelines = Pipelines(
             cluster,
             self.children,
-            topics=self._topics,
-            secrets=Secrets(cluster),
+            self._announce,
+            topics=topics,
+            secrets=self._secrets,
             inventory=self._inventory,
             options=options,
-            announce=self._announce,
             published=self.finetune_jobs.published,
             again=lambda name, delay: self.queue.add(("PricePipeline", *name), delay),
             quiet_seconds=settings.quiet_seconds,
         )
+        self._kinds: dict[str, Pipelines | FinetuneJobs] = {
+            kinds.kind: kinds for kinds in (self.pipelines, self.finetune_jobs)
+        }
         self._tasks: list[asyncio.Task[None]] = []
         self._context = contextvars.copy_context()
         self._beat = time.monotonic()
@@ -114,7 +117,7 @@ class Operator:
         kopf.on.login(registry=registry)(kopf.login_via_client)
         for plural in ("pricepipelines", "finetunejobs"):
             on_event(GROUP, VERSION, plural, registry=registry)(self._resource_event)
-        for group, version, plural in self._watched.values():
+        for group, version, plural in WATCHED.values():  # kopf watches those that come to be served later, too
             on_event(group, version, plural, registry=registry)(self._child_event)
         return registry
 
@@ -130,9 +133,9 @@ class Operator:
         settings.posting.reporting_component = MANAGER
         settings.posting.event_name_prefix = "pricecast-"
         settings.scanning.disabled = bool(self._settings.namespaces)
-        for kind, watched in self._watched.items():
+        for kind, watched in WATCHED.items():
             settings.watching.label_selectors[watched] = FINETUNE_JOB if kind == "Pod" else f"{MANAGED_BY}={MANAGER}"
-        await self.children.load(self._watched, self._settings.namespaces)
+        await self.children.load(self._served(), self._settings.namespaces)
         self.queue: WorkQueue[Key] = WorkQueue(self._reconcile)
         for key in await self._inventory.load():
             self.queue.add(("PricePipeline", *key), 30.0)  # by then those that exist have been seen
@@ -160,7 +163,7 @@ class Operator:
         self._context = contextvars.copy_context()  # kopf takes events from within its handlers only
         body = event["object"]
         kind, namespace, name = body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]
-        kinds = self.pipelines if kind == "PricePipeline" else self.finetune_jobs
+        kinds = self._kinds[kind]
         if event["type"] == "DELETED":
             kinds.lost((namespace, name))
         else:
@@ -181,32 +184,56 @@ class Operator:
 
     async def _reconcile(self, key: Key) -> None:
         kind, namespace, name = key
-        kinds = self.pipelines if kind == "PricePipeline" else self.finetune_jobs
         outcome = "failed"
         started = time.monotonic()
         try:
-            await kinds.reconcile((namespace, name))
+            await self._kinds[kind].reconcile((namespace, name))
             outcome = "done"
         finally:
             metrics.RECONCILES.labels(kind, outcome).inc()
             metrics.RECONCILE_SECONDS.labels(kind).observe(time.monotonic() - started)
 
     async def _observe_forever(self) -> None:
+        """Looks, once in a while, at all that no watch tells of."""
         while True:
-            await asyncio.sleep(min(self._settings.observe_seconds, 5.0) if not self._started else 0)
-            targets = [target for name in self.pipelines.names() if (target := self.pipelines.look_at(name))]
-            if targets:
-                try:
-                    sights = await asyncio.to_thread(self._observer.look, targets)
-                except PricecastError as error:
-                    log.warning("could not look at the stores", error=str(error))
-                except Exception:
-                    log.exception("looking at the stores failed")  # the next look may do better
-                else:
-                    for name, sight in sights.items():
-                        if self.pipelines.looked(name, sight):
-                            self.queue.add(("PricePipeline", *name))
-            await asyncio.sleep(self._settings.observe_seconds if targets else 1.0)
+            try:
+                await self._look_at_kinds()
+                await self._look_at_secrets()
+                targets = await self._look_at_stores()
+            except PricecastError as error:
+                log.warning("could not look around", error=str(error))
+            except Exception:
+                log.exception("looking around failed")  # the next look may do better
+            else:
+                await asyncio.sleep(self._settings.observe_seconds if targets else 1.0)
+                continue
+            await asyncio.sleep(self._settings.observe_seconds)
+
+    async def _look_at_stores(self) -> int:
+        targets = [target for name in self.pipelines.names() if (target := self.pipelines.look_at(name))]
+        if targets:
+            sights = await asyncio.to_thread(self._observer.look, targets)
+            for name, sight in sights.items():
+                if self.pipelines.looked(name, sight):
+                    self.queue.add(("PricePipeline", *name))
+        return len(targets)
+
+    async def _look_at_secrets(self) -> None:
+        changed = await self._secrets.changed(self.pipelines.secrets_used())
+        for name in self.pipelines.that_read(changed):
+            self.queue.add(("PricePipeline", *name))
+
+    async def _look_at_kinds(self) -> None:
+        """Notices that the Prometheus operator was installed, or removed, after our own start."""
+        monitors = await asyncio.to_thread(self._cluster.serves, "PodMonitor")
+        if monitors != self.pipelines.options.pod_monitors:
+            log.info("PodMonitors are served" if monitors else "PodMonitors are not served any more")
+            self.pipelines.options = replace(self.pipelines.options, pod_monitors=monitors)
+            for name in self.pipelines.names():
+                self.queue.add(("PricePipeline", *name))
+
+    def _served(self) -> list[str]:
+        return [kind for kind in WATCHED if kind != "PodMonitor" or self.pipelines.options.pod_monitors]
 
     async def _progress_forever(self) -> None:
         while True:
@@ -231,8 +258,8 @@ class Operator:
                 log.exception("comparing everything failed")  # the next round may do better
 
     async def _resync(self) -> None:
-        await self.children.load(self._watched, self._settings.namespaces)
-        for kind, kinds in (("PricePipeline", self.pipelines), ("FinetuneJob", self.finetune_jobs)):
+        await self.children.load(self._served(), self._settings.namespaces)
+        for kind, kinds in self._kinds.items():
             listed = await self._cluster.list_all(kind, self._settings.namespaces)
             for body in listed:
                 kinds.seen(body)
@@ -249,6 +276,7 @@ class Operator:
     def _announce(self, body: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
         bad = (condition["status"] == "True") == (condition["type"] in ("Degraded", "Failed"))
         post: Any = kopf.event
+        metrics.API_WRITES.labels("create", "Event").inc()
         with contextlib.suppress(LookupError):  # kopf takes no events before it has begun to watch
             self._context.run(
                 post,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
-
-from pydantic import ValidationError
 
 from pricecast_core import logs
 from pricecast_core.pairs import slug
@@ -17,13 +15,13 @@ from pricecast_core.stores.models import model_name
 from pricecast_operator import labels, metrics
 from pricecast_operator.api.base import SecretKeyRef
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
-from pricecast_operator.apply import Cluster, ClusterError
+from pricecast_operator.apply import Cluster
 from pricecast_operator.backends import ClusterBackends
-from pricecast_operator.conditions import transitions
+from pricecast_operator.conditions import Round
 from pricecast_operator.handlers.children import Children
+from pricecast_operator.handlers.resources import Announce, Known, Name, Resources
 from pricecast_operator.handlers.secrets import Secrets
 from pricecast_operator.inventory import Inventory, Note
-from pricecast_operator.manifest import dotted, explain
 from pricecast_operator.objects import Child, Ref, Wanted
 from pricecast_operator.observe import Sight, Target
 from pricecast_operator.observed import Observed, Problem
@@ -35,11 +33,6 @@ from pricecast_operator.status import Status, invalid_status, pipeline_status
 from pricecast_operator.topics import TopicPlan, Topics, TopicsError
 
 KIND = "PricePipeline"
-Name = tuple[str, str]
-"""Namespace and name."""
-Announce = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
-"""Tells people of a condition that turned: resource, condition."""
-
 _TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady")
 """Conditions whose turns are worth an event."""
 _WORKLOADS = ("Deployment", "Job", "CronJob")
@@ -49,82 +42,78 @@ log = logs.get(__name__)
 
 
 @dataclass(slots=True)
-class _Known:
-    """What is remembered of one pipeline."""
+class _Pipeline(Known):
+    """What is remembered of one pipeline.
 
-    body: Mapping[str, Any]
+    Attributes:
+        observed: What was seen outside of the API server.
+        plan: Its plan; None before the first round.
+        planned_for: What the plan follows from.
+        secrets: Names of the Secrets that it uses.
+        rendered_for: What `wanted` was rendered for.
+        wanted: Its objects as they should be.
+        topics_ensured: The topics that were made, if they were.
+        status_written: When its status was written last.
+    """
+
     observed: Observed = field(default_factory=Observed)
-    rendered_for: Any = None
     plan: Plan | None = None
+    planned_for: Any = None
+    secrets: frozenset[str] = frozenset()
+    rendered_for: Any = None
     wanted: Sequence[Wanted] = ()
     topics_ensured: TopicPlan | None = None
     status_written: float = float("-inf")
 
 
-class Pipelines:
+class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
     """All PricePipelines.
 
     Args:
         cluster: The API server.
         children: Objects that exist.
+        announce: Tells people of turns.
         topics: Kafka's admin API.
-        secrets: Values of Secrets.
+        secrets: Secrets that specs name.
         inventory: Notes of topics to delete.
         options: What rendering needs to know.
-        announce: Tells people of turns.
         published: Returns the model that a FinetuneJob (namespace, name) has published, or an empty text.
         again: Has a pipeline reconciled after so many seconds.
         quiet_seconds: Least time between two status writes in which only numbers moved.
+
+    Attributes:
+        options: What rendering needs to know, now.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         children: Children,
+        announce: Announce,
         *,
         topics: Topics,
         secrets: Secrets,
         inventory: Inventory,
         options: RenderOptions,
-        announce: Announce,
         published: Callable[[str, str], str],
         again: Callable[[Name, float], None],
         quiet_seconds: float,
     ) -> None:
-        self._cluster = cluster
-        self._children = children
+        super().__init__(KIND, PricePipelineSpec, _Pipeline, cluster=cluster, children=children, announce=announce)
+        self.options = options
         self._topics = topics
         self._secrets = secrets
         self._inventory = inventory
-        self._options = options
-        self._announce = announce
         self._published = published
         self._again = again
         self._quiet_seconds = quiet_seconds
-        self._known: dict[Name, _Known] = {}
-
-    def names(self) -> list[Name]:
-        """Returns all pipelines."""
-        return list(self._known)
-
-    def seen(self, body: Mapping[str, Any]) -> None:
-        """Takes note of a pipeline as the watch saw it; an older sight than our own last write is passed over."""
-        name = (body["metadata"]["namespace"], body["metadata"]["name"])
-        known = self._known.get(name)
-        if known is None or known.body["metadata"]["uid"] != body["metadata"]["uid"]:
-            self._known[name] = _Known(body)
-        elif _version(body) >= _version(known.body):
-            known.body = body
 
     def lost(self, name: Name) -> None:
         """Takes note that a pipeline is gone."""
-        self._known.pop(name, None)
-        self._children.forget((KIND, *name))
+        super().lost(name)
         for gauge in (metrics.READY, metrics.LAG, metrics.SKILL, metrics.PREDICTED_AT):
-            try:
+            with contextlib.suppress(KeyError):
                 gauge.remove(*name)
-            except KeyError:
-                continue
 
     def that_use(self, namespace: str, finetune_job: str) -> list[Name]:
         """Returns the pipelines whose news model is that of a FinetuneJob."""
@@ -135,51 +124,50 @@ class Pipelines:
             and (((known.body["spec"].get("news") or {}).get("signals") or {}).get("finetuneJob")) == finetune_job
         ]
 
-    async def reconcile(self, name: Name) -> None:
-        """Makes a pipeline's objects and status as they should be, or cleans up after one that is gone."""
-        known = self._known.get(name)
-        if known is None:
-            await self._clean_up(name)
-            return
-        body = known.body
-        if body["metadata"].get("deletionTimestamp"):
-            return  # Kubernetes deletes what it owns
-        generation = int(body["metadata"]["generation"])
-        previous = body.get("status") or {}
-        try:
-            spec = PricePipelineSpec.model_validate(dict(body["spec"]))
-        except ValidationError as error:
-            told = "; ".join(
-                f"{dotted(('spec', *line['loc']))}: {explain(PricePipelineSpec, line)}" for line in error.errors()
-            )
-            await self._tell(known, name, invalid_status(previous, generation, "InvalidSpec", told, _now()))
-            return
+    def secrets_used(self) -> set[Name]:
+        """Returns the Secrets that pipelines use."""
+        return {(name[0], secret) for name, known in self._known.items() for secret in known.secrets}
+
+    def that_read(self, secrets: set[Name]) -> list[Name]:
+        """Returns the pipelines that use one of these Secrets."""
+        return [
+            name for name, known in self._known.items() if any((name[0], secret) in secrets for secret in known.secrets)
+        ]
+
+    async def _round(self, name: Name, known: _Pipeline, spec: PricePipelineSpec, this: Round) -> Status:
         elder = self._elder_of(name, spec)
         if elder is not None:
             told = f"metadata.name: {elder[0]}/{elder[1]} has the same name and brokers, so the same topics; choose another"
-            await self._tell(known, name, invalid_status(previous, generation, "NameTaken", told, _now()))
-            return
-        await self._render(known, name, spec)
-        assert known.plan is not None
-        topics_stand = await self._ensure_topics(known, name, spec, known.plan)
-        key = (KIND, *name)
+            return self._invalid(this, "NameTaken", told)
+        planned = await self._render(known, name, spec)
+        topics_stand = await self._ensure_topics(known, name, spec, planned)
+        key = self._key(name)
         wanted = known.wanted
         if not topics_stand and not any(ref.kind in _WORKLOADS for ref in self._children.of(key)):
             # A service that came first would make the topics its own way.
             wanted = [each for each in wanted if each.ref.kind not in _WORKLOADS]
-        refused = await self._children.sync(key, body["metadata"]["uid"], wanted)
-        status = pipeline_status(
-            spec,
-            known.plan,
-            _by_process(self._children.of(key)),
-            known.observed,
-            generation=generation,
-            previous=previous,
-            now=_now(),
-            refused=refused,
-        )
+        refused = await self._children.sync(key, known.uid, wanted)
+        children = _by_process(self._children.of(key))
+        status = pipeline_status(spec, planned, children, known.observed, this, refused=refused)
         _measure(name, status, known.observed)
-        await self._tell(known, name, status)
+        return status
+
+    def _invalid(self, this: Round, reason: str, message: str) -> Status:
+        return invalid_status(this, reason, message)
+
+    def _is_told(self, condition: Mapping[str, Any]) -> bool:
+        return condition["type"] in _TOLD
+
+    def _may_write(self, name: Name, known: _Pipeline, status: Status) -> bool:
+        """Returns whether anything but numbers has moved, or those were written long enough ago."""
+        now = time.monotonic()
+        if _without_numbers(status) == _without_numbers(known.status):
+            wait = known.status_written + self._quiet_seconds - now
+            if wait > 0:
+                self._again(name, wait)
+                return False
+        known.status_written = now
+        return True
 
     def look_at(self, name: Name) -> Target | None:
         """Returns what to look at for a pipeline; None where there is no plan yet."""
@@ -217,35 +205,37 @@ class Pipelines:
         known.observed = new
         return changed
 
-    async def _render(self, known: _Known, name: Name, spec: PricePipelineSpec) -> None:
-        metadata = known.body["metadata"]
+    async def _render(self, known: _Pipeline, name: Name, spec: PricePipelineSpec) -> Plan:
+        """Renders a pipeline's objects, where anything that they follow from has changed; returns its plan."""
         finetune_job = spec.news.signals.finetune_job if spec.news is not None else ""
         news_model = self._published(name[0], finetune_job) if finetune_job else ""
-        databases = await self._databases(name[0], spec)
-        rendered_for = (metadata["generation"], news_model, databases)
-        if rendered_for == known.rendered_for:
-            return
-        owner = Owner(KIND, name[1], name[0], metadata["uid"])
-        known.plan = plan(name[1], spec, ClusterBackends(spec.storage), news_model)
-        pipeline = Pipeline(owner, spec, known.plan, databases)
-        known.wanted = tuple(Wanted.of(manifest) for manifest in render(pipeline, self._options))
-        known.rendered_for = rendered_for
+        planned = known.plan
+        if planned is None or known.planned_for != (known.generation, news_model):
+            planned = known.plan = plan(name[1], spec, ClusterBackends(spec.storage), news_model)
+            known.planned_for = (known.generation, news_model)
+            known.secrets = frozenset(ref.name for process in planned.processes for ref in process.secrets.values())
+        versions = {secret: (await self._secrets.get(name[0], secret)).version for secret in sorted(known.secrets)}
+        databases = self._databases(name[0], spec)
+        rendered_for = (known.planned_for, versions, databases, self.options)
+        if rendered_for != known.rendered_for:
+            pipeline = Pipeline(Owner(KIND, name[1], name[0], known.uid), spec, planned, databases, versions)
+            known.wanted = tuple(Wanted.of(manifest) for manifest in render(pipeline, self.options))
+            known.rendered_for = rendered_for
+        return planned
 
-    async def _databases(self, namespace: str, spec: PricePipelineSpec) -> dict[SecretKeyRef, Destination]:
+    def _databases(self, namespace: str, spec: PricePipelineSpec) -> dict[SecretKeyRef, Destination]:
         found = {}
         for ref in {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}:
-            url = await self._secrets.value(namespace, ref)
+            url = self._secrets.known(namespace, ref)
             destination = from_url(url) if url else None
             if destination is not None:
                 found[ref] = destination
-        if spec.storage.predictions.api_key_secret_ref is not None:
-            await self._secrets.value(namespace, spec.storage.predictions.api_key_secret_ref)
         return found
 
-    async def _ensure_topics(self, known: _Known, name: Name, spec: PricePipelineSpec, planned: Plan) -> bool:
+    async def _ensure_topics(self, known: _Pipeline, name: Name, spec: PricePipelineSpec, planned: Plan) -> bool:
         """Makes the topics as planned; returns whether they exist."""
         if spec.topics.deletion_policy == "Delete":
-            await self._inventory.note(name, Note(known.body["metadata"]["uid"], spec.storage.kafka.brokers))
+            await self._inventory.note(name, Note(known.uid, spec.storage.kafka.brokers))
         else:
             await self._inventory.discard(name)
         wanted = TopicPlan(planned.topics, spec.topics.partitions, spec.topics.replication_factor)
@@ -291,29 +281,6 @@ class Pipelines:
         log.info("topics deleted with their pipeline", pipeline="/".join(name), topics=len(deleted))
         await self._inventory.discard(name)
 
-    async def _tell(self, known: _Known, name: Name, status: Status) -> None:
-        """Writes the status if it says anything new; mere numbers not more often than so many seconds."""
-        body = known.body
-        previous = body.get("status") or {}
-        if status == previous:
-            return
-        if _without_numbers(status) == _without_numbers(previous):
-            wait = known.status_written + self._quiet_seconds - time.monotonic()
-            if wait > 0:
-                self._again(name, wait)
-                return
-        try:
-            written = await self._cluster.apply_status(Ref(KIND, *name), status)
-        except ClusterError as error:
-            if error.status == 404:
-                return  # it has been deleted meanwhile
-            raise
-        known.status_written = time.monotonic()
-        self.seen(written)
-        for condition in transitions(previous.get("conditions", []), status["conditions"]):
-            if condition["type"] in _TOLD:
-                self._announce(body, condition)
-
 
 def _by_process(children: Mapping[Ref, Child]) -> dict[str, Child]:
     return {
@@ -339,11 +306,3 @@ def _measure(name: Name, status: Status, observed: Observed) -> None:
     if isinstance(observed.predictions, Sequence) and observed.predictions:
         newest = max(prediction.issued_at_ms for prediction in observed.predictions)
         metrics.PREDICTED_AT.labels(*name).set(newest / 1000)
-
-
-def _version(body: Mapping[str, Any]) -> int:
-    return int(body["metadata"]["resourceVersion"])
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,7 @@ from pricecast_operator.api.finetunejob import FinetuneJobSpec
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
 from pricecast_operator.api.status import FinetuneJobStatus, PricePipelineStatus
 from pricecast_operator.backends import ClusterBackends
-from pricecast_operator.conditions import Finding, merge, transitions
+from pricecast_operator.conditions import Finding, Round, merge, transitions
 from pricecast_operator.objects import Child
 from pricecast_operator.observed import Observed, Problem
 from pricecast_operator.plan import plan
@@ -62,7 +62,7 @@ def told(
     now: str = NOW,
 ) -> dict[str, Any]:
     planned = plan("btc", spec, ClusterBackends(spec.storage))
-    status = pipeline_status(spec, planned, found, observed, generation=3, previous=previous or {}, now=now)
+    status = pipeline_status(spec, planned, found, observed, Round(3, previous or {}, now))
     PricePipelineStatus.model_validate(status)  # what is written is what the CRD describes
     return status
 
@@ -240,7 +240,7 @@ def test_a_time_of_transition_moves_only_with_the_truth() -> None:
 
 def test_an_invalid_spec_is_told_and_what_runs_is_left() -> None:
     before = told(children())
-    status = invalid_status(before, 4, "InvalidSpec", "spec.pairs: wrong", LATER)
+    status = invalid_status(Round(4, before, LATER), "InvalidSpec", "spec.pairs: wrong")
     assert condition(status, "Ready") == ("False", "InvalidSpec")
     assert condition(status, "CandlesReady")[0] == "True"
     PricePipelineStatus.model_validate(status)
@@ -249,7 +249,7 @@ def test_an_invalid_spec_is_told_and_what_runs_is_left() -> None:
 def test_refused_objects_are_told() -> None:
     planned = plan("btc", SPEC, ClusterBackends(SPEC.storage))
     status = pipeline_status(
-        SPEC, planned, children(), ALL_SEEN, generation=1, previous={}, now=NOW, refused=["apply Job x: Invalid: no"]
+        SPEC, planned, children(), ALL_SEEN, Round(1, {}, NOW), refused=["apply Job x: Invalid: no"]
     )
     assert condition(status, "Ready") == ("False", "Refused")
 
@@ -272,9 +272,7 @@ def pod(status: dict[str, Any]) -> Child:
 def finetuned(job: dict[str, Any] | None, pods: list[Child], previous: Any = None, **options: Any) -> dict[str, Any]:
     child = None if job is None else live("Job", "news", job)
     spec = options.pop("spec", FINETUNE_SPEC)
-    status = finetune_status(
-        spec, child, pods, options.pop("progress", {}), generation=1, previous=previous or {}, now=NOW
-    )
+    status = finetune_status(spec, child, pods, options.pop("progress", {}), Round(1, previous or {}, NOW))
     FinetuneJobStatus.model_validate(status)
     return status
 
