@@ -33,6 +33,8 @@ def environment() -> Path:
                 "pricecast-finetune",
                 "--extra",
                 "train",
+                "--extra",
+                "comet",
             ],
             env={"UV_PROJECT_ENVIRONMENT": str(folder)},
         )

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,18 @@ def test_a_model_below_the_bar_is_not_published(whole: Job, tmp_path: Path, tiny
     assert {model.model for model in ollama.Client(host=ollama_url).list().models} == known
 
 
+def test_comet_without_a_key_gets_an_archive_of_the_run(tiny: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path, tiny, COMET="true", MAX_STEPS="4")
+    assert job.run() == 0, job.log.read_text()[-4000:]
+    (path,) = (job.out / "comet").glob("*.zip")
+    with zipfile.ZipFile(path) as archive:
+        told = [json.loads(line)["payload"] for line in archive.read("messages.json").splitlines()]
+    metrics = {each["metric"]["metricName"]: each["metric"]["metricValue"] for each in told if "metric" in each}
+    assert {"train/loss", "base_f1", "lexicon_f1", "tuned_f1"} <= metrics.keys()
+    assert metrics["tuned_f1"] == job.progress["after"]["f1"]
+    assert "sentry" not in job.log.read_text()  # nothing is reported to a third party
+
+
 def test_a_folder_of_another_training_is_refused(whole: Job, tmp_path: Path, tiny: Path) -> None:
     job = Job(tmp_path, tiny)
     shutil.copytree(whole.out, job.out)
@@ -194,23 +207,25 @@ async def test_the_published_model_reads_hostile_headlines_without_a_word_outsid
     whole: Job, ollama_url: str
 ) -> None:
     reader = Reader(extractor(ollama_url, whole.result["published_model"]), model="tiny", concurrency=2, attempts=1)
-    headlines = [text for text in HOSTILE if text.isprintable() or text.isspace() or not text]
-    results = await reader.read(headlines)
+    await check_hostile(reader)
+
+
+async def check_hostile(reader: Reader) -> None:
+    """Each hostile headline gives signals of the coins asked about, or a reason for a dead letter."""
+    results = await reader.read(HOSTILE)
+    await reader.close()
+    assert len(results) == len(HOSTILE)
     for result in results:
         assert isinstance(result, Answer | BadMessageError)
         if isinstance(result, Answer):
             assert {item.coin for item in result.news_signals} <= set(DEFAULT_COINS)
-    await reader.close()
 
 
 async def test_the_published_model_is_read_by_openais_protocol_too(whole: Job, ollama_url: str) -> None:
     settings = NewsSignalSettings(
         pipeline="p", provider="openai", model=whole.result["published_model"], openai_url=f"{ollama_url}/v1"
     )
-    reader = Reader(open_extractor(settings), model="tiny", concurrency=1, attempts=1)
-    for result in await reader.read(["Bitcoin rallies", "Ethereum drops"]):
-        assert isinstance(result, Answer | BadMessageError)
-    await reader.close()
+    await check_hostile(Reader(open_extractor(settings), model="tiny", concurrency=1, attempts=1))
 
 
 async def test_a_model_that_is_not_there_yet_is_waited_for(ollama_url: str) -> None:

@@ -27,6 +27,8 @@ class Tracking:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["COMET_OFFLINE_DIRECTORY"] = str(folder)
         os.environ["COMET_START_ONLINE"] = "1" if key else "0"
+        os.environ.setdefault("COMET_INTERNAL_SENTRY_DSN", "")  # its own error reports go to a third party
+        os.environ.setdefault("COMET_DISPLAY_SUMMARY_LEVEL", "0")  # our logs are JSON
         os.environ["COMET_PROJECT_NAME"] = settings.comet_project
         if settings.comet_workspace:
             os.environ["COMET_WORKSPACE"] = settings.comet_workspace

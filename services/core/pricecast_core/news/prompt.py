@@ -56,7 +56,7 @@ def messages(headline: str, coins: Sequence[str]) -> list[dict[str, str]]:
     The lexicon's reading goes along, as a guess in the form of the answer: to correct one is far easier to learn for a
     small model than to know every coin's names, and it shows the form to those that were not trained.
     """
-    text = headline[:MAX_HEADLINE_CHARACTERS]
+    text = headline[:MAX_HEADLINE_CHARACTERS].encode("utf-8", "replace").decode()  # half a surrogate can't be sent
     return [
         {"role": "system", "content": instruction(coins)},
         {"role": "user", "content": f"{text}{_GUESS}{render(lexicon.read(text, coins))}"},

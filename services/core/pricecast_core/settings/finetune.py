@@ -41,7 +41,7 @@ class FinetuneSettings(ServiceSettings):
     )
 
     held_out: float = Field(0.15, gt=0, lt=1, description="Share of the headlines held out for evaluation")
-    evaluation_batch_size: int = Field(8, ge=1, le=1_024, description="Headlines answered at once in evaluation")
+    evaluation_batch_size: int = Field(32, ge=1, le=1_024, description="Headlines answered at once in evaluation")
     required_f1: float = Field(
         0.5, ge=0, le=1, description="F1 on the held-out part without which nothing is published"
     )
