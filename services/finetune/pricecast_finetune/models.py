@@ -22,6 +22,17 @@ from pricecast_finetune.source import require
 log = logs.get(__name__)
 
 
+def adapters(settings: FinetuneSettings) -> dict[str, Any]:
+    """Returns what the adapters are like, in the words that peft and Unsloth share."""
+    return {
+        "r": settings.lora_rank,
+        "lora_alpha": settings.lora_alpha,
+        "lora_dropout": settings.lora_dropout,
+        "target_modules": settings.lora_target_modules,
+        "bias": "none",
+    }
+
+
 class Backend:
     """What trains: the device, the number format, Unsloth or not.
 
@@ -68,28 +79,14 @@ class Backend:
                 token=self._token(),
             )
             model = fast.get_peft_model(
-                model,
-                r=settings.lora_rank,
-                lora_alpha=settings.lora_alpha,
-                lora_dropout=settings.lora_dropout,
-                target_modules=settings.lora_target_modules,
-                bias="none",
-                use_gradient_checkpointing="unsloth",
-                random_state=settings.seed,
+                model, use_gradient_checkpointing="unsloth", random_state=settings.seed, **adapters(settings)
             )
             return model, tokenizer
         peft = require("peft", "train")
         model, tokenizer = self.load_base(four_bit=self.four_bit)
         if self.four_bit:
             model = peft.prepare_model_for_kbit_training(model)
-        lora = peft.LoraConfig(
-            r=settings.lora_rank,
-            lora_alpha=settings.lora_alpha,
-            lora_dropout=settings.lora_dropout,
-            target_modules=settings.lora_target_modules,
-            bias="none",
-            task_type="CAUSAL_LM",
-        )
+        lora = peft.LoraConfig(task_type="CAUSAL_LM", **adapters(settings))
         self._torch.manual_seed(settings.seed)  # the adapters' first weights
         return peft.get_peft_model(model, lora), tokenizer
 

@@ -84,42 +84,59 @@ def train(
     return target
 
 
+def arguments(settings: FinetuneSettings, *, cuda: bool, unsloth: bool, bf16: bool) -> dict[str, Any]:
+    """Returns the arguments of trl's SFTConfig: one set, whatever trains.
+
+    Args:
+        settings: What was asked for.
+        cuda: Whether a GPU trains.
+        unsloth: Whether Unsloth does; it brings an optimizer that keeps its state in 8 bit.
+        bf16: Whether a GPU computes in bfloat16. On a CPU the weights themselves are that where it is fast, the
+            adapters never are.
+    """
+    return {
+        "output_dir": str(settings.output_dir / CHECKPOINTS),
+        "max_steps": settings.max_steps or -1,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": settings.warmup_steps,
+        "optim": "adamw_8bit" if unsloth else "adamw_torch",
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "max_length": settings.max_sequence_length,
+        "packing": False,
+        "completion_only_loss": True,
+        "loss_type": "chunked_nll",
+        "gradient_checkpointing": cuda,
+        "bf16": cuda and bf16,
+        "fp16": cuda and not bf16,
+        "use_cpu": not cuda,
+        "logging_steps": settings.logging_steps,
+        "save_strategy": "steps",
+        "save_steps": settings.save_steps,
+        "save_total_limit": 2,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "dataloader_num_workers": 0,
+        "include_num_input_tokens_seen": "all",
+        "report_to": ["comet_ml"] if settings.comet else [],
+        "disable_tqdm": True,
+    }
+
+
 def _trainer(backend: Backend, settings: FinetuneSettings, model: Any, tokenizer: Any, data: list[Any]) -> Any:
     trl, datasets = require("trl", "train"), require("datasets", "train")
-    bf16 = backend.cuda and backend.dtype.is_floating_point and "bfloat16" in str(backend.dtype)
-    arguments = trl.SFTConfig(
-        output_dir=str(settings.output_dir / CHECKPOINTS),
-        max_steps=settings.max_steps or -1,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=settings.warmup_steps,
-        optim="adamw_8bit" if backend.unsloth else "adamw_torch",
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        max_length=settings.max_sequence_length,
-        packing=False,
-        completion_only_loss=True,
-        loss_type="chunked_nll",
-        gradient_checkpointing=backend.cuda,
-        bf16=bf16,  # on a CPU the weights themselves are bfloat16 where that is fast, the adapters never are
-        fp16=backend.cuda and not bf16,
-        use_cpu=not backend.cuda,
-        logging_steps=settings.logging_steps,
-        save_strategy="steps",
-        save_steps=settings.save_steps,
-        save_total_limit=2,
-        seed=settings.seed,
-        data_seed=settings.seed,
-        dataloader_num_workers=0,
-        include_num_input_tokens_seen="all",
-        report_to=["comet_ml"] if settings.comet else [],
-        disable_tqdm=True,
+    chosen = arguments(
+        settings, cuda=backend.cuda, unsloth=backend.unsloth, bf16=backend.dtype == require("torch", "train").bfloat16
     )
     return trl.SFTTrainer(
-        model=model, args=arguments, train_dataset=datasets.Dataset.from_list(data), processing_class=tokenizer
+        model=model,
+        args=trl.SFTConfig(**chosen),
+        train_dataset=datasets.Dataset.from_list(data),
+        processing_class=tokenizer,
     )
 
 

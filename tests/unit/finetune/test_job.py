@@ -14,8 +14,9 @@ from pricecast_core.errors import SettingsError
 from pricecast_core.news import dataset, prompt
 from pricecast_core.news.evaluation import Scores
 from pricecast_core.settings import FinetuneSettings
+from pricecast_core.settings.finetune import SEVEN_PROJECTIONS
 from pricecast_core.settings.news_signal import DEFAULT_COINS
-from pricecast_finetune import answers, card, progress, source, synthetic, training
+from pricecast_finetune import answers, card, models, progress, source, synthetic, training
 
 
 def scores(f1: float) -> Scores:
@@ -64,6 +65,24 @@ def test_a_row_asks_as_serving_asks_and_answers_as_serving_accepts() -> None:
         ("BTC", 1),
         ("ETH", -1),
     ]
+
+
+def test_unsloth_trains_with_the_same_arguments_but_for_its_optimizer() -> None:
+    settings = FinetuneSettings(max_steps=7, batch_size=3, learning_rate=3e-4, seed=11, lora_rank=8, lora_alpha=32)
+    ours = training.arguments(settings, cuda=True, unsloth=False, bf16=True)
+    theirs = training.arguments(settings, cuda=True, unsloth=True, bf16=True)
+    assert {name for name in ours if ours[name] != theirs[name]} == {"optim"}
+    assert ours.keys() == theirs.keys()
+    assert (ours["max_steps"], ours["per_device_train_batch_size"], ours["seed"]) == (7, 3, 11)
+    assert ours["completion_only_loss"]
+    assert models.adapters(settings)["r"] == 8
+    assert tuple(models.adapters(settings)["target_modules"]) == SEVEN_PROJECTIONS
+
+
+@pytest.mark.parametrize(("cuda", "bf16"), [(False, False), (False, True), (True, False), (True, True)])
+def test_the_number_format_fits_the_device(cuda: bool, bf16: bool) -> None:
+    found = training.arguments(FinetuneSettings(), cuda=cuda, unsloth=False, bf16=bf16)
+    assert (found["bf16"], found["fp16"], found["use_cpu"]) == (cuda and bf16, cuda and not bf16, not cuda)
 
 
 def test_the_newest_whole_checkpoint_is_taken_and_torn_ones_are_deleted(tmp_path: Path) -> None:
