@@ -261,7 +261,7 @@ class StreamsContract:
             own_broker.stop()
             for service in SERVICES:
                 eventually(lambda name=service: not (chain.health(name) or {"ok": True})["ok"], f"{service} not ready")
-            time.sleep(12)  # longer than a transaction may last
+            time.sleep(60)  # longer than transactions and group memberships last
             assert all((chain.health(service, "/healthz") or {})["ok"] for service in SERVICES)
             own_broker.start()
             chain.publish(trades[half:])
