@@ -266,7 +266,7 @@ def test_a_killed_reader_loses_nothing_and_asks_little_again(bench: Bench) -> No
     with AnthropicDouble(teacher) as api:
         settings = {
             "PROVIDER": "anthropic",
-            "MODEL": "m",
+            "MODEL": "claude-test",
             "API_KEY": api.key,
             "ANTHROPIC_URL": api.url,
             "BATCH_SIZE": "5",

@@ -145,7 +145,18 @@ def test_what_the_teacher_gives_no_valid_answer_to_is_left_out(run: Tool, tmp_pa
     source, out = tmp_path / "h.jsonl", tmp_path / "golden.jsonl"
     source.write_text('{"title": "Bitcoin"}\n{"input": "Broken"}\n')
     with AnthropicDouble(lambda headline: teacher(headline) if "Bitcoin" in headline else "no") as api:
-        arguments = ["label", "--data", source, "--out", out, "--provider", "anthropic", "--model", "m", "--yes"]
+        arguments = [
+            "label",
+            "--data",
+            source,
+            "--out",
+            out,
+            "--provider",
+            "anthropic",
+            "--model",
+            "claude-test",
+            "--yes",
+        ]
         done = run(*arguments, API_KEY=api.key, ANTHROPIC_URL=api.url)
     assert done.returncode == 0, done.stderr
     assert "1 got no valid answer" in done.stderr

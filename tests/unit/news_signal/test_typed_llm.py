@@ -74,6 +74,14 @@ async def test_a_refused_key_is_a_wrong_setting(api: AnthropicDouble) -> None:
         await extractor(api.url, "wrong").extract("Bitcoin", 0)
 
 
+async def test_a_model_that_is_not_there_is_waited_for(api: AnthropicDouble) -> None:
+    settings = NewsSignalSettings(
+        pipeline="p", provider="anthropic", model="absent", anthropic_url=api.url, api_key=api.key
+    )
+    with pytest.raises(UnavailableError, match="absent: answered 404"):
+        await open_extractor(settings).extract("Bitcoin", 0)
+
+
 @pytest.mark.parametrize("headline", HOSTILE)
 async def test_hostile_headlines_reach_the_model_as_data(api: AnthropicDouble, headline: str) -> None:
     assert (await extractor(api.url).extract(headline, 0)).news_signals == []
