@@ -1,6 +1,6 @@
 # One Dockerfile for every image: docker build --build-arg SERVICE=trades -t pricecast/trades .
 # SERVICE is a folder below services/, or `operator`. BASE_IMAGE is any Debian or Ubuntu with Python 3.11 to 3.13.
-# EXTRAS adds extras of the member: SERVICE=finetune takes EXTRAS="gpu comet" where there is a GPU.
+# EXTRAS adds extras of the member: SERVICE=finetune takes EXTRAS=gpu where there is a GPU.
 # An image carries its member's own dependencies from the lock, runs as a stranger on a read-only root, and holds
 # no compiler: what must be compiled (tulipy) is compiled in a stage that stays behind.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
@@ -33,7 +33,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     without="--no-install-package nvidia-nccl-cu12 --no-install-package nvidia-nccl-cu13"; \
     case "$SERVICE" in \
         operator) more="--extra kubernetes $without" ;; \
-        finetune) more="--extra train" ;; \
+        finetune) more="--extra train --extra comet" ;; \
         *) more="$without" ;; \
     esac; \
     for extra in $EXTRAS; do more="$more --extra $extra"; done; \
