@@ -37,7 +37,7 @@ down: ## Stops what `make up` started
 
 # --- testing
 
-.PHONY: test lint types test-unit test-integration test-servers test-e2e bench
+.PHONY: test lint types test-unit test-integration test-servers test-e2e test-finetune-e2e bench
 test: lint types test-unit test-integration ## Lint, types, unit, property and integration tests
 
 lint: dev
@@ -60,6 +60,9 @@ test-servers: dev ## Tests on real Kafka, Elasticsearch, PostgreSQL (by URL, els
 
 test-e2e: dev ## Tests on a real cluster (KUBECONFIG, else started by testbed/)
 	$(PYTEST) tests/e2e tests/chaos
+
+test-finetune-e2e: dev ## Real fine-tuning on a real cluster; apart, for its image: some 30 GB of disk while it is built
+	$(PYTEST) -s tests/e2e_finetune
 
 bench: dev ## Benchmarks, one table
 	$(RUN) python -m benchmarks
