@@ -77,7 +77,7 @@ class Bench:
 
     def signals(self) -> list[NewsSignal]:
         values = tail(self.stack.brokers, topic_name(PIPELINE, topics.NEWS_SIGNALS), 100_000)
-        return [decode(value, NewsSignal) for value in values]
+        return [decode(NewsSignal, value) for value in values]
 
     def start_news(self) -> None:
         self._feed.start()
