@@ -280,8 +280,11 @@ def test_it_ends_at_the_step_that_was_asked_for_with_a_better_model_in_ollama(be
 
 def test_the_running_pipeline_moves_to_it_and_loses_no_news(bench: Bench) -> None:
     model = bench.status()["publishedModel"]
-    read_by_it = lambda: {signal.news_id for signal in bench.signals() if signal.model_name == model}  # noqa: E731
-    until("the new model reads on and on", lambda: len(read_by_it()) > 5, 300)
+    until(
+        "the new model reads on and on",
+        lambda: len({signal.news_id for signal in bench.signals() if signal.model_name == model}) > 5,
+        300,
+    )
     bench.stop_news()
     wanted = set(bench.sent)
     until("every headline has a signal", lambda: wanted <= {signal.news_id for signal in bench.signals()}, 180)
