@@ -85,9 +85,10 @@ def _choose(name: str, versions: list[ModelVersion], number: int) -> ModelVersio
 
 
 def _table(name: str, versions: list[ModelVersion]) -> Table:
-    table = Table(title=name)
-    for column in ("version", "stage", "trained through", "distribution skill", "point skill", "coverage", "reason"):
-        table.add_column(column, justify="right" if column in ("distribution skill", "point skill") else "left")
+    """Returns a row of figures for each version, and why it is where it is below them: it fits 80 columns."""
+    table = Table(title=name, caption_justify="left")
+    for column in ("version", "stage", "trained through", "skill", "point", "coverage"):
+        table.add_column(column, no_wrap=True, justify="right" if column in ("skill", "point", "coverage") else "left")
     for one in versions:
         figures = [one.metrics.get(metric) for metric in ("distribution_skill", "point_skill", "coverage")]
         table.add_row(
@@ -95,6 +96,6 @@ def _table(name: str, versions: list[ModelVersion]) -> Table:
             one.stage,
             datetime.fromtimestamp(one.trained_through_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
             *("" if figure is None else f"{figure:.2%}" for figure in figures),
-            one.reason,
         )
+    table.caption = "\n".join(f"{one.version}: {one.reason}" for one in versions)
     return table
