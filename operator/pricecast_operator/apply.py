@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 _dynamic: Any = dynamic  # untyped
 _THREADS = 8
+_RAW: dict[str, Any] = {"serialize": False, "_request_timeout": (10, 60)}
+"""Answers as they come, and no waiting for ever: seconds for a connection and for each part of an answer."""
 _PAGE = 500
 API_VERSIONS = {
     "ConfigMap": "v1",
@@ -92,7 +94,7 @@ class Cluster:
         """
         path = f"/apis/{API_VERSIONS[kind]}"
         try:
-            response = _told("discover", lambda: self._client.request("get", path, serialize=False))
+            response = _told("discover", lambda: self._client.request("get", path, **_RAW))
         except ClusterError as error:
             if error.status == 404:
                 return False
@@ -143,7 +145,7 @@ class Cluster:
                 namespace=ref.namespace,
                 content_type="application/merge-patch+json",
                 field_manager=MANAGER,
-                serialize=False,
+                **_RAW,
             ),
         )
 
@@ -159,7 +161,7 @@ class Cluster:
                 "delete",
                 ref,
                 lambda: self._client.delete(
-                    self._resource(ref.kind), name=ref.name, namespace=ref.namespace, body=options, serialize=False
+                    self._resource(ref.kind), name=ref.name, namespace=ref.namespace, body=options, **_RAW
                 ),
             )
         except ClusterError as error:
@@ -241,7 +243,7 @@ class Cluster:
                 self._resource(ref.kind),
                 name=ref.name or None,
                 namespace=ref.namespace or None,
-                serialize=False,
+                **_RAW,
                 **options,
             ),
         )
@@ -254,7 +256,7 @@ class Cluster:
             namespace=ref.namespace,
             field_manager=MANAGER,
             force_conflicts=True,
-            serialize=False,
+            **_RAW,
         )
 
     def _resource(self, kind: str) -> Resource:

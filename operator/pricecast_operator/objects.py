@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from pricecast_operator.labels import PROCESS
 from pricecast_operator.render_pods import Manifest
 
+WORKLOADS = ("Deployment", "Job", "CronJob")
+"""Kinds that run processes."""
+_TOLD = (*WORKLOADS, "Pod")
+"""Kinds whose status is told of in our own."""
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
 _MUTABLE_OF_A_JOB = ("suspend", "ttlSecondsAfterFinished")
 
@@ -39,16 +45,28 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object as it should be."""
+    """An object as it should be.
+
+    Attributes:
+        ref: Which object.
+        content: All of it, as JSON: a third of what the parsed object takes.
+        digest: Digest of the content.
+    """
 
     ref: Ref
-    manifest: Manifest
+    content: bytes
     digest: str
 
     @classmethod
     def of(cls, manifest: Manifest) -> Wanted:
         """Wraps a rendered object."""
-        return cls(Ref.of(manifest), manifest, _digest(_dump(manifest)))
+        content = _dump(manifest)
+        return cls(Ref.of(manifest), content, _digest(content))
+
+    @property
+    def manifest(self) -> Manifest:
+        """The object as it was rendered."""
+        return cast("Manifest", json.loads(self.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +78,9 @@ class Child:
         uid: Its identity.
         version: Its resource version.
         owners: Uids of its owners.
-        labels: Its labels.
+        process: The process that it runs; empty if it is no workload of a pipeline.
         generation: Generation of its spec.
-        status: Its status.
+        status: Its status, where anyone asks for it.
         content: All that is neither status nor bookkeeping, as JSON: small to keep, parsed only when compared.
         digest: Digest of the content.
         deleting: Whether it is on its way out.
@@ -72,7 +90,7 @@ class Child:
     uid: str
     version: int
     owners: tuple[str, ...]
-    labels: Mapping[str, str]
+    process: str
     generation: int
     status: Mapping[str, Any]
     content: bytes
@@ -80,20 +98,21 @@ class Child:
     deleting: bool
 
     @classmethod
-    def of(cls, live: Mapping[str, Any], kind: str = "") -> Child:
-        """Remembers a live object; `kind` where the object doesn't say (items of a list)."""
+    def of(cls, live: Mapping[str, Any]) -> Child:
+        """Remembers a live object."""
         metadata = live["metadata"]
         kept = {name: value for name, value in metadata.items() if name not in _VOLATILE}
         rest = {name: value for name, value in live.items() if name not in ("status", "metadata", "kind", "apiVersion")}
         content = _dump({**rest, "metadata": kept})
+        kind = sys.intern(live["kind"])
         return cls(
-            ref=Ref(live.get("kind") or kind, metadata.get("namespace", ""), metadata["name"]),
+            ref=Ref(kind, sys.intern(metadata.get("namespace", "")), metadata["name"]),
             uid=metadata["uid"],
             version=int(metadata.get("resourceVersion") or 0),
             owners=tuple(owner["uid"] for owner in metadata.get("ownerReferences", ())),
-            labels=dict(metadata.get("labels") or {}),
+            process=sys.intern((metadata.get("labels") or {}).get(PROCESS, "")) if kind in WORKLOADS else "",
             generation=int(metadata.get("generation") or 0),
-            status=dict(live.get("status") or {}),
+            status=dict(live.get("status") or {}) if kind in _TOLD else {},
             content=content,
             digest=_digest(content),
             deleting="deletionTimestamp" in metadata,
@@ -102,13 +121,11 @@ class Child:
 
 def is_as_wanted(wanted: Wanted, child: Child) -> bool:
     """Returns whether a live object holds everything that was rendered."""
-    live = json.loads(child.content)
+    live, manifest = json.loads(child.content), wanted.manifest
     if wanted.ref.kind == "Job":  # its template can't change; other settings are another Job
-        spec = wanted.manifest["spec"]
+        spec = manifest["spec"]
         return all(live["spec"].get(name) == spec[name] for name in _MUTABLE_OF_A_JOB if name in spec)
-    return all(
-        name in ("kind", "apiVersion") or contains(live.get(name), value) for name, value in wanted.manifest.items()
-    )
+    return all(name in ("kind", "apiVersion") or contains(live.get(name), value) for name, value in manifest.items())
 
 
 def job_patch(wanted: Wanted) -> Manifest:

@@ -61,6 +61,8 @@ _CHILD_SETTLE_SECONDS = 0.5
 _FIRST_RESYNC_SECONDS = 30.0
 _STALL_SECONDS = 120.0
 _PROGRESS_SECONDS = 2.0
+_EXIT_SECONDS = 20.0
+"""Least time to end in, well within the grace period: a thread that waits for a server can't be told to stop."""
 log = logs.get(__name__)
 
 
@@ -125,6 +127,8 @@ class Operator:
         settings.watching.inactivity_timeout = 70  # bookmarks come each minute: silence beyond is a dead stream
         settings.watching.server_timeout = 600
         settings.watching.chunk_size = 500
+        settings.queueing.idle_timeout = 1.0  # kopf keeps a worker for each object that was heard of: 5,000 at once
+        settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
         settings.peering.standalone = True  # one replica, recreated; applying is idempotent should two ever meet
         settings.persistence.finalizer = f"{GROUP}/operator"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")

@@ -22,7 +22,7 @@ from pricecast_operator.handlers.children import Children
 from pricecast_operator.handlers.resources import Announce, Known, Name, Resources
 from pricecast_operator.handlers.secrets import Secrets
 from pricecast_operator.inventory import Inventory, Note
-from pricecast_operator.objects import Child, Ref, Wanted
+from pricecast_operator.objects import WORKLOADS, Child, Ref, Wanted
 from pricecast_operator.observe import Sight, Target
 from pricecast_operator.observed import Observed, Problem
 from pricecast_operator.plan import Plan, plan
@@ -35,7 +35,6 @@ from pricecast_operator.topics import TopicPlan, Topics, TopicsError
 KIND = "PricePipeline"
 _TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady")
 """Conditions whose turns are worth an event."""
-_WORKLOADS = ("Deployment", "Job", "CronJob")
 _NUMBERS = ("lag", "lastPrediction")
 _GONE_SECONDS = 2.0
 log = logs.get(__name__)
@@ -143,9 +142,9 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         topics_stand = await self._ensure_topics(known, name, spec, planned)
         key = self._key(name)
         wanted = known.wanted
-        if not topics_stand and not any(ref.kind in _WORKLOADS for ref in self._children.of(key)):
+        if not topics_stand and not any(ref.kind in WORKLOADS for ref in self._children.of(key)):
             # A service that came first would make the topics its own way.
-            wanted = [each for each in wanted if each.ref.kind not in _WORKLOADS]
+            wanted = [each for each in wanted if each.ref.kind not in WORKLOADS]
         refused = await self._children.sync(key, known.uid, wanted)
         children = _by_process(self._children.of(key))
         status = pipeline_status(spec, planned, children, known.observed, this, refused=refused)
@@ -283,11 +282,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
 
 
 def _by_process(children: Mapping[Ref, Child]) -> dict[str, Child]:
-    return {
-        child.labels[labels.PROCESS]: child
-        for child in children.values()
-        if child.ref.kind in _WORKLOADS and labels.PROCESS in child.labels and not child.deleting
-    }
+    return {child.process: child for child in children.values() if child.process and not child.deleting}
 
 
 def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Options:
         http_port: Port of HTTP, or the next free one.
         host: Address that the API listens on.
         screen: True for the live view, False for lines.
-        exit_when_drained: End once a finite source has gone through.
+        exit_when_drained: End once a finite source has gone through, and a model was trained on it.
     """
 
     grpc_port: int = GRPC_PORT
@@ -195,6 +195,7 @@ class _Run:
         )
         self._scores = Scores(SqlPredictionStore(setup.folder.database("predictions")), manifest.name)
         self._memory: dict[int, psutil.Process] = {}
+        self._drained, self._trained = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -231,21 +232,28 @@ class _Run:
             self._log("pricecast", "failed", str(error))
 
     async def _train(self) -> None:
-        await self._supervisor.serving.wait()
-        process = self._setup.plan.process(TRAINING)
-        assert isinstance(process.settings, PricePredictorSettings)
-        url = self._setup.folder.database("models")
-        await keep_trained(
-            self._supervisor,
-            lambda: SqlModelRegistry(url),
-            process.settings,
-            self._manifest.spec.training.schedule,
-            self._log,
-        )
+        try:
+            await self._supervisor.serving.wait()
+            process = self._setup.plan.process(TRAINING)
+            assert isinstance(process.settings, PricePredictorSettings)
+            url = self._setup.folder.database("models")
+            await keep_trained(
+                self._supervisor,
+                lambda: SqlModelRegistry(url),
+                process.settings,
+                self._manifest.spec.training.schedule,
+                self._log,
+                drained=self._drained,
+            )
+        finally:
+            self._trained.set()
 
     async def _stop_when_drained(self) -> None:
         if await drained(self._supervisor, self._manifest.name, self._setup.kafka_brokers):
             self._log("pricecast", "drained", "the source has ended and all of it has gone through")
+            self._drained.set()
+            if TRAINING in self._supervisor.watched:
+                await self._trained.wait()
             self._supervisor.stop()
 
     async def _screen(self) -> None:

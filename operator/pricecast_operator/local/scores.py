@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -102,7 +103,7 @@ class Scores:
 
     def _newer(self, pair: str, horizon_seconds: int, after_ms: int | None) -> Iterable[Prediction]:
         token = ""
-        for _ in range(_MOST_PAGES):
+        for _ in itertools.count() if after_ms is not None else range(_MOST_PAGES):
             page = self.store.history(
                 pair,
                 pipeline=self.pipeline,

@@ -7,6 +7,7 @@ registry is also the memory of when a model was last trained, so that a second `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,16 +101,24 @@ async def keep_trained(
     settings: PricePredictorSettings,
     schedule: str,
     log: Callable[[str, str, str], None],
+    *,
+    drained: asyncio.Event,
 ) -> None:
-    """Trains whenever it is due, until cancelled or the supervisor stops."""
+    """Trains whenever it is due, until cancelled or the supervisor stops.
+
+    Once a finite source has `drained`, it ends the training under way, makes up for one that found too little
+    history, and returns.
+    """
     names = names_of(settings)
     registry = await asyncio.to_thread(open_registry)
     last_end = 0.0
     try:
         failed = ""
         while not supervisor.stopping:
+            last = drained.is_set()
             try:
-                reason = due(await asyncio.to_thread(look, registry, names), schedule, time.time(), last_end)
+                trained = await asyncio.to_thread(look, registry, names)
+                reason = due(trained, schedule, time.time(), 0.0 if last else last_end)
             except StoreError as error:
                 log(TRAINING, "waiting", str(error))
                 reason = None
@@ -119,9 +128,12 @@ async def keep_trained(
                 last_end = time.time()
                 for outcome in await asyncio.to_thread(outcomes, registry, names):
                     log(TRAINING, "outcome", outcome)
+            if last:
+                return
             if not supervisor.stopping:
                 following = datetime.fromtimestamp(next_time(schedule, time.time()), UTC)
                 supervisor.idle(TRAINING, f"{failed}next at {following:%H:%M} UTC")
-                await asyncio.sleep(LOOK_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(drained.wait(), LOOK_SECONDS)
     finally:
         registry.close()
