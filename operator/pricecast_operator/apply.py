@@ -57,12 +57,14 @@ class ClusterError(PricecastError):
     Attributes:
         status: HTTP status; 0 where there was no answer.
         reason: One word, such as Conflict.
+        namespace_ends: Whether it was refused because the namespace is being deleted.
     """
 
-    def __init__(self, what: str, status: int, reason: str, message: str) -> None:
+    def __init__(self, what: str, status: int, reason: str, message: str, *, namespace_ends: bool = False) -> None:
         super().__init__(f"{what}: {reason or status}: {message}")
         self.status = status
         self.reason = reason
+        self.namespace_ends = namespace_ends
 
     @property
     def is_final(self) -> bool:
@@ -279,13 +281,19 @@ def _told(what: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except ApiException as error:
-        reason, message = str(error.reason or ""), ""
+        body: dict[str, Any] = {}
         try:
             body = json.loads(error.body or "{}")
-            reason, message = body.get("reason") or reason, body.get("message") or ""
         except ValueError:
-            message = str(error.body)[:500]
-        raise ClusterError(what, int(error.status or 0), reason, message) from None
+            body = {"message": str(error.body)[:500]}
+        causes = (body.get("details") or {}).get("causes") or []
+        raise ClusterError(
+            what,
+            int(error.status or 0),
+            body.get("reason") or str(error.reason or ""),
+            body.get("message") or "",
+            namespace_ends=any(cause.get("reason") == "NamespaceTerminating" for cause in causes),
+        ) from None
     except ResourceNotFoundError as error:
         raise ClusterError(what, 404, "NoSuchKind", str(error)) from None
     except OSError as error:

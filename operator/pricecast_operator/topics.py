@@ -214,19 +214,26 @@ class Topics:
 
     def _guarded(self, brokers: str, call: Callable[[Any], T]) -> T:
         """Runs a call; what Kafka's client raises comes out as `TopicsError`."""
-        until, error = self._away.get(brokers, (0.0, None))
-        if error is not None and time.monotonic() < until:
-            raise error
         with self._lock:
+            until, error = self._away.get(brokers, (0.0, None))
+            if error is not None:
+                if time.monotonic() < until:
+                    raise error
+                self._pause(brokers, error)  # one asks whether they are back, the others don't wait along
             client = self._clients.get(brokers)
             if client is None:
                 client = self._clients[brokers] = _admin.AdminClient({**_CLIENT, "bootstrap.servers": brokers})
         try:
-            return call(client)
+            answer = call(client)
         except KafkaException as failed:
             problem = TopicsError("KafkaUnreachable", f"{brokers} can't be reached: {failed.args[0].str()}")
-            self._away[brokers] = (time.monotonic() + _PAUSE_SECONDS, problem)
+            self._pause(brokers, problem)
             raise problem from None
+        self._away.pop(brokers, None)
+        return answer
+
+    def _pause(self, brokers: str, problem: TopicsError) -> None:
+        self._away[brokers] = (time.monotonic() + _PAUSE_SECONDS, problem)
 
 
 def is_of_pipeline(topic: str, pipeline: str) -> bool:

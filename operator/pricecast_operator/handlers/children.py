@@ -92,7 +92,7 @@ class Children:
             try:
                 await self._ensure(each, live.get(each.ref))
             except ClusterError as error:
-                if not error.is_final:
+                if not error.is_final or error.namespace_ends:
                     raise
                 refused.append(str(error))
         names = {each.ref for each in wanted}

@@ -127,7 +127,12 @@ class Resources(ABC, Generic[K, S]):
         except ValidationError as error:
             status = self._invalid(this, INVALID_SPEC, explain_all(self._spec, error, "spec"))
         else:
-            status = await self._round(name, known, spec, this)
+            try:
+                status = await self._round(name, known, spec, this)
+            except ClusterError as error:
+                if error.namespace_ends:
+                    return  # and so does this resource
+                raise
         await self._tell(name, known, status)
 
     @abstractmethod
