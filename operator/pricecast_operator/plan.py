@@ -6,15 +6,14 @@ laptop runs is what the cluster runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from pricecast_core import settings as s
 from pricecast_core import topics
-from pricecast_operator.api.base import SecretKeyRef, seconds
-from pricecast_operator.api.pricepipeline import News, PricePipelineSpec, ServiceOverride
+from pricecast_operator.api.base import Model, SecretKeyRef, seconds
+from pricecast_operator.api.pricepipeline import News, PricePipelineSpec, ServiceOverride, Source
 
 Env = Mapping[str, str | SecretKeyRef]
 
@@ -115,7 +114,7 @@ def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str
     with s.from_values_alone():
         processes = _price_processes(spec, backends, common)
         if spec.news is not None:
-            processes += _news_processes(spec.news, backends, common, news_model)
+            processes += _news_processes(spec, spec.news, backends, common, news_model)
         processes += _predictor_processes(spec, backends, common, news_model)
     used = [topic for topic in topics.ALL if spec.news is not None or topic not in (topics.NEWS, topics.NEWS_SIGNALS)]
     return Plan(
@@ -129,143 +128,110 @@ def prediction_api(backends: Backends, **settings: Any) -> ServiceProcess:
     """Returns the process that serves predictions: one for all pipelines of a store."""
     with s.from_values_alone():
         read = s.PredictionApiSettings(**settings)
-    return ServiceProcess(
-        name="prediction-api", service="prediction-api", kind="stream", settings=read, access=backends.predictions()
-    )
+    return _stream("prediction-api", read, access=backends.predictions())
 
 
 def _with_override(process: ServiceProcess, spec: PricePipelineSpec) -> ServiceProcess:
     override = spec.services.get(process.name)
     if override is None:
         return process
-    fields = {name: getattr(process, name) for name in ServiceProcess.__dataclass_fields__}
-    return ServiceProcess(**{**fields, "override": override})
+    return replace(process, override=override)
+
+
+def _stream(name: str, settings: s.ServiceSettings, *, service: str = "", **more: Any) -> ServiceProcess:
+    """Returns a process that runs for ever; its service is called like it, unless another is named."""
+    return ServiceProcess(name=name, service=service or name, kind="stream", settings=settings, **more)
+
+
+def _prefixed(prefix: str, model: Model, *, leave_out: Set[str] = frozenset()) -> dict[str, Any]:
+    """Returns the fields of a part of the spec as the settings of the service that they are for are called."""
+    return {f"{prefix}_{name}": value for name, value in model.model_dump().items() if name not in leave_out}
 
 
 def _price_processes(spec: PricePipelineSpec, backends: Backends, common: dict[str, Any]) -> list[ServiceProcess]:
-    source, replay = spec.source, spec.source.replay
-    finite = replay is not None or source.mode == "Historical"
-    trades: dict[str, Any] = {
-        "pairs": spec.all_pairs,
-        "source": source.kind.lower(),
-        "mode": source.mode,
-        "since": source.since,
-        "candle_seconds": spec.candles.seconds,
-    }
-    if source.kind == "Kraken":
-        trades |= {
-            "kraken_rest_url": source.kraken.rest_url,
-            "kraken_websocket": source.kraken.websocket,
-            "kraken_websocket_url": source.kraken.websocket_url,
-        }
-    elif source.kind == "Simulated":
-        trades |= {
-            "simulation_seed": source.simulated.seed,
-            "simulation_start_price": source.simulated.start_price,
-            "simulation_trades_per_second": source.simulated.trades_per_second,
-        }
-    elif replay is not None:
-        trades |= {
-            "replay_files": [Path(file) for file in replay.files],
-            "replay_format": replay.format,
-            "replay_speed": replay.speed,
-        }
-    only_bars = replay is not None and replay.format == "bars"  # a bar is a closed candle: none need be made
-    candles = ServiceProcess(
-        name="candles",
-        service="candles",
-        kind="stream",
-        settings=s.CandlesSettings(
-            **common,
-            pairs=spec.all_pairs,
-            candle_seconds=spec.candles.seconds,
-            grace_seconds=spec.candles.grace_seconds,
-            emit_open_candles=spec.candles.emit_open,
-        ),
-        scalable=True,
+    replay, seconds_each = spec.source.replay, spec.candles.seconds
+    trades = s.TradesSettings(
+        **common,
+        pairs=spec.all_pairs,
+        source=spec.source.kind.lower(),
+        mode=spec.source.mode,
+        since=spec.source.since,
+        candle_seconds=seconds_each,
+        **_market(spec.source),
     )
+    candles = s.CandlesSettings(
+        **common,
+        pairs=spec.all_pairs,
+        candle_seconds=seconds_each,
+        grace_seconds=spec.candles.grace_seconds,
+        emit_open_candles=spec.candles.emit_open,
+    )
+    indicators = s.TechnicalIndicatorsSettings(**common, candle_seconds=seconds_each, indicators=spec.indicators)
+    only_bars = replay is not None and replay.format == "bars"  # a bar is a closed candle: none need be made
     return [
-        ServiceProcess(
-            name="trades",
-            service="trades",
-            kind="stream",
-            settings=s.TradesSettings(**common, **trades),
-            finite=finite,
-        ),
-        *([] if only_bars else [candles]),
-        ServiceProcess(
-            name="technical-indicators",
-            service="technical-indicators",
-            kind="stream",
-            settings=s.TechnicalIndicatorsSettings(
-                **common, candle_seconds=spec.candles.seconds, indicators=spec.indicators
-            ),
-            scalable=True,
-        ),
-        ServiceProcess(
-            name="to-feature-store",
-            service="to-feature-store",
-            kind="stream",
-            settings=s.ToFeatureStoreSettings(
-                **common, feature_store=_store_kind(spec.storage.features.kind), group="technical_indicators"
-            ),
-            access=backends.features(),
-            scalable=True,
-        ),
+        _stream("trades", trades, finite=replay is not None or spec.source.mode == "Historical"),
+        *([] if only_bars else [_stream("candles", candles, scalable=True)]),
+        _stream("technical-indicators", indicators, scalable=True),
+        _to_feature_store("to-feature-store", "technical_indicators", spec, backends, common),
     ]
 
 
-def _news_processes(news: News, backends: Backends, common: dict[str, Any], news_model: str) -> list[ServiceProcess]:
-    reader: dict[str, Any] = {"poll_seconds": news.poll_seconds, "coins": news.coins}
-    access: dict[str, str | SecretKeyRef] = {}
-    if news.crypto_panic is not None:
-        reader |= {"source": "cryptopanic", "cryptopanic_url": news.crypto_panic.url}
-        access["CRYPTOPANIC_API_KEY"] = news.crypto_panic.api_key_secret_ref
-    elif news.rss is not None:
-        reader |= {"source": "rss", "rss_urls": news.rss.urls}
-    elif news.archive is not None:
-        reader |= {"source": "archive", "archive": news.archive.location}
-    signals = news.signals
+def _market(source: Source) -> dict[str, Any]:
+    """Returns the settings of the kind of market that trades come from."""
+    if source.kind == "Kraken":
+        return _prefixed("kraken", source.kraken)
+    if source.replay is not None:
+        return _prefixed("replay", source.replay, leave_out={"volume_claim", "config_map"})
+    return _prefixed("simulation", source.simulated)
+
+
+def _to_feature_store(
+    name: str,
+    group: Literal["technical_indicators", "news_signals"],
+    spec: PricePipelineSpec,
+    backends: Backends,
+    common: dict[str, Any],
+) -> ServiceProcess:
+    settings = s.ToFeatureStoreSettings(**common, feature_store=_store_kind(spec.storage.features.kind), group=group)
+    optional = group == "news_signals"
+    return _stream(
+        name, settings, service="to-feature-store", access=backends.features(), scalable=True, optional=optional
+    )
+
+
+def _news_processes(
+    spec: PricePipelineSpec, news: News, backends: Backends, common: dict[str, Any], news_model: str
+) -> list[ServiceProcess]:
+    reader = s.NewsSettings(**common, poll_seconds=news.poll_seconds, coins=news.coins, **_news_source(news))
+    key = news.crypto_panic.api_key_secret_ref if news.crypto_panic is not None else None
     model = signal_model(news, news_model)
-    extractor: dict[str, Any] = {"provider": signals.provider.lower(), "model": model}
-    if model == LEXICON:  # until the FinetuneJob that is named has published its model
-        extractor["provider"] = "lexicon"
-    if news.coins:
-        extractor["coins"] = news.coins
-    if signals.url:
-        extractor["ollama_url" if signals.provider == "Ollama" else "openai_url"] = signals.url
-    signal_access: dict[str, str | SecretKeyRef] = dict(backends.news_cache())
-    if signals.api_key_secret_ref is not None:
-        signal_access["API_KEY"] = signals.api_key_secret_ref
+    given: dict[str, Any] = {"coins": news.coins} if news.coins else {}
+    if news.signals.url:
+        given["ollama_url" if news.signals.provider == "Ollama" else "openai_url"] = news.signals.url
+    # Until the FinetuneJob that is named has published its model, the word list reads.
+    provider = "lexicon" if model == LEXICON else news.signals.provider.lower()
+    signals = s.NewsSignalSettings(**common, **given, provider=provider, model=model)
+    access = {**backends.news_cache(), **_secret("API_KEY", news.signals.api_key_secret_ref)}
     return [
-        ServiceProcess(
-            name="news",
-            service="news",
-            kind="stream",
-            settings=s.NewsSettings(**common, **reader),
-            access=access,
-            finite=news.archive is not None,
-            optional=True,
+        _stream(
+            "news", reader, access=_secret("CRYPTOPANIC_API_KEY", key), finite=news.archive is not None, optional=True
         ),
-        ServiceProcess(
-            name="news-signal",
-            service="news-signal",
-            kind="stream",
-            settings=s.NewsSignalSettings(**common, **extractor),
-            access=signal_access,
-            scalable=True,
-            optional=True,
-        ),
-        ServiceProcess(
-            name="news-to-feature-store",
-            service="to-feature-store",
-            kind="stream",
-            settings=s.ToFeatureStoreSettings(**common, group="news_signals"),
-            access=backends.features(),
-            scalable=True,
-            optional=True,
-        ),
+        _stream("news-signal", signals, access=access, scalable=True, optional=True),
+        _to_feature_store("news-to-feature-store", "news_signals", spec, backends, common),
     ]
+
+
+def _news_source(news: News) -> dict[str, Any]:
+    """Returns the settings of the kind of source that news comes from."""
+    if news.crypto_panic is not None:
+        return {"source": "cryptopanic", "cryptopanic_url": news.crypto_panic.url}
+    if news.archive is not None:
+        return {"source": "archive", "archive": news.archive.location}
+    return {"source": "rss", "rss_urls": news.rss.urls if news.rss is not None else []}
+
+
+def _secret(variable: str, ref: SecretKeyRef | None) -> dict[str, SecretKeyRef]:
+    return {} if ref is None else {variable: ref}
 
 
 def signal_model(news: News, published: str = "") -> str:
@@ -289,35 +255,16 @@ def _predictor_processes(
         simulated=spec.source.kind == "Simulated",
         live=spec.source.replay is None and spec.source.mode != "Historical",
         training_lookback_days=seconds(spec.training.lookback) / 86_400,
-        training_min_rows=spec.training.min_rows,
-        training_trials=spec.training.trials,
-        training_max_seconds=spec.training.max_seconds,
-        training_folds=spec.training.folds,
-        training_threads=spec.training.threads,
+        **_prefixed("training", spec.training, leave_out={"schedule", "lookback"}),
         news_model=signal_model(spec.news, news_model) if spec.news is not None else "",
     )
+    service = "price-predictor"
     access = {**backends.features(), **backends.models(), **backends.predictions()}
+    train: dict[str, Any] = {"service": service, "args": ("train",), "settings": settings, "access": access}
     return [
-        ServiceProcess(
-            name="train", service="price-predictor", args=("train",), kind="job", settings=settings, access=access
-        ),
-        ServiceProcess(
-            name="retrain",
-            service="price-predictor",
-            args=("train",),
-            kind="schedule",
-            schedule=spec.training.schedule,
-            settings=settings,
-            access=access,
-        ),
-        ServiceProcess(
-            name="price-predictor",
-            service="price-predictor",
-            args=("serve",),
-            kind="stream",
-            settings=settings,
-            access=access,
-        ),
+        ServiceProcess(name="train", kind="job", **train),
+        ServiceProcess(name="retrain", kind="schedule", schedule=spec.training.schedule, **train),
+        _stream(service, settings, args=("serve",), access=access),
     ]
 
 

@@ -68,6 +68,7 @@ def environment(owner: Owner, spec: FinetuneJobSpec) -> tuple[dict[str, str], di
         "output_dir": f"{_CHECKPOINTS}/{owner.name}",
         "resume": spec.checkpoints.resume,
         "version": owner.uid[:8],  # a retry publishes under the same name
+        **({"coins": spec.coins} if spec.coins else {}),
         **_dataset(spec.dataset),
         **trainer.model_dump(),
     }

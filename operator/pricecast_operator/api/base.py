@@ -7,10 +7,12 @@ expression (`rules`) that the API server checks. A test holds both to the same l
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+M = TypeVar("M", bound=BaseModel)
 
 GROUP = "pricecast.dev"
 VERSION = "v1alpha1"
@@ -47,6 +49,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 DISTINCT = AfterValidator(_distinct)
 SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 """Marks a list without duplicates; goes with `DISTINCT`."""
+Coins = Annotated[list[CoinName], DISTINCT, Field(max_length=64, json_schema_extra=SET)]
 
 
 def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
@@ -57,6 +60,30 @@ def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
 def rules(*each: dict[str, str]) -> dict[str, Any]:
     """Returns the `json_schema_extra` that carries a model's CEL rules into the CRD."""
     return {"x-kubernetes-validations": list(each)}
+
+
+class OneOf:
+    """A union: exactly one of some optional fields is given. Its CEL rule, and as a call the same check of a model.
+
+    Args:
+        fields: The fields, as they are called in Python.
+    """
+
+    def __init__(self, *fields: str) -> None:
+        self._fields = fields
+        self._message = f"give exactly one of {', '.join(map(to_camel, fields))}"
+
+    @property
+    def rule(self) -> dict[str, str]:
+        """The rule that the API server checks."""
+        given = ", ".join(f"has(self.{to_camel(field)})" for field in self._fields)
+        return rule(f"[{given}].exists_one(given, given)", self._message)
+
+    def __call__(self, model: M, part: str) -> M:
+        """Returns the model, if it is right; `part` is what messages call it."""
+        if sum(getattr(model, field) is not None for field in self._fields) != 1:
+            raise ValueError(f"{part}: {self._message}")
+        return model
 
 
 def seconds(duration: str) -> int:

@@ -9,9 +9,11 @@ from pydantic import ConfigDict, Field, model_validator
 from pricecast_operator.api.base import (
     DISTINCT,
     SET,
+    Coins,
     Duration,
     Labels,
     Model,
+    OneOf,
     Resources,
     SecretKeyRef,
     Text,
@@ -75,17 +77,13 @@ class HubDataset(Model):
     revision: str = Field("", max_length=253, description="Branch, tag or commit; empty means the newest.")
 
 
+_SOURCES = OneOf("config_map", "volume", "s3", "hub")
+
+
 class Dataset(Model):
     """Rows of {instruction, input, output, teacher_model_name}. Give one of configMap, volume, s3, hub."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "[has(self.configMap), has(self.volume), has(self.s3), has(self.hub)].exists_one(given, given)",
-                "give exactly one of configMap, volume, s3, hub",
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(_SOURCES.rule))
 
     config_map: ConfigMapDataset | None = Field(None, description="Read a ConfigMap.")
     volume: VolumeDataset | None = Field(None, description="Read a PersistentVolumeClaim.")
@@ -94,9 +92,7 @@ class Dataset(Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> Dataset:
-        if sum(source is not None for source in (self.config_map, self.volume, self.s3, self.hub)) != 1:
-            raise ValueError("dataset: give exactly one of configMap, volume, s3, hub")
-        return self
+        return _SOURCES(self, "dataset")
 
 
 class Evaluation(Model):
@@ -226,6 +222,11 @@ class FinetuneJobSpec(Model):
 
     base_model: BaseLanguageModel = Field(default_factory=BaseLanguageModel, description="The model to start from.")
     dataset: Dataset = Field(description="What it learns from.")
+    coins: Coins = Field(
+        default_factory=list,
+        description="Coins that the model answers about, as spec.news.coins of the pipelines that use it; empty means the"
+        " default list.",
+    )
     evaluation: Evaluation = Field(default_factory=Evaluation, description="How the result is judged.")
     lora: Lora = Field(default_factory=Lora, description="Low-rank adaptation.")
     trainer: Trainer = Field(default_factory=Trainer, description="Arguments of the training.")

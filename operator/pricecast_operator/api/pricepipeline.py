@@ -12,10 +12,11 @@ from pricecast_operator.api.base import (
     DISTINCT,
     SET,
     Address,
-    CoinName,
+    Coins,
     Duration,
     Labels,
     Model,
+    OneOf,
     PairName,
     Resources,
     SecretKeyRef,
@@ -40,6 +41,28 @@ STREAMS = (
 JOBS = ("train", "retrain")
 PROCESSES = (*STREAMS, *JOBS)
 """Everything that a pipeline can run; the keys of `spec.services`."""
+
+
+def _cron_field(value: str) -> str:
+    item = rf"(\*|{value}(-{value})?)(/[1-9][0-9]?)?"
+    return f"{item}(,{item})*"
+
+
+_CRON = "^{}$".format(
+    " ".join(
+        map(
+            _cron_field,
+            (
+                "[0-5]?[0-9]",
+                "([01]?[0-9]|2[0-3])",
+                "(0?[1-9]|[12][0-9]|3[01])",
+                "(0?[1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)",
+                "([0-6]|SUN|MON|TUE|WED|THU|FRI|SAT)",
+            ),
+        )
+    )
+)
+"""Cron expressions that both Kubernetes and the local runtime understand: minute, hour, day, month, day of the week."""
 
 
 class KrakenSource(Model):
@@ -205,32 +228,24 @@ class NewsSignals(Model):
         return self
 
 
+_NEWS_SOURCES = OneOf("crypto_panic", "rss", "archive")
+
+
 class News(Model):
     """Where news comes from and who reads it. Give one of cryptoPanic, rss, archive."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "[has(self.cryptoPanic), has(self.rss), has(self.archive)].exists_one(given, given)",
-                "give exactly one of cryptoPanic, rss, archive",
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules(_NEWS_SOURCES.rule))
 
     crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
     rss: RssNews | None = Field(None, description="Read feeds.")
     archive: ArchiveNews | None = Field(None, description="Read an archive, once.")
     poll_seconds: int = Field(60, ge=1, le=86_400, description="Time between two reads.")
-    coins: Annotated[list[CoinName], DISTINCT] = Field(
-        default_factory=list, max_length=64, description="Coins that signals are about.", json_schema_extra=SET
-    )
+    coins: Coins = Field(default_factory=list, description="Coins that signals are about.")
     signals: NewsSignals = Field(default_factory=NewsSignals, description="Who reads the news.")
 
     @model_validator(mode="after")
     def _one_source(self) -> News:
-        if sum(source is not None for source in (self.crypto_panic, self.rss, self.archive)) != 1:
-            raise ValueError("news: give exactly one of cryptoPanic, rss, archive")
-        return self
+        return _NEWS_SOURCES(self, "news")
 
 
 class Features(Model):
@@ -249,8 +264,9 @@ class Training(Model):
 
     schedule: str = Field(
         "0 */6 * * *",
-        pattern=r"^[0-9A-Za-z*/,?-]+( [0-9A-Za-z*/,?-]+){4}$",
+        pattern=_CRON,
         max_length=100,
+        examples=["0 */6 * * *", "30 4 * * MON-FRI"],
         description="Cron expression of five fields, UTC, of the regular training.",
     )
     lookback: Duration = Field("30d", description="History to learn from.")

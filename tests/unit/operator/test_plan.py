@@ -42,6 +42,14 @@ def test_news_processes_are_optional_and_come_before_the_predictor() -> None:
     ]
 
 
+def test_features_of_prices_and_news_go_to_the_same_store() -> None:
+    found = planned(news={"rss": {"urls": ["https://example.com/feed"]}}, storage={"features": {"kind": "Hopsworks"}})
+    stores = {
+        each.settings.feature_store for each in found.processes if isinstance(each.settings, s.ToFeatureStoreSettings)
+    }
+    assert stores == {"hopsworks"}
+
+
 def test_topics_of_news_exist_only_with_news() -> None:
     assert "btc.news" not in planned().topics
     assert "btc.news" in planned(news={"archive": {"location": "news.csv"}}).topics

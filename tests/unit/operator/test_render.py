@@ -141,6 +141,22 @@ def test_a_change_rolls_only_what_it_concerns(change: dict[str, Any], rolled: se
     assert {process for process, template in before.items() if after[process] != template} == rolled
 
 
+def test_another_version_of_a_secret_rolls_only_who_reads_it() -> None:
+    parsed = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"]})
+    planned = plan("btc", parsed, ClusterBackends(parsed.storage))
+
+    def rendered(version: str) -> dict[str, str]:
+        pipeline = Pipeline(OWNER, parsed, planned, secret_versions={"pricecast-storage": version})
+        return {name: json.dumps(each) for name, each in by_name(render(pipeline, RenderOptions())).items()}
+
+    before, after = rendered("1"), rendered("2")
+    assert before.keys() == after.keys()  # a training that has run is not run again
+    assert {name for name in before if before[name] != after[name]} == {
+        "Deployment/btc-to-feature-store",
+        "Deployment/btc-price-predictor",
+    }
+
+
 def test_new_training_settings_are_a_new_job_and_a_new_image_is_not() -> None:
     def job(spec: dict[str, Any], options: RenderOptions | None = None) -> str:
         return next(each["metadata"]["name"] for each in objects(spec, options) if each["kind"] == "Job")
@@ -277,12 +293,13 @@ def test_suspended_finetune_job_keeps_its_checkpoints() -> None:
 def test_finetune_settings_are_read_back_by_the_service() -> None:
     from pricecast_core.settings import FinetuneSettings
 
-    data = finetune(trainer={"maxSteps": 40}, lora={"rank": 8})["ConfigMap/news"]["data"]
+    data = finetune(trainer={"maxSteps": 40}, lora={"rank": 8}, coins=["BTC", "ETH"])["ConfigMap/news"]["data"]
     settings = FinetuneSettings(
         **{name.lower(): value for name, value in data.items() if name.lower() in FinetuneSettings.model_fields}
     )
     assert settings.max_steps == 40
     assert settings.lora_rank == 8
+    assert settings.coins == ["BTC", "ETH"]
     assert settings.ollama_model == "pricecast-news"
     assert settings.dataset == "/dataset/dataset.jsonl"
     assert settings.version == "abcd1234"

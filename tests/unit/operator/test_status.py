@@ -18,7 +18,7 @@ from pricecast_operator.objects import Child
 from pricecast_operator.observed import Observed, Problem
 from pricecast_operator.plan import plan
 from pricecast_operator.status import invalid_status, pipeline_status
-from pricecast_operator.status_finetune import finetune_status
+from pricecast_operator.status_finetune import finetune_status, is_finished
 from tests.contracts.manifests import FINETUNE
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"
@@ -338,3 +338,11 @@ def test_suspended_by_a_person_or_waiting_in_a_queue() -> None:
     assert finetuned(held, [], spec=suspended)["state"] == "Suspended"
     queued = finetuned(held, [], spec=FINETUNE_SPEC.model_copy(update={"queue_name": "gpus"}))
     assert next(each for each in queued["conditions"] if each["type"] == "Suspended")["reason"] == "Queued"
+
+
+def test_a_spec_that_could_not_be_acted_on_is_no_end() -> None:
+    def failed(reason: str) -> dict[str, Any]:
+        return {"conditions": Round(1, {}, NOW).conditions([Finding("Failed", "True", reason, "because")])}
+
+    assert is_finished(failed("BackoffLimitExceeded"))
+    assert not is_finished(failed("InvalidSpec"))
