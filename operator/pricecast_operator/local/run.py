@@ -21,6 +21,8 @@ from rich.live import Live
 
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
 from pricecast_core.settings import PricePredictorSettings
+from pricecast_core.stores.features import group_name
+from pricecast_core.stores.features_sql import SqlFeatureStore
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
@@ -253,8 +255,23 @@ class _Run:
             self._log("pricecast", "drained", "the source has ended and all of it has gone through")
             self._drained.set()
             if TRAINING in self._supervisor.watched:
-                await self._trained.wait()
+                if missing := await asyncio.to_thread(self._too_few_rows):
+                    self._log(TRAINING, "left out", missing)
+                else:
+                    await self._trained.wait()
             self._supervisor.stop()
+
+    def _too_few_rows(self) -> str:
+        """Returns which pair has too few feature rows to be trained on, which training would wait for; or nothing."""
+        store = SqlFeatureStore(self._setup.folder.database("features"))
+        group, least = group_name(self._manifest.name, "technical_indicators"), self._manifest.spec.training.min_rows
+        try:
+            for pair in self._manifest.spec.pairs:
+                if (count := store.count(group, pair)) < least:
+                    return f"{pair} has {count} feature rows of spec.training.minRows {least}"
+            return ""
+        finally:
+            store.close()
 
     async def _screen(self) -> None:
         with Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live:
