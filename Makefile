@@ -85,8 +85,8 @@ protos: dev ## Python code and the HTTP rules from protos/
 docs: dev ## The reference of settings, messages, metrics and resources
 	$(RUN) python docs/generate.py
 
-crds: dev ## The custom resource definitions, from the models
-	$(RUN) python -m pricecast_operator.api.generate
+crds: dev ## The chart's resource definitions, dashboards and alerts, from the models and metrics
+	$(RUN) python -m pricecast_operator.generate
 
 # --- tools
 

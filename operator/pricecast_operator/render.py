@@ -8,6 +8,7 @@ back after a restart, a rolling update or a move to another node.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -161,10 +162,22 @@ def _foundations(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifes
             "metadata": owner.metadata(name, common),
             "spec": {
                 "selector": {"matchLabels": everything},
-                "podMetricsEndpoints": [{"port": "http"}],
-                "podTargetLabels": [labels.PIPELINE, labels.PROCESS],
+                "podMetricsEndpoints": [
+                    {
+                        "port": "http",
+                        "relabelings": [
+                            {"sourceLabels": [_meta_label(label)], "targetLabel": target}
+                            for label, target in ((labels.PIPELINE, "pipeline"), (labels.PROCESS, "process"))
+                        ],
+                    }
+                ],
             },
         }
+
+
+def _meta_label(label: str) -> str:
+    """Returns what Prometheus calls a pod's label before it relabels."""
+    return f"__meta_kubernetes_pod_label_{re.sub('[^a-zA-Z0-9_]', '_', label)}"
 
 
 def _workloads(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifest]:

@@ -1,11 +1,7 @@
-"""Writes the CRDs into the chart, and their reference for people: `make crds`.
-
-`python -m pricecast_operator.api.generate --check` fails where a file is out of date.
-"""
+"""The CRDs as files of the chart, and their reference for people."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,21 +91,3 @@ def _default(node: Schema) -> str:
     if value is None or value == {}:
         return ""
     return f"`{yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix('...').strip()}`"
-
-
-def main() -> int:
-    """Writes the files, or with `--check` names those that are out of date."""
-    stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
-    if "--check" in sys.argv:
-        if stale:
-            names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
-            sys.stderr.write(f"out of date: {names}; run `make crds`\n")
-        return int(bool(stale))
-    for path in stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(files()[path])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Writes what the chart and docs/ hold of generated files: `make crds`.
+
+`python -m pricecast_operator.generate --check` fails where a file is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pricecast_operator import monitoring
+from pricecast_operator.api import generate as api
+
+ROOT = api.ROOT
+
+
+def files() -> dict[Path, str]:
+    """Returns each generated file and what belongs into it."""
+    return {**api.files(), **monitoring.files(ROOT / "charts" / "pricecast" / "files")}
+
+
+def main() -> int:
+    """Writes the files, or with `--check` names those that are out of date."""
+    wanted = files()
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    if "--check" in sys.argv:
+        if stale:
+            names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+            sys.stderr.write(f"out of date: {names}; run `make crds`\n")
+        return int(bool(stale))
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted[path])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
