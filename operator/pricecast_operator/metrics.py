@@ -26,3 +26,9 @@ PREDICTED_AT = Gauge(
 FINETUNE_STEP = Gauge("pricecast_finetunejob_step", "Step reached", ["namespace", "job"])
 FINETUNE_LOSS = Gauge("pricecast_finetunejob_loss", "Training loss of the newest step", ["namespace", "job"])
 FINETUNE_F1 = Gauge("pricecast_finetunejob_f1_ratio", "F1 on the held-out headlines", ["namespace", "job", "stage"])
+
+
+def forget(namespace: str, name: str, *gauges: Gauge) -> None:
+    """Takes what gauges say of a resource that is gone out of them; its name is their second label."""
+    for gauge in gauges:
+        gauge.remove_by_labels(dict(zip(gauge._labelnames, (namespace, name), strict=False)))

@@ -63,6 +63,11 @@ class FinetuneJobs(Resources[_Job, FinetuneJobSpec]):
         if self.published(*name):
             self._finished(*name)
 
+    def lost(self, name: Name) -> None:
+        """Takes note that a job is gone; what it published stays."""
+        super().lost(name)
+        metrics.forget(*name, metrics.FINETUNE_STEP, metrics.FINETUNE_LOSS, metrics.FINETUNE_F1)
+
     def published(self, namespace: str, name: str) -> str:
         """Returns the model that a job has published, or an empty text."""
         known = self._known.get((namespace, name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -110,9 +109,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
     def lost(self, name: Name) -> None:
         """Takes note that a pipeline is gone."""
         super().lost(name)
-        for gauge in (metrics.READY, metrics.LAG, metrics.SKILL, metrics.PREDICTED_AT):
-            with contextlib.suppress(KeyError):
-                gauge.remove(*name)
+        metrics.forget(*name, metrics.READY, metrics.LAG, metrics.SKILL, metrics.PREDICTED_AT)
 
     def that_use(self, namespace: str, finetune_job: str) -> list[Name]:
         """Returns the pipelines whose news model is that of a FinetuneJob."""
