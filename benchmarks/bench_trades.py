@@ -72,7 +72,9 @@ def bare(brokers: str, data: list[tuple[float, float, float]]) -> dict[str, floa
         encode(Trade(pair="BTC/USD", price=p, volume=v, trade_id=n, timestamp_ms=int(t * 1000)))
         for n, (t, p, v) in enumerate(data, 1)
     ]
-    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 2, "enable.metrics.push": False})
+    producer = Producer(
+        {"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 2, "enable.metrics.push": False}
+    )
     start, cpu = time.perf_counter(), time.process_time()
     for value in values:
         while True:
