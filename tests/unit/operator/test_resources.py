@@ -1,0 +1,147 @@
+"""A reconcile, round after round: it writes what differs, once, and nothing at rest."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from pricecast_operator.apply import Cluster, ClusterError
+from pricecast_operator.handlers.children import Children
+from pricecast_operator.handlers.finetunejobs import FinetuneJobs
+from pricecast_operator.objects import Ref
+from pricecast_operator.render_pods import RenderOptions
+from tests.contracts.manifests import FINETUNE
+
+NAME = ("news", "llama")
+
+
+class Server:
+    """Keeps objects as the API server does: each write is a new version, and the answer is the object."""
+
+    def __init__(self) -> None:
+        self.versions = itertools.count(1)
+        self.writes: list[str] = []
+        self.refuses: ClusterError | None = None
+        self.objects: dict[Ref, dict[str, Any]] = {}
+
+    def put(self, manifest: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        ref = Ref.of(manifest)
+        known = self.objects.get(ref, {"metadata": {"uid": f"uid-{ref}"}})
+        metadata = {
+            **manifest["metadata"],
+            "uid": known["metadata"]["uid"],
+            "resourceVersion": str(next(self.versions)),
+        }
+        self.objects[ref] = {**known, **manifest, **more, "metadata": {**known["metadata"], **metadata}}
+        return self.objects[ref]
+
+    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        if self.refuses is not None:
+            raise self.refuses
+        self.writes.append(str(Ref.of(manifest)))
+        return self.put(manifest)
+
+    async def apply_status(self, ref: Ref, status: dict[str, Any]) -> dict[str, Any]:
+        self.writes.append(f"status of {ref}")
+        return self.put(self.objects[ref], status=status)
+
+
+class Told(list[tuple[str, str]]):
+    """What people were told: type and status of conditions that turned."""
+
+    def __call__(self, body: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
+        self.append((condition["type"], condition["reason"]))
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def jobs(server: Server, told: Told) -> FinetuneJobs:
+    cluster = cast("Cluster", server)
+    return FinetuneJobs(cluster, Children(cluster), told, options=RenderOptions(), finished=lambda *_: None)
+
+
+def resource(server: Server, generation: int = 1, **spec: Any) -> dict[str, Any]:
+    metadata = {"namespace": NAME[0], "name": NAME[1], "generation": generation}
+    return server.put({**FINETUNE, "metadata": metadata, "spec": {**FINETUNE["spec"], **spec}})
+
+
+async def test_everything_is_written_once_and_then_nothing(jobs: FinetuneJobs, server: Server) -> None:
+    jobs.seen(resource(server))
+    await jobs.reconcile(NAME)
+    assert [each.split()[0] for each in server.writes] == [
+        "ServiceAccount",
+        "ConfigMap",
+        "NetworkPolicy",
+        "PersistentVolumeClaim",
+        "Job",
+        "status",
+    ]
+    server.writes.clear()
+    for _ in range(3):
+        await jobs.reconcile(NAME)
+    assert server.writes == []
+
+
+async def test_a_spec_that_cant_be_acted_on_is_told_once_and_can_be_mended(
+    jobs: FinetuneJobs, server: Server, told: Told
+) -> None:
+    jobs.seen(resource(server, dataset={}))
+    for _ in range(3):
+        await jobs.reconcile(NAME)
+    assert server.writes == ["status of FinetuneJob news/llama"]
+    assert told == [("Failed", "InvalidSpec")]
+    (condition,) = server.objects[Ref("FinetuneJob", *NAME)]["status"]["conditions"]
+    assert condition["message"].startswith("spec.dataset: ")
+    jobs.seen(resource(server, generation=2))
+    await jobs.reconcile(NAME)
+    assert "Job news/llama" in server.writes
+    assert server.objects[Ref("FinetuneJob", *NAME)]["status"]["state"] == "Pending"
+
+
+async def test_an_older_sight_than_our_own_write_is_passed_over(jobs: FinetuneJobs, server: Server) -> None:
+    before = resource(server)
+    jobs.seen(before)
+    await jobs.reconcile(NAME)
+    server.writes.clear()
+    jobs.seen(before)  # the watch comes late: without a status
+    await jobs.reconcile(NAME)
+    assert server.writes == []
+
+
+async def test_what_a_namespaces_end_refuses_is_no_failure(jobs: FinetuneJobs, server: Server) -> None:
+    jobs.seen(resource(server))
+    server.refuses = ClusterError("apply", 403, "Forbidden", "is being terminated", namespace_ends=True)
+    await jobs.reconcile(NAME)
+    assert server.writes == []
+
+
+async def test_what_is_refused_for_good_is_told_and_what_is_not_is_tried_again(
+    jobs: FinetuneJobs, server: Server
+) -> None:
+    jobs.seen(resource(server))
+    server.refuses = ClusterError("apply", 422, "Invalid", "no")
+    await jobs.reconcile(NAME)
+    assert server.objects[Ref("FinetuneJob", *NAME)]["status"]["conditions"][1]["reason"] == "Refused"
+    server.refuses = ClusterError("apply", 500, "InternalError", "later")
+    with pytest.raises(ClusterError):
+        await jobs.reconcile(NAME)
+
+
+async def test_one_that_is_on_its_way_out_is_left_alone(jobs: FinetuneJobs, server: Server) -> None:
+    body = resource(server)
+    body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    jobs.seen(body)
+    await jobs.reconcile(NAME)
+    assert server.writes == []
