@@ -238,7 +238,7 @@ def test_killed_in_the_middle_of_training_it_goes_on_from_its_checkpoint(bench: 
                 "saveSteps": SAVE_STEPS,
             },
             "gpu": {"count": 0},
-            "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "3Gi"}},
+            "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "6Gi"}},
             "outputs": {"ollama": {"url": bench.ollama_url, "model": "pricecast-news", "quantization": "q8_0"}},
         },
     }
