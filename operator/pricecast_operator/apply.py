@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
@@ -32,7 +32,8 @@ _dynamic: Any = dynamic  # untyped
 _THREADS = 8
 _RAW: dict[str, Any] = {"serialize": False, "_request_timeout": (10, 60)}
 """Answers as they come, and no waiting for ever: seconds for a connection and for each part of an answer."""
-_PAGE = 500
+_PAGE = 100
+"""Objects in a page of a list: parsed, a page of Deployments takes some megabytes."""
 API_VERSIONS = {
     "ConfigMap": "v1",
     "CronJob": "batch/v1",
@@ -191,23 +192,19 @@ class Cluster:
         """
         return await self._found(ref) is not None
 
-    async def list_all(self, kind: str, namespaces: Iterable[str], labels: str = "") -> list[Manifest]:
-        """Returns all objects of a kind in these namespaces, page by page; in all namespaces if none are given.
+    async def pages(self, kind: str, namespaces: Iterable[str], labels: str = "") -> AsyncIterator[list[Manifest]]:
+        """Yields all objects of a kind in these namespaces, page by page; in all namespaces if none are given.
 
         Raises:
             ClusterError: If they can't be read.
         """
-        items: list[Manifest] = []
         for namespace in list(namespaces) or [""]:
-            token = ""
-            while True:
+            token: str | None = ""
+            while token is not None:
                 options = {"limit": _PAGE, **({"_continue": token} if token else {})}
                 found = await self._get(Ref(kind, namespace, ""), label_selector=labels or None, **options)
-                items += [{"kind": kind, **item} for item in found["items"]]
-                token = found["metadata"].get("continue", "")
-                if not token:
-                    break
-        return items
+                yield [{"kind": kind, **item} for item in found["items"]]
+                token = found["metadata"].get("continue") or None
 
     async def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Manifest]:
         """Returns pods by their labels.

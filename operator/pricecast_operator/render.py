@@ -8,7 +8,6 @@ back after a restart, a rolling update or a move to another node.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +34,7 @@ from pricecast_operator.render_pods import (
     Manifest,
     RenderOptions,
     digest,
+    pod_monitor,
     pod_template,
 )
 
@@ -156,28 +156,7 @@ def _foundations(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifes
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {**everything, labels.KIND: "stream"}}},
     }
     if options.pod_monitors:
-        yield {
-            "apiVersion": "monitoring.coreos.com/v1",
-            "kind": "PodMonitor",
-            "metadata": owner.metadata(name, common),
-            "spec": {
-                "selector": {"matchLabels": everything},
-                "podMetricsEndpoints": [
-                    {
-                        "port": "http",
-                        "relabelings": [
-                            {"sourceLabels": [_meta_label(label)], "targetLabel": target}
-                            for label, target in ((labels.PIPELINE, "pipeline"), (labels.PROCESS, "process"))
-                        ],
-                    }
-                ],
-            },
-        }
-
-
-def _meta_label(label: str) -> str:
-    """Returns what Prometheus calls a pod's label before it relabels."""
-    return f"__meta_kubernetes_pod_label_{re.sub('[^a-zA-Z0-9_]', '_', label)}"
+        yield pod_monitor(owner.metadata(name, common), everything)
 
 
 def _workloads(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifest]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,6 +127,23 @@ def pod_template(
             },
         },
         "spec": spec,
+    }
+
+
+def pod_monitor(metadata: Manifest, pods: Mapping[str, str]) -> Manifest:
+    """Returns the Prometheus operator's order to read these pods' metrics, labelled by pipeline and process."""
+    relabelings = [
+        {"sourceLabels": [f"__meta_kubernetes_pod_label_{re.sub('[^a-zA-Z0-9_]', '_', label)}"], "targetLabel": target}
+        for label, target in ((labels.PIPELINE, "pipeline"), (labels.PROCESS, "process"))
+    ]
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": metadata,
+        "spec": {
+            "selector": {"matchLabels": dict(pods)},
+            "podMetricsEndpoints": [{"port": "http", "relabelings": relabelings}],
+        },
     }
 
 

@@ -47,15 +47,16 @@ class Children:
         """
         for kind in kinds:
             selector = FINETUNE_JOB if kind == "Pod" else f"{MANAGED_BY}={MANAGER}"
-            listed = await self._cluster.list_all(kind, namespaces, selector)
-            uids = {each["metadata"]["uid"] for each in listed}
-            versions = [int(each["metadata"]["resourceVersion"]) for each in listed]
+            uids, newest = set(), 0
+            async for page in self._cluster.pages(kind, namespaces, selector):
+                for each in page:
+                    uids.add(each["metadata"]["uid"])
+                    newest = max(newest, int(each["metadata"]["resourceVersion"]))
+                    self.seen(each)
             for key, children in list(self._live.items()):
                 for child in list(children.values()):
-                    if child.ref.kind == kind and child.uid not in uids and child.version <= max(versions, default=0):
+                    if child.ref.kind == kind and child.uid not in uids and child.version <= newest:
                         self.gone(key, child)
-            for each in listed:
-                self.seen(each)
 
     def seen(self, live: Mapping[str, Any]) -> Key | None:
         """Takes note of an object as a list, a watch or an answer shows it; returns its owner's key."""

@@ -105,6 +105,8 @@ class Operator:
         self._tasks: list[asyncio.Task[None]] = []
         self._context = contextvars.copy_context()
         self._beat = time.monotonic()
+        self._first = asyncio.Event()
+        self._looked_at = 0
         self._started = False
         health.alive("loop", self._stalled)
         health.ready("started", lambda: None if self._started else "is starting")
@@ -126,7 +128,7 @@ class Operator:
     async def _startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.watching.inactivity_timeout = 70  # bookmarks come each minute: silence beyond is a dead stream
         settings.watching.server_timeout = 600
-        settings.watching.chunk_size = 500
+        settings.watching.chunk_size = 100
         settings.queueing.idle_timeout = 1.0  # kopf keeps a worker for each object that was heard of: 5,000 at once
         settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
         settings.peering.standalone = True  # one replica, recreated; applying is idempotent should two ever meet
@@ -193,6 +195,8 @@ class Operator:
         try:
             await self._kinds[kind].reconcile((namespace, name))
             outcome = "done"
+            if kind == "PricePipeline" and not self._looked_at:
+                self._first.set()  # the first pipeline is not kept waiting for a look at its stores
         finally:
             metrics.RECONCILES.labels(kind, outcome).inc()
             metrics.RECONCILE_SECONDS.labels(kind).observe(time.monotonic() - started)
@@ -203,24 +207,23 @@ class Operator:
             try:
                 await self._look_at_kinds()
                 await self._look_at_secrets()
-                targets = await self._look_at_stores()
+                await self._look_at_stores()
             except PricecastError as error:
                 log.warning("could not look around", error=str(error))
             except Exception:
                 log.exception("looking around failed")  # the next look may do better
-            else:
-                await asyncio.sleep(self._settings.observe_seconds if targets else 1.0)
-                continue
-            await asyncio.sleep(self._settings.observe_seconds)
+            self._first.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._first.wait(), self._settings.observe_seconds)
 
-    async def _look_at_stores(self) -> int:
+    async def _look_at_stores(self) -> None:
         targets = [target for name in self.pipelines.names() if (target := self.pipelines.look_at(name))]
+        self._looked_at = len(targets)
         if targets:
             sights = await asyncio.to_thread(self._observer.look, targets)
             for name, sight in sights.items():
                 if self.pipelines.looked(name, sight):
                     self.queue.add(("PricePipeline", *name))
-        return len(targets)
 
     async def _look_at_secrets(self) -> None:
         changed = await self._secrets.changed(self.pipelines.secrets_used())
@@ -264,10 +267,12 @@ class Operator:
     async def _resync(self) -> None:
         await self.children.load(self._served(), self._settings.namespaces)
         for kind, kinds in self._kinds.items():
-            listed = await self._cluster.list_all(kind, self._settings.namespaces)
-            for body in listed:
-                kinds.seen(body)
-            found = {(body["metadata"]["namespace"], body["metadata"]["name"]) for body in listed}
+            found = set()
+            async for page in self._cluster.pages(kind, self._settings.namespaces):
+                for body in page:
+                    body["metadata"].pop("managedFields", None)
+                    kinds.seen(body)
+                    found.add((body["metadata"]["namespace"], body["metadata"]["name"]))
             for name in kinds.names():
                 if name not in found and not await self._cluster.exists(Ref(kind, *name)):
                     kinds.lost(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -51,10 +52,10 @@ async def test_a_list_forgets_what_is_no_more_and_keeps_what_is_newer() -> None:
     class Lists:
         """Answers with lists as the API server does."""
 
-        async def list_all(self, kind: str, namespaces: Any, labels: str) -> list[dict[str, Any]]:
+        async def pages(self, kind: str, namespaces: Any, labels: str) -> AsyncIterator[list[dict[str, Any]]]:
             other = live(12, uid="2")
             other["metadata"]["name"] = "btc-trades"
-            return [other]
+            yield [other]
 
     listing = Children(cast("Cluster", Lists()))
     listing.seen(live(10, uid="1"))  # deleted, unseen by the watch
