@@ -119,7 +119,7 @@ def test_label_writes_a_dataset_and_goes_on_where_it_stopped(run: Tool, tmp_path
     source.write_text("Bitcoin rallies\nNothing here\nBitcoin rallies\n")
     with AnthropicDouble(teacher) as api:
         settings = {"API_KEY": api.key, "ANTHROPIC_URL": api.url}
-        arguments = ["label", "--data", source, "--out", out, "--provider", "anthropic", "--model", "claude-sonnet-4-5"]
+        arguments = ["label", "--data", source, "--out", out, "--provider", "anthropic", "--model", "claude-sonnet-4-6"]
         refused = run(*arguments, **settings)
         assert refused.returncode == 78
         assert "--yes" in refused.stderr
@@ -138,7 +138,7 @@ def test_label_writes_a_dataset_and_goes_on_where_it_stopped(run: Tool, tmp_path
         dataset.Example("Nothing here", {}),
         dataset.Example("Bitcoin again", {"BTC": 1}),
     ]
-    assert {json.loads(line)["teacher_model_name"] for line in out.read_text().splitlines()} == {"claude-sonnet-4-5"}
+    assert {json.loads(line)["teacher_model_name"] for line in out.read_text().splitlines()} == {"claude-sonnet-4-6"}
 
 
 def test_what_the_teacher_gives_no_valid_answer_to_is_left_out(run: Tool, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_what_the_teacher_gives_no_valid_answer_to_is_left_out(run: Tool, tmp_pa
 
 
 def test_the_estimate_knows_prices_and_says_where_it_does_not() -> None:
-    known = estimate(["a headline"] * 1_000, DEFAULT_COINS, "anthropic", "claude-sonnet-4-5")
+    known = estimate(["a headline"] * 1_000, DEFAULT_COINS, "anthropic", "claude-sonnet-4-6")
     assert known.dollars is not None
     assert 0.1 < known.dollars < 10
     assert "price unknown" in str(estimate(["a"], DEFAULT_COINS, "openai", "somebodys-own-model"))
