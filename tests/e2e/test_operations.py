@@ -148,6 +148,18 @@ def test_another_pair_rolls_only_who_reads_pairs(stack: Stack, quiet: str) -> No
     assert changed() == concerned
 
 
+def test_another_version_of_a_secret_rolls_only_who_reads_it(stack: Stack, quiet: str) -> None:
+    before = generations(stack, quiet)
+    stack.kube.patch("Secret", "pricecast-storage", quiet, {"stringData": {"rotated": "yes"}})
+    concerned = {"Deployment/quiet-to-feature-store", "Deployment/quiet-price-predictor"}
+
+    def changed() -> set[str]:
+        return {name for name, generation in generations(stack, quiet).items() if before.get(name) != generation}
+
+    until("rolled", lambda: changed() >= concerned, 30)
+    assert changed() == concerned
+
+
 def test_news_come_and_go_with_all_their_objects(stack: Stack, quiet: str) -> None:
     change(stack, quiet, {"news": {"rss": {"urls": ["https://news.example/feed"]}}})
     until("made", lambda: stack.kube.get("Deployment", "quiet-news-to-feature-store", quiet), 30)
