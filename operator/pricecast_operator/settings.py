@@ -25,7 +25,9 @@ class OperatorSettings(ServiceSettings):
     metrics_namespaces: CommaSeparated = Field(
         default_factory=list, description="Namespaces that may read the pods' metrics; empty means all"
     )
-    observe_seconds: float = Field(30, ge=1, le=3600, description="Time between looks at Kafka and the stores")
+    observe_seconds: float = Field(
+        30, ge=1, le=3600, description="Time between looks at Kafka, the stores and the Secrets that specs name"
+    )
     quiet_seconds: float = Field(
         60, ge=0, le=3600, description="Least time between two writes of a status in which only numbers moved"
     )
