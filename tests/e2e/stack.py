@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -28,7 +27,7 @@ from urllib.parse import urlsplit
 from kubernetes import config
 from kubernetes.dynamic import DynamicClient
 
-from pricecast_testbed import Elasticsearch, Kafka, Postgres, Server
+from pricecast_testbed import Elasticsearch, Kafka, Postgres, Server, cache
 from pricecast_testbed.kubernetes import Cluster, binaries, images
 from tests.e2e.kube import SUITE, Kube
 
@@ -242,9 +241,14 @@ def _prepare(cluster: Cluster, tag: str, endings: list[Callable[[], Any]]) -> No
 
 
 def _start(kind: type[Server], address: str, endings: list[Callable[[], Any]]) -> str:
-    server = kind(Path(tempfile.mkdtemp(prefix=f"e2e-{kind.name}-")), node_address=address)
-    endings.append(lambda: shutil.rmtree(server.home))
-    endings.append(server.wipe)
+    server = kind(cache.root() / "run" / f"e2e-{kind.name}", node_address=address)
+
+    def remove() -> None:
+        server.wipe()
+        shutil.rmtree(server.home, ignore_errors=True)
+
+    remove()  # what a run that was killed left running
+    endings.append(remove)
     server.start()
     return server.node_url
 
