@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class Cluster:
             raise TestbedError("a kubelet needs root: run as root, or let KUBECONFIG name a cluster to test on")
         binaries.build()
         binaries.runtime_packages()
+        with _alone():
+            self._up()
+
+    def _up(self) -> None:
         at = self.layout
         pki.create(at.pki, at.address, config.API_SERVICE, at.node)
         self._write_files()
@@ -63,6 +68,10 @@ class Cluster:
 
     def down(self) -> None:
         """Stops every pod and every part; what is stored stays, and so do images."""
+        with _alone():
+            self._down()
+
+    def _down(self) -> None:
         self._stop_pods()
         processes = self._processes()
         for name in reversed(config.commands(self.layout)):
@@ -76,11 +85,12 @@ class Cluster:
 
     def wipe(self) -> None:
         """Takes it down and deletes all that it stored, but for its images."""
-        self.down()
-        for mount in _mounts_below(self.layout.home / "kubelet"):
-            subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
-        for folder in ("data", "leases", "kubelet", "kubelet-pki", "pki", "apiserver"):
-            shutil.rmtree(self.layout.home / folder, ignore_errors=True)
+        with _alone():
+            self._down()
+            for mount in _mounts_below(self.layout.home / "kubelet"):
+                subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
+            for folder in ("data", "leases", "kubelet", "kubelet-pki", "pki", "apiserver"):
+                shutil.rmtree(self.layout.home / folder, ignore_errors=True)
 
     @property
     def _kubectl(self) -> list[str | Path]:
@@ -158,6 +168,11 @@ class Cluster:
     def _save(self, processes: dict[str, Any]) -> None:
         self.layout.home.mkdir(parents=True, exist_ok=True)
         (self.layout.home / "processes.json").write_text(json.dumps(processes))
+
+
+def _alone() -> AbstractContextManager[None]:
+    """Holds off other processes that start, stop or wipe the machine's one cluster."""
+    return cache.locked("cluster")
 
 
 def _environment() -> dict[str, str]:
