@@ -9,6 +9,8 @@ from typing import Any, Literal
 Truth = Literal["True", "False", "Unknown"]
 INVALID_SPEC = "InvalidSpec"
 """Reason of a resource that can't be acted on; the API server's own checks let few of them through."""
+NOT_SEEN_YET = "NotSeenYet"
+"""Reason where nobody has looked since the operator's start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,14 @@ class Round:
     def conditions(self, findings: Iterable[Finding]) -> list[dict[str, Any]]:
         """Returns the conditions for the status."""
         return merge(self.previous.get("conditions", []), findings, self.generation, self.now)
+
+    def remembered(self, finding: Finding) -> Finding:
+        """Returns a finding, or where nobody has looked yet what was told before: our restart turns no condition."""
+        if finding.reason == NOT_SEEN_YET:
+            for told in self.previous.get("conditions", []):
+                if told["type"] == finding.type:
+                    return Finding(finding.type, told["status"], told["reason"], told["message"])
+        return finding
 
 
 def merge(

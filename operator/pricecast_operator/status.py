@@ -17,7 +17,7 @@ from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.models import ModelVersion, model_name
 from pricecast_operator import labels
 from pricecast_operator.api.pricepipeline import PricePipelineSpec
-from pricecast_operator.conditions import Finding, Round, truth
+from pricecast_operator.conditions import NOT_SEEN_YET, Finding, Round, truth
 from pricecast_operator.objects import Child
 from pricecast_operator.observed import Observed, Problem
 from pricecast_operator.plan import Plan, ServiceProcess
@@ -78,9 +78,9 @@ def pipeline_status(
         refused: Objects that the API server refused, with its words.
     """
     states = [process_state(process, children.get(process.name), spec) for process in plan.processes]
-    topics = _topics(observed)
-    model = _model(spec, plan, states, observed)
-    predicting = _predicting(observed)
+    topics = this.remembered(_topics(observed))
+    model = this.remembered(_model(spec, plan, states, observed))
+    predicting = this.remembered(_predicting(observed))
     degraded = _degraded(states, topics, model, predicting, refused)
     findings = [
         _ready(spec, states, topics, refused),
@@ -94,7 +94,7 @@ def pipeline_status(
     status: Status = {
         "observedGeneration": this.generation,
         "conditions": this.conditions(findings),
-        "services": _services(states, observed),
+        "services": _services(states, observed, this.previous),
         "replicas": min(
             (_number(children.get(process.name), "replicas") for process in plan.processes if process.scalable),
             default=0,
@@ -166,7 +166,7 @@ def _deployment_state(child: Child, wanted: int) -> tuple[bool, str, str, str, b
 
 def _topics(observed: Observed) -> Finding:
     if not observed.topics_seen:
-        return Finding("TopicsReady", "Unknown", "NotSeenYet", "Kafka has not been asked yet")
+        return Finding("TopicsReady", "Unknown", NOT_SEEN_YET, "Kafka has not been asked yet")
     if observed.topics is not None:
         return Finding("TopicsReady", "False", observed.topics.reason, observed.topics.message)
     return Finding("TopicsReady", "True", "AsPlanned", "all topics exist")
@@ -174,7 +174,7 @@ def _topics(observed: Observed) -> Finding:
 
 def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], observed: Observed) -> Finding:
     if observed.models is None:
-        return Finding("ModelReady", "Unknown", "NotSeenYet", "the model registry has not been asked yet")
+        return Finding("ModelReady", "Unknown", NOT_SEEN_YET, "the model registry has not been asked yet")
     if isinstance(observed.models, Problem):
         return Finding("ModelReady", "Unknown", observed.models.reason, observed.models.message)
     wanted = _model_names(spec, plan)
@@ -197,7 +197,7 @@ def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], 
 
 def _predicting(observed: Observed) -> Finding:
     if observed.predictions is None:
-        return Finding("Predicting", "Unknown", "NotSeenYet", "the prediction store has not been asked yet")
+        return Finding("Predicting", "Unknown", NOT_SEEN_YET, "the prediction store has not been asked yet")
     if isinstance(observed.predictions, Problem):
         return Finding("Predicting", "Unknown", observed.predictions.reason, observed.predictions.message)
     if not observed.predictions:
@@ -231,7 +231,7 @@ def _degraded(
 ) -> Finding:
     problems = [finding for finding in (topics,) if finding.status == "False"]
     problems += [
-        finding for finding in (model, predicting) if finding.status == "Unknown" and finding.reason != "NotSeenYet"
+        finding for finding in (model, predicting) if finding.status == "Unknown" and finding.reason != NOT_SEEN_YET
     ]
     problems += [
         Finding("Degraded", "True", state.finding.reason, f"{state.process.name}: {state.finding.message}")
@@ -259,14 +259,18 @@ def _has_condition(process: ServiceProcess) -> bool:
     return process.kind == "stream"
 
 
-def _services(states: Sequence[ProcessState], observed: Observed) -> list[dict[str, Any]]:
-    lag = observed.lag if isinstance(observed.lag, Mapping) else {}
+def _services(states: Sequence[ProcessState], observed: Observed, previous: Mapping[str, Any]) -> list[dict[str, Any]]:
+    told = {each["name"]: each["lag"] for each in previous.get("services", []) if "lag" in each}
     services = []
     for state in states:
         name = state.process.name
         service: dict[str, Any] = {"name": name, "ready": state.text}
-        if state.process.kind == "stream" and (group := _consumer_group(state.process)) in lag:
-            service["lag"] = lag[group]
+        if isinstance(observed.lag, Mapping):
+            lag = observed.lag.get(_consumer_group(state.process)) if state.process.kind == "stream" else None
+        else:
+            lag = told.get(name)
+        if lag is not None:
+            service["lag"] = lag
         services.append(service)
     return services
 

@@ -230,6 +230,18 @@ def test_the_same_state_gives_the_same_status_later() -> None:
     assert told(children(), previous=first, now=LATER) == first
 
 
+def test_a_restart_of_the_operator_turns_nothing() -> None:
+    seen = Observed(
+        topics_seen=True,
+        lag={"candles": 3},
+        models={"btc-btc-usd-300s": version()},
+        predictions=[prediction(1)],
+    )
+    before = told(children(), seen)
+    assert condition(before, "ModelReady") == ("True", "Promoted")
+    assert told(children(), Observed(topics_seen=True), previous=before, now=LATER) == before
+
+
 def test_a_time_of_transition_moves_only_with_the_truth() -> None:
     first = told(children())
     second = told(children(candles=deployment("candles", ready=0)), previous=first, now=LATER)
