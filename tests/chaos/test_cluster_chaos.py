@@ -9,7 +9,7 @@ import time
 from tests.e2e.accounts import assert_nothing_lost_or_doubled
 from tests.e2e.stack import SYSTEM, Stack, until
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "90"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "180"))
 PROCESSES = ("trades", "candles", "technical-indicators", "to-feature-store", "price-predictor")
 
 
