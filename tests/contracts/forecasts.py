@@ -24,6 +24,7 @@ from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
+from tests.contracts.predictions import whole_history
 from tests.contracts.stream_chain import Chain, eventually
 
 PAIR = "BTC/USD"
@@ -111,14 +112,8 @@ class Forecasts(Chain):
 
     def made(self) -> list[Prediction]:
         """Returns all predictions in the store, oldest first."""
-        found: list[Prediction] = []
-        token = ""
-        while True:
-            page = self.predictions.history(PAIR, pipeline=self.pipeline, limit=500, token=token)
-            found += page.predictions
-            token = page.next_token
-            if not token:
-                return sorted(found, key=lambda one: one.feature_time_ms)
+        found = whole_history(self.predictions, PAIR, limit=500, pipeline=self.pipeline)
+        return sorted(found, key=lambda one: one.feature_time_ms)
 
     def close(self) -> None:
         """Ends the processes."""

@@ -6,11 +6,13 @@ import os
 import random
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_operator.local.folder import DataFolder
+from tests.contracts.predictions import whole_history
 from tests.integration.test_up import PRICECAST, START_S, eventually, feature_rows, pricecast, written
 
 PIPELINE = """\
@@ -49,13 +51,8 @@ def trades(path: Path) -> None:
 
 def predictions(folder: Path) -> list[Prediction]:
     """Returns all stored predictions, newest first."""
-    store, found, token = SqlPredictionStore(f"sqlite:///{folder / 'predictions.db'}"), list[Prediction](), ""
-    while True:
-        page = store.history("BTC/USD", limit=1000, token=token)
-        found += page.predictions
-        if not (token := page.next_token):
-            store.close()
-            return found
+    with closing(SqlPredictionStore(f"sqlite:///{folder / 'predictions.db'}")) as store:
+        return whole_history(store, limit=1000)
 
 
 def kill(folder: DataFolder, name: str) -> None:

@@ -21,7 +21,7 @@ from rich.live import Live
 
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
 from pricecast_core.settings import PricePredictorSettings
-from pricecast_core.stores.features import group_name
+from pricecast_core.stores.features import group_name, missing_history
 from pricecast_core.stores.features_sql import SqlFeatureStore
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
@@ -255,23 +255,18 @@ class _Run:
             self._log("pricecast", "drained", "the source has ended and all of it has gone through")
             self._drained.set()
             if TRAINING in self._supervisor.watched:
-                if missing := await asyncio.to_thread(self._too_few_rows):
-                    self._log(TRAINING, "left out", missing)
+                if missing := await asyncio.to_thread(self._missing_history):
+                    self._log(TRAINING, "left out", f"{missing}; lower spec.training.minRows")
                 else:
                     await self._trained.wait()
             self._supervisor.stop()
 
-    def _too_few_rows(self) -> str:
-        """Returns which pair has too few feature rows to be trained on, which training would wait for; or nothing."""
-        store = SqlFeatureStore(self._setup.folder.database("features"))
-        group, least = group_name(self._manifest.name, "technical_indicators"), self._manifest.spec.training.min_rows
-        try:
-            for pair in self._manifest.spec.pairs:
-                if (count := store.count(group, pair)) < least:
-                    return f"{pair} has {count} feature rows of spec.training.minRows {least}"
-            return ""
-        finally:
-            store.close()
+    def _missing_history(self) -> str | None:
+        """Says which pair has too few feature rows to be trained on, which training would wait for; or None."""
+        spec = self._manifest.spec
+        with contextlib.closing(SqlFeatureStore(self._setup.folder.database("features"))) as store:
+            group = group_name(self._manifest.name, "technical_indicators")
+            return missing_history(store, group, spec.pairs, spec.training.min_rows)
 
     async def _screen(self) -> None:
         with Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live:

@@ -17,7 +17,7 @@ from pricecast_core.messages import FeatureRowStored
 from pricecast_core.pairs import slug
 from pricecast_core.service import Stop
 from pricecast_core.settings import PricePredictorSettings
-from pricecast_core.stores.features import FeatureStore
+from pricecast_core.stores.features import FeatureStore, missing_history
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, TrainingRun, model_name
 from pricecast_core.stores.open import open_feature_store, open_model_registry
 from pricecast_core.streaming import Follower, Publisher
@@ -206,11 +206,8 @@ def _await_history(settings: PricePredictorSettings, store: FeatureStore, health
 
 def _missing(settings: PricePredictorSettings, store: FeatureStore) -> str | None:
     """Says which pair lacks rows; None if none does."""
-    for pair in settings.pairs:
-        count = store.count(view.indicators_group(settings), pair)
-        if count < settings.training_min_rows:
-            return f"{pair}: {count} feature rows of {settings.training_min_rows}; wait, or lower TRAINING_MIN_ROWS"
-    return None
+    missing = missing_history(store, view.indicators_group(settings), settings.pairs, settings.training_min_rows)
+    return f"{missing}; wait, or lower TRAINING_MIN_ROWS" if missing else None
 
 
 def _caught_up(settings: PricePredictorSettings, store: FeatureStore) -> bool:

@@ -26,6 +26,7 @@ from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.predictions import RollingScores
 from pricecast_price_predictor.serve import Predictor
 from pricecast_price_predictor.training import Options
+from tests.contracts.predictions import whole_history
 
 PAIR = "BTC/USD"
 NAME = model_name("test", "btc-usd", 300)
@@ -85,14 +86,8 @@ class World:
         return trained
 
     def history(self) -> list[Prediction]:
-        found: list[Prediction] = []
-        token = ""
-        while True:
-            page = self.store.history(PAIR, pipeline="test", limit=500, token=token)
-            found += page.predictions
-            token = page.next_token
-            if not token:
-                return sorted(found, key=lambda one: one.feature_time_ms)
+        found = whole_history(self.store, PAIR, limit=500, pipeline="test")
+        return sorted(found, key=lambda one: one.feature_time_ms)
 
     def close(self) -> None:
         self.features.close()

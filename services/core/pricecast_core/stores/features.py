@@ -117,3 +117,11 @@ class FeatureStore(Protocol):
 
     def close(self) -> None:
         """Gives back connections."""
+
+
+def missing_history(store: FeatureStore, group: str, entities: Sequence[str], least: int) -> str | None:
+    """Says which of some entities has fewer than the `least` rows in a group, and how many; None if none has."""
+    for entity in entities:
+        if (count := store.count(group, entity)) < least:
+            return f"{entity}: {count} feature rows of {least}"
+    return None
