@@ -18,11 +18,11 @@ endif
 
 .PHONY: help
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/' | expand -t 18
 
 # --- running
 
-.PHONY: install demo up down backtest
+.PHONY: install demo up down
 install: $(UV) $(COMPILER) ## Installs every service and the `pricecast` command into .venv
 	$(UV) sync --frozen --inexact --all-packages --no-dev
 
