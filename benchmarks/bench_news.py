@@ -2,10 +2,10 @@
 
     uv run --no-sync python -m benchmarks.bench_news [--data FILE.jsonl] [--ollama URL --model M ...] [--prices] [--json]
 
-Readers are measured on labelled headlines: those of the file, else the generated set of pricecast-finetune, which is
-far easier than real ones. With `--ollama`, each `--model` is asked too; `--limit` bounds what slow models are asked.
-`through the topic` is the whole service: headlines on the broker to signals on the broker. `--prices` measures the
-price path's latency without news, and with an archive of headlines being read on the same cores all the while.
+Readers are measured on labelled headlines: those of the file, else those that come with pricecast-finetune. With
+`--ollama`, each `--model` is asked too; `--limit` bounds what slow models are asked. `through the topic` is the whole
+service: headlines on the broker to signals on the broker. `--prices` measures the price path's latency without news,
+and with an archive of headlines being read on the same cores all the while.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from pricecast_core.news import prompt
+from pricecast_core.settings import FinetuneSettings
 from pricecast_core.settings.news_signal import DEFAULT_COINS
-from pricecast_finetune.synthetic import examples
+from pricecast_finetune import source
 
 _START, _END = "<|im_start|>", "<|im_end|>"
 _TEMPLATE = (
@@ -25,7 +26,8 @@ def main(target: Path) -> None:
     """Writes the model."""
     set_seed(7)
     target.mkdir(parents=True, exist_ok=True)
-    texts = [text for example in examples() for text in (example.headline, prompt.render(example.signals))]
+    examples = source.load(FinetuneSettings(), target)  # the package's own
+    texts = [text for example in examples for text in (example.headline, prompt.render(example.signals))]
     tokenizer: Any = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

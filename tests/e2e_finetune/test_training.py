@@ -2,7 +2,7 @@
 
 One job goes through it all, in the order of the tests, on the CPU with a real model of 135 million parameters. Run by
 `make test-finetune-e2e`: its image takes some 25 GB of disk while it is built, which CI has not. Another dataset than
-the generated one is given by FINETUNE_DATASET, a running Ollama by E2E_OLLAMA_URL.
+the package's own is given by FINETUNE_DATASET, a running Ollama by E2E_OLLAMA_URL.
 """
 
 from __future__ import annotations

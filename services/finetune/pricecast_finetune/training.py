@@ -7,6 +7,7 @@ checkpoint counts once its `trainer_state.json`, which is written last, is whole
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +29,22 @@ CHECKPOINTS = "checkpoints"
 log = logs.get(__name__)
 
 
-def rows(examples: Sequence[Example], coins: Sequence[str]) -> list[dict[str, list[dict[str, str]]]]:
-    """Returns the examples as conversations: the prompt of serving, and the right answer, its coins in one order."""
+def rows(
+    examples: Sequence[Example], coins: Sequence[str], guess_dropout: float, seed: int
+) -> list[dict[str, list[dict[str, str]]]]:
+    """Returns the examples as conversations: the prompt of serving, and the right answer, its coins in one order.
+
+    Args:
+        examples: Labelled headlines.
+        coins: The coins asked about.
+        guess_dropout: Share of the rows without the lexicon's guess. To give the guess back is right so often that a
+            model which always has it learns nothing else.
+        seed: Equal seeds leave it out of the same rows, which a training that resumes needs.
+    """
+    chance = random.Random(seed)  # noqa: S311 (no secret)
     return [
         {
-            "prompt": prompt.messages(example.headline, coins),
+            "prompt": prompt.messages(example.headline, coins, guess=chance.random() >= guess_dropout),
             "completion": [
                 {
                     "role": "assistant",
@@ -72,7 +84,8 @@ def train(
     folder = settings.output_dir / CHECKPOINTS
     checkpoint = newest_checkpoint(folder) if settings.resume else None
     model, tokenizer = backend.load_for_training()
-    trainer = _trainer(backend, settings, model, tokenizer, rows(examples, settings.coins))
+    data = rows(examples, settings.coins, settings.guess_dropout, settings.seed)
+    trainer = _trainer(backend, settings, model, tokenizer, data)
     trainer.remove_callback(require("transformers", "train").PrinterCallback)  # our logs are JSON
     trainer.add_callback(_callback(progress, stop))
     log.info("training", with_=backend.describe(), resumed_from=str(checkpoint) if checkpoint else "")

@@ -6,17 +6,18 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pricecast_core.errors import SettingsError
-from pricecast_core.news import dataset, prompt
+from pricecast_core.news import dataset, prompt, titles
 from pricecast_core.news.evaluation import Scores
 from pricecast_core.settings import FinetuneSettings
 from pricecast_core.settings.finetune import SEVEN_PROJECTIONS
 from pricecast_core.settings.news_signal import DEFAULT_COINS
-from pricecast_finetune import answers, card, models, progress, source, synthetic, training
+from pricecast_finetune import answers, card, models, progress, source, training
 
 
 def scores(f1: float) -> Scores:
@@ -33,22 +34,25 @@ def test_the_package_is_imported_without_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_dataset_of_the_package_is_what_its_generator_makes() -> None:
-    text = resources.files("pricecast_finetune").joinpath("data", source.OWN).read_bytes()
-    assert text.splitlines() == list(synthetic.lines(synthetic.examples()))
-
-
-def test_the_generated_dataset_has_all_kinds_of_headlines() -> None:
-    examples = list(synthetic.examples())
-    assert len({example.headline for example in examples}) == synthetic.COUNT
+def test_the_dataset_of_the_package_has_all_kinds_of_headlines_and_none_twice(tmp_path: Path) -> None:
+    examples = source.load(FinetuneSettings(), tmp_path)
+    assert len({titles.template(example.headline) for example in examples}) == len(examples) > 800
     found = [signal for example in examples for signal in example.signals.values()]
-    assert all(found.count(signal) > 10 for signal in (-1, 0, 1))
-    assert sum(not example.signals for example in examples) > 20
+    assert all(found.count(signal) > 300 for signal in (-1, 1))
+    assert 0 in found
+    assert sum(not example.signals for example in examples) > 80
     assert {coin for example in examples for coin in example.signals} == set(DEFAULT_COINS)
 
 
+def test_every_answer_of_the_package_is_inside_the_schema_and_names_its_teacher() -> None:
+    text = resources.files("pricecast_finetune").joinpath("data", source.OWN).read_bytes()
+    for line in (msgspec.json.decode(line, type=dataset.Line) for line in text.splitlines()):
+        signals = prompt.parse(line.output, DEFAULT_COINS).news_signals
+        assert line.output == prompt.render({item.coin: item.signal for item in signals})
+        assert line.teacher_model_name == "claude"
+
+
 def test_a_dataset_is_read_from_where_the_settings_say(tmp_path: Path) -> None:
-    assert len(source.load(FinetuneSettings(), tmp_path)) == synthetic.COUNT
     path = tmp_path / "own.jsonl"
     path.write_text(json.dumps({"input": "Bitcoin", "output": '{"news_signals":[{"coin":"BTC","signal":1}]}'}))
     assert source.load(FinetuneSettings(dataset=str(path)), tmp_path) == [dataset.Example("Bitcoin", {"BTC": 1})]
@@ -58,13 +62,26 @@ def test_a_dataset_is_read_from_where_the_settings_say(tmp_path: Path) -> None:
 
 def test_a_row_asks_as_serving_asks_and_answers_as_serving_accepts() -> None:
     coins = ["BTC", "ETH"]
-    (row,) = training.rows([dataset.Example("Ether falls", {"ETH": -1, "BTC": 1})], coins)
+    (row,) = training.rows([dataset.Example("Ether falls", {"ETH": -1, "BTC": 1})], coins, 0, 7)
     assert row["prompt"] == prompt.messages("Ether falls", coins)
     (answer,) = row["completion"]
     assert [(item.coin, item.signal) for item in prompt.parse(answer["content"], coins).news_signals] == [
         ("BTC", 1),
         ("ETH", -1),
     ]
+
+
+def test_a_share_of_the_rows_comes_without_the_guess_and_always_the_same_ones() -> None:
+    coins = ["BTC", "ETH"]
+    examples = [dataset.Example(f"Ether falls {number}%", {"ETH": -1}) for number in range(400)]
+    rows = training.rows(examples, coins, 0.25, 7)
+    asked = [row["prompt"] for row in rows]
+    bare = [prompt.messages(example.headline, coins, guess=False) for example in examples]
+    guessed = [prompt.messages(example.headline, coins) for example in examples]
+    assert all(each in pair for each, *pair in zip(asked, bare, guessed, strict=True))
+    assert 60 < sum(each == other for each, other in zip(asked, bare, strict=True)) < 140
+    assert bare[0][1]["content"] == examples[0].headline != guessed[0][1]["content"]
+    assert rows == training.rows(examples, coins, 0.25, 7)
 
 
 def test_unsloth_trains_with_the_same_arguments_but_for_its_optimizer() -> None:

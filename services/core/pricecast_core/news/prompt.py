@@ -50,16 +50,21 @@ def instruction(coins: Sequence[str]) -> str:
     return _INSTRUCTION.format(coins=" ".join(coins))
 
 
-def messages(headline: str, coins: Sequence[str]) -> list[dict[str, str]]:
+def messages(headline: str, coins: Sequence[str], *, guess: bool = True) -> list[dict[str, str]]:
     """Returns the chat that asks about a headline, as OpenAI, Ollama and chat templates take it.
 
     The lexicon's reading goes along, as a guess in the form of the answer: to correct one is far easier to learn for a
     small model than to know every coin's names, and it shows the form to those that were not trained.
+
+    Args:
+        headline: Any text; what is beyond `MAX_HEADLINE_CHARACTERS` is not shown.
+        coins: The coins asked about.
+        guess: Whether the lexicon's reading goes along: always, but in some rows of a training.
     """
     text = headline[:MAX_HEADLINE_CHARACTERS].encode("utf-8", "replace").decode()  # half a surrogate can't be sent
     return [
         {"role": "system", "content": instruction(coins)},
-        {"role": "user", "content": f"{text}{_GUESS}{render(lexicon.read(text, coins))}"},
+        {"role": "user", "content": f"{text}{_GUESS}{render(lexicon.read(text, coins))}" if guess else text},
     ]
 
 

@@ -47,6 +47,9 @@ class FinetuneSettings(ServiceSettings):
     )
     must_improve: bool = Field(True, description="Publish only if F1 is above the base model's")
 
+    guess_dropout: float = Field(
+        0.5, ge=0, le=1, description="Share of the training rows that come without the lexicon's guess"
+    )
     lora_rank: int = Field(16, ge=1, le=1_024, description="Rank r of the adapters")
     lora_alpha: int = Field(16, ge=1, le=2_048, description="Scale of the adapters")
     lora_dropout: float = Field(0, ge=0, lt=1, description="Dropout of the adapters")
