@@ -2,7 +2,8 @@
 
 A cluster that KUBECONFIG names is used as it is, with E2E_IMAGES (registry/path that holds the images, with tag), and
 with E2E_KAFKA_BROKERS, E2E_ELASTICSEARCH_URL and E2E_POSTGRES_URL as both the pods and this machine reach them. What
-isn't given, the testbed starts: servers on E2E_NODE_ADDRESS, an address of this machine that the pods reach. One stack serves the whole run of pytest, however many folders it takes tests from.
+isn't given, the testbed starts: servers on E2E_NODE_ADDRESS, an address of this machine that the pods reach. One stack
+serves the whole run of pytest, however many folders it takes tests from.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from kubernetes.dynamic import DynamicClient
 
 from pricecast_testbed import Elasticsearch, Kafka, Postgres, Server, cache
 from pricecast_testbed.kubernetes import Cluster, binaries, images
+from pricecast_testbed.shell import say
 from tests.e2e.kube import SUITE, Kube
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +61,7 @@ class Stack:
         brokers: Kafka, for pods and for tests.
         elasticsearch: Elasticsearch, likewise.
         postgres: PostgreSQL, likewise.
+        endings: What takes back what was put there, run last first when the run ends.
     """
 
     kube: Kube
@@ -68,7 +71,7 @@ class Stack:
     brokers: str
     elasticsearch: str
     postgres: str
-    endings: list[Callable[[], Any]] = field(default_factory=list)
+    endings: list[Callable[[], Any]]
 
     def helm(self, *arguments: str) -> str:
         """Runs helm and returns what it says."""
@@ -158,12 +161,6 @@ class Stack:
                 return {"hits": {"hits": []}}
             raise
 
-    def close(self) -> None:
-        """Takes back what was put there."""
-        for ending in reversed(self.endings):
-            with contextlib.suppress(Exception):
-                ending()
-
 
 _failures: list[BaseException] = []
 
@@ -178,10 +175,18 @@ def shared() -> Stack:
         return _bring_up(endings)
     except BaseException as error:
         _failures.append(error)
-        for ending in reversed(endings):
-            with contextlib.suppress(Exception):
-                ending()
         raise
+    finally:
+        atexit.register(_end, endings)  # what was put there is taken back, also where it wasn't all
+
+
+def _end(endings: list[Callable[[], Any]]) -> None:
+    """Takes back what was put there, the last first; one that fails is told of and keeps no other from being done."""
+    while endings:
+        try:
+            endings.pop()()
+        except Exception as error:  # any may fail in its own way
+            say(f"was not taken back: {error}")
 
 
 def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
@@ -205,7 +210,6 @@ def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
         postgres=os.environ.get("E2E_POSTGRES_URL") or _start(Postgres, address, endings),
         endings=endings,
     )
-    atexit.register(stack.close)
     [(label, value)] = SUITE.items()  # of an earlier run, which may have been killed
     stack.kubectl("delete", "namespaces", "-l", f"{label}={value}", "--timeout=180s")
     stack.kube.create_namespace(SYSTEM)
