@@ -133,8 +133,8 @@ class Trainer(Model):
     load_in_4bit: bool = Field(True, description="Quantise the base model while training; on a GPU only.")
     save_steps: int = Field(50, ge=1, le=1_000_000, description="Steps between checkpoints.")
     logging_steps: int = Field(1, ge=1, le=1_000_000, description="Steps between reports of progress.")
-    guess_dropout: float = Field(
-        0.5, ge=0, le=1, description="Share of the training rows that come without the lexicon's guess."
+    bare_rows: float = Field(
+        1, ge=0, le=1, description="Share of the headlines that are learnt once more without the lexicon's guess."
     )
     seed: int = Field(7, ge=0, le=2_147_483_647, description="Seed of everything random.")
 

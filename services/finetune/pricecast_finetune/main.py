@@ -37,7 +37,7 @@ _IDENTITY = (
     "dataset_revision",
     "coins",
     "held_out",
-    "guess_dropout",
+    "bare_rows",
     "lora_rank",
     "lora_alpha",
     "lora_dropout",

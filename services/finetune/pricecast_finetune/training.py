@@ -30,30 +30,28 @@ log = logs.get(__name__)
 
 
 def rows(
-    examples: Sequence[Example], coins: Sequence[str], guess_dropout: float, seed: int
+    examples: Sequence[Example], coins: Sequence[str], bare: float, seed: int
 ) -> list[dict[str, list[dict[str, str]]]]:
     """Returns the examples as conversations: the prompt of serving, and the right answer, its coins in one order.
 
     Args:
         examples: Labelled headlines.
         coins: The coins asked about.
-        guess_dropout: Share of the rows without the lexicon's guess. To give the guess back is right so often that a
-            model which always has it learns nothing else.
-        seed: Equal seeds leave it out of the same rows, which a training that resumes needs.
+        bare: Share of the examples that come once more without the lexicon's guess. To give the guess back is right so
+            often that a model which always has it learns little else.
+        seed: Equal seeds choose the same ones, which a training that resumes needs.
     """
     chance = random.Random(seed)  # noqa: S311 (no secret)
-    return [
-        {
-            "prompt": prompt.messages(example.headline, coins, guess=chance.random() >= guess_dropout),
-            "completion": [
-                {
-                    "role": "assistant",
-                    "content": prompt.render({c: example.signals[c] for c in coins if c in example.signals}),
-                }
-            ],
-        }
-        for example in examples
-    ]
+    found = [_row(example, coins, guess=True) for example in examples]
+    return found + [_row(example, coins, guess=False) for example in examples if chance.random() < bare]
+
+
+def _row(example: Example, coins: Sequence[str], *, guess: bool) -> dict[str, list[dict[str, str]]]:
+    answer = prompt.render({coin: example.signals[coin] for coin in coins if coin in example.signals})
+    return {
+        "prompt": prompt.messages(example.headline, coins, guess=guess),
+        "completion": [{"role": "assistant", "content": answer}],
+    }
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -84,7 +82,7 @@ def train(
     folder = settings.output_dir / CHECKPOINTS
     checkpoint = newest_checkpoint(folder) if settings.resume else None
     model, tokenizer = backend.load_for_training()
-    data = rows(examples, settings.coins, settings.guess_dropout, settings.seed)
+    data = rows(examples, settings.coins, settings.bare_rows, settings.seed)
     trainer = _trainer(backend, settings, model, tokenizer, data)
     trainer.remove_callback(require("transformers", "train").PrinterCallback)  # our logs are JSON
     trainer.add_callback(_callback(progress, stop))

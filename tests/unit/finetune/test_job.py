@@ -71,17 +71,17 @@ def test_a_row_asks_as_serving_asks_and_answers_as_serving_accepts() -> None:
     ]
 
 
-def test_a_share_of_the_rows_comes_without_the_guess_and_always_the_same_ones() -> None:
+def test_a_share_of_the_headlines_comes_once_more_without_the_guess_and_always_the_same_ones() -> None:
     coins = ["BTC", "ETH"]
     examples = [dataset.Example(f"Ether falls {number}%", {"ETH": -1}) for number in range(400)]
     rows = training.rows(examples, coins, 0.25, 7)
-    asked = [row["prompt"] for row in rows]
-    bare = [prompt.messages(example.headline, coins, guess=False) for example in examples]
-    guessed = [prompt.messages(example.headline, coins) for example in examples]
-    assert all(each in pair for each, *pair in zip(asked, bare, guessed, strict=True))
-    assert 60 < sum(each == other for each, other in zip(asked, bare, strict=True)) < 140
-    assert bare[0][1]["content"] == examples[0].headline != guessed[0][1]["content"]
+    assert [row["prompt"] for row in rows[:400]] == [prompt.messages(each.headline, coins) for each in examples]
+    assert 60 < len(rows[400:]) < 140
+    bare = [prompt.messages(each.headline, coins, guess=False) for each in examples]
+    assert all(row["prompt"] in bare for row in rows[400:])
+    assert bare[0][1]["content"] == examples[0].headline
     assert rows == training.rows(examples, coins, 0.25, 7)
+    assert len(training.rows(examples, coins, 1, 7)) == 800
 
 
 def test_unsloth_trains_with_the_same_arguments_but_for_its_optimizer() -> None:

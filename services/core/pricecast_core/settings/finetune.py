@@ -47,8 +47,8 @@ class FinetuneSettings(ServiceSettings):
     )
     must_improve: bool = Field(True, description="Publish only if F1 is above the base model's")
 
-    guess_dropout: float = Field(
-        0.5, ge=0, le=1, description="Share of the training rows that come without the lexicon's guess"
+    bare_rows: float = Field(
+        1, ge=0, le=1, description="Share of the headlines that are learnt once more without the lexicon's guess"
     )
     lora_rank: int = Field(16, ge=1, le=1_024, description="Rank r of the adapters")
     lora_alpha: int = Field(16, ge=1, le=2_048, description="Scale of the adapters")
