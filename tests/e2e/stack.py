@@ -171,13 +171,12 @@ def shared() -> Stack:
     if _failures:  # what takes minutes is not tried again for each test
         raise _failures[0]
     endings: list[Callable[[], Any]] = []
+    atexit.register(_end, endings)
     try:
         return _bring_up(endings)
     except BaseException as error:
         _failures.append(error)
         raise
-    finally:
-        atexit.register(_end, endings)  # what was put there is taken back, also where it wasn't all
 
 
 def _end(endings: list[Callable[[], Any]]) -> None:

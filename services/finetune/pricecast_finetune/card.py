@@ -30,7 +30,7 @@ def render(
         'Reads a headline and says which coins it moves and how: `{"news_signals":[{"coin":"BTC","signal":1}]}`.',
         "",
         f"- Fine-tuned from `{settings.base_model}` with LoRA, rank {settings.lora_rank}, alpha {settings.lora_alpha}.",
-        f"- Learnt from {trained_on} headlines of `{settings.dataset or 'the own set of pricecast-finetune'}`.",
+        f"- Learnt from {trained_on} headlines of `{settings.dataset or 'the set that comes with pricecast-finetune'}`.",
         f"- Trained with {trained_with}; learning rate {settings.learning_rate}, seed {settings.seed}.",
         f"- Coins: {', '.join(settings.coins)}.",
         "",
