@@ -20,8 +20,8 @@ FROM ${BASE_IMAGE} AS sources
 COPY . /all
 ARG SERVICE
 RUN cd /all && mkdir /manifests /sources && cp --parents uv.lock $(find . -name pyproject.toml) /manifests/ \
-    && folder="services/$SERVICE" && if [ "$SERVICE" = operator ]; then folder=operator; fi \
-    && cp -r --parents services/core "$folder" /sources/
+    && folder="services/$SERVICE" && if [ "$SERVICE" = operator ]; then folder="operator resources"; fi \
+    && cp -r --parents services/core $folder /sources/
 
 # --- The service and its dependencies.
 FROM tools AS build

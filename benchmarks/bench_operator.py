@@ -24,8 +24,8 @@ from kubernetes import config
 from kubernetes.dynamic import DynamicClient
 
 from pricecast_embedded_broker.broker import running
-from pricecast_operator.api.crd import RESOURCES, custom_resource_definition
-from pricecast_operator.api.pricepipeline import PROCESSES
+from pricecast_operator.crds.schema import RESOURCES, custom_resource_definition
+from pricecast_resources.pricepipeline import PROCESSES
 
 KINDS = (
     ("apps/v1", "Deployment"),

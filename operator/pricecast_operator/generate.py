@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 from pricecast_operator import monitoring
-from pricecast_operator.api import generate as api
+from pricecast_operator.crds import files as crd_files
 
-ROOT = api.ROOT
+ROOT = crd_files.ROOT
 
 
 def files() -> dict[Path, str]:
     """Returns each generated file and what belongs into it."""
-    return {**api.files(), **monitoring.files(ROOT / "charts" / "pricecast" / "files")}
+    return {**crd_files.files(), **monitoring.files(ROOT / "charts" / "pricecast" / "files")}
 
 
 def main() -> int:

@@ -17,8 +17,8 @@ from pricecast_core.errors import SettingsError
 from pricecast_core.health import Health
 from pricecast_core.service import EX_CONFIG, EX_FAILED
 from pricecast_core.settings import load
-from pricecast_operator.apply import Cluster
-from pricecast_operator.handlers.operator import Operator
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.controllers.operator import Operator
 from pricecast_operator.settings import OperatorSettings
 
 SERVICE = "operator"

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pricecast_core.settings.base import CommaSeparated, ServiceSettings
-from pricecast_operator.render_pods import RenderOptions
+from pricecast_operator.render.pods import RenderOptions
 
 
 class OperatorSettings(ServiceSettings):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pricecast_operator.api.crd import RESOURCES, custom_resource_definition
+from pricecast_operator.crds.schema import RESOURCES, custom_resource_definition
 from tests.e2e import stack as stacks
 from tests.e2e.kube import Kube
 from tests.e2e.stack import Stack

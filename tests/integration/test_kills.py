@@ -9,9 +9,9 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
+from pricecast_cli.local.folder import DataFolder
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
-from pricecast_operator.local.folder import DataFolder
 from tests.contracts.predictions import whole_history
 from tests.integration.test_up import PRICECAST, START_S, eventually, feature_rows, pricecast, written
 

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from pricecast_core import topics as core
 from pricecast_embedded_broker.broker import running
-from pricecast_operator.topics import TopicPlan, Topics, TopicsError, is_of_pipeline
+from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError, is_of_pipeline
 
 
 @pytest.fixture(scope="module")

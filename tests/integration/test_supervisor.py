@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from pricecast_operator.local import supervisor as supervising
-from pricecast_operator.local.folder import DataFolder
-from pricecast_operator.local.programs import API_STAGE, SERVICE_STAGE, Program
-from pricecast_operator.local.supervisor import Supervisor
+from pricecast_cli.local import supervisor as supervising
+from pricecast_cli.local.folder import DataFolder
+from pricecast_cli.local.programs import API_STAGE, SERVICE_STAGE, Program
+from pricecast_cli.local.supervisor import Supervisor
 
 SERVICE = """
 import os, signal, sys, time
@@ -218,9 +218,9 @@ async def test_the_state_file_tells_others_what_runs(case: Case) -> None:
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from pricecast_operator.local.folder import DataFolder
-from pricecast_operator.local.programs import Program
-from pricecast_operator.local.supervisor import Supervisor
+from pricecast_cli.local.folder import DataFolder
+from pricecast_cli.local.programs import Program
+from pricecast_cli.local.supervisor import Supervisor
 
 folder = DataFolder(Path(sys.argv[1]))
 folder.lock()

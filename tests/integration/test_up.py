@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from pricecast_cli.local.folder import DataFolder
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
-from pricecast_operator.local.folder import DataFolder
 
 PRICECAST = str(Path(sys.executable).with_name("pricecast"))
 START_S = 1_640_991_600

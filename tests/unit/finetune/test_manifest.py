@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from pricecast_operator.api.finetunejob import FinetuneJobSpec
+from pricecast_resources.finetunejob import FinetuneJobSpec
 
 MANIFEST = Path(__file__).parents[3] / "manifests" / "finetune-news.yaml"
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from pricecast_operator.apply import Cluster
-from pricecast_operator.handlers.children import Children, owner_key
-from pricecast_operator.objects import Child, Ref
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.objects import Child, Ref
+from pricecast_operator.controllers.children import Children, owner_key
 
 KEY = ("PricePipeline", "prices", "btc")
 

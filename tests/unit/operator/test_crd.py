@@ -9,11 +9,11 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pricecast_operator.api.crd import FINETUNE_JOB, PRICE_PIPELINE, RESOURCES, Resource, custom_resource_definition
-from pricecast_operator.api.finetunejob import FinetuneJobSpec
-from pricecast_operator.api.generate import CRDS
-from pricecast_operator.api.pricepipeline import PricePipelineSpec
+from pricecast_operator.crds.files import CRDS
+from pricecast_operator.crds.schema import FINETUNE_JOB, PRICE_PIPELINE, RESOURCES, Resource, custom_resource_definition
 from pricecast_operator.generate import files
+from pricecast_resources.finetunejob import FinetuneJobSpec
+from pricecast_resources.pricepipeline import PricePipelineSpec
 from tests.contracts.manifests import BAD, FINETUNE, PIPELINE, Bad
 
 SPECS: dict[str, type[BaseModel]] = {"PricePipeline": PricePipelineSpec, "FinetuneJob": FinetuneJobSpec}

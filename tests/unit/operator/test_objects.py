@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricecast_operator.objects import Child, Wanted, contains, is_as_wanted, job_patch
+from pricecast_operator.cluster.objects import Child, Wanted, contains, is_as_wanted, job_patch
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 
 from pricecast_core.errors import StoreError
-from pricecast_operator.handlers import queue as queues
-from pricecast_operator.handlers.queue import WorkQueue
+from pricecast_operator.controllers import queue as queues
+from pricecast_operator.controllers.queue import WorkQueue
 
 
 async def run(

@@ -11,16 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricecast_operator import labels
-from pricecast_operator.api.base import SecretKeyRef
-from pricecast_operator.api.finetunejob import FinetuneJobSpec
-from pricecast_operator.api.pricepipeline import PricePipelineSpec
-from pricecast_operator.backends import ClusterBackends
-from pricecast_operator.plan import plan
-from pricecast_operator.render import Owner, Pipeline, render
-from pricecast_operator.render_finetune import render_finetune
-from pricecast_operator.render_network import Destination, from_brokers, from_url
-from pricecast_operator.render_pods import RenderOptions
+from pricecast_operator.render.backends import ClusterBackends
+from pricecast_operator.render.finetune import render_finetune
+from pricecast_operator.render.network import Destination, from_brokers, from_url
+from pricecast_operator.render.pipeline import Owner, Pipeline, labels, render
+from pricecast_operator.render.pods import RenderOptions
+from pricecast_resources.base import SecretKeyRef
+from pricecast_resources.finetunejob import FinetuneJobSpec
+from pricecast_resources.plan import plan
+from pricecast_resources.pricepipeline import PricePipelineSpec
 from tests.contracts.manifests import FINETUNE
 
 OWNER = Owner("PricePipeline", "btc", "prices", "1234")

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from pricecast_operator.apply import Cluster, ClusterError
-from pricecast_operator.handlers.children import Children
-from pricecast_operator.handlers.finetunejobs import FinetuneJobs
-from pricecast_operator.objects import Ref
-from pricecast_operator.render_pods import RenderOptions
+from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_operator.cluster.objects import Ref
+from pricecast_operator.controllers.children import Children
+from pricecast_operator.controllers.finetunejobs import FinetuneJobs
+from pricecast_operator.render.pods import RenderOptions
 from tests.contracts.manifests import FINETUNE
 
 NAME = ("news", "llama")

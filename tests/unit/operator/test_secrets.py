@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from pricecast_operator.api.base import SecretKeyRef
-from pricecast_operator.apply import Cluster, ClusterError
-from pricecast_operator.handlers.secrets import Secret, Secrets
+from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_operator.controllers.secrets import Secret, Secrets
+from pricecast_resources.base import SecretKeyRef
 
 STORAGE = ("prices", "pricecast-storage")
 URL = SecretKeyRef(name="pricecast-storage", key="sql-url")

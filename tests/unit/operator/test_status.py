@@ -8,17 +8,17 @@ import pytest
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
-from pricecast_operator import labels
-from pricecast_operator.api.finetunejob import FinetuneJobSpec
-from pricecast_operator.api.pricepipeline import PricePipelineSpec
-from pricecast_operator.api.status import FinetuneJobStatus, PricePipelineStatus
-from pricecast_operator.backends import ClusterBackends
-from pricecast_operator.conditions import Finding, Round, merge, transitions
-from pricecast_operator.objects import Child
-from pricecast_operator.observed import Observed, Problem
-from pricecast_operator.plan import plan
-from pricecast_operator.status import invalid_status, pipeline_status
-from pricecast_operator.status_finetune import finetune_status, is_finished
+from pricecast_operator.cluster.objects import Child
+from pricecast_operator.observe.observed import Observed, Problem
+from pricecast_operator.render import labels
+from pricecast_operator.render.backends import ClusterBackends
+from pricecast_operator.status.conditions import Finding, Round, merge, transitions
+from pricecast_operator.status.finetune import finetune_status, is_finished
+from pricecast_operator.status.pipeline import invalid_status, pipeline_status
+from pricecast_resources.finetunejob import FinetuneJobSpec
+from pricecast_resources.plan import plan
+from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.status import FinetuneJobStatus, PricePipelineStatus
 from tests.contracts.manifests import FINETUNE
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"

@@ -1,0 +1,1 @@
+"""The `pricecast` command and the runtime that makes a plan real on one machine."""

@@ -1,0 +1,107 @@
+"""When a finite source has gone all the way through: nothing is left to read on any topic of the price path.
+
+A service commits its place in a topic only with, or after, what it made of it. So once the source has ended, the
+topics are looked at in the order in which data flows: where nothing follows a group's committed place, everything has
+been handed on to the next topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from pricecast_cli.local.supervisor import Supervisor
+from pricecast_core import topics
+
+LOOK_SECONDS = 0.2
+_CALL_SECONDS = 10.0
+QUIET: Mapping[str, Any] = {"log_level": 0, "error_cb": lambda _error: None, "enable.metrics.push": False}
+"""The broker comes and goes with the pipeline: what the client library says about it isn't for the screen."""
+_SOURCE = "trades"
+_READS = {
+    "candles": ("candles", topics.TRADES),
+    "technical-indicators": ("technical-indicators", topics.CANDLES),
+    "to-feature-store": ("to-feature-store-technical-indicators", topics.TECHNICAL_INDICATORS),
+    "price-predictor": ("price-predictor", topics.FEATURES),
+}
+"""By process: what its consumer group is called within the pipeline, and the topic that it reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One service's reading of a topic.
+
+    Attributes:
+        group: Its consumer group.
+        topic: The topic's full name.
+    """
+
+    group: str
+    topic: str
+
+
+def hops(pipeline: str, processes: Collection[str]) -> list[Hop]:
+    """Returns the hops of the price path among some processes, in the order in which data flows."""
+    return [
+        Hop(f"{pipeline}.{group}", topics.topic_name(pipeline, topic))
+        for name, (group, topic) in _READS.items()
+        if name in processes
+    ]
+
+
+async def drained(supervisor: Supervisor, pipeline: str, brokers: str) -> bool:
+    """Waits until the source has ended and all it gave has gone through. Returns False if it can't be."""
+    if await supervisor.wait_for(_SOURCE, "done") != "done":
+        return False
+    await wait_until_read(brokers, hops(pipeline, supervisor.watched))
+    return True
+
+
+async def wait_until_read(brokers: str, chain: Sequence[Hop]) -> None:
+    """Waits until the groups have read their topics to the end, one after the other."""
+    for hop in chain:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": hop.group,  # to ask for its offsets; never joined
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                **QUIET,
+            }
+        )
+        try:
+            # a commit is no event that one could wait for
+            while not await asyncio.to_thread(_read_to_end, consumer, hop.topic):  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            consumer.close()
+
+
+def _read_to_end(consumer: Consumer, topic: str) -> bool:
+    """Returns whether no message follows the group's committed places."""
+    try:
+        found = consumer.list_topics(topic, timeout=_CALL_SECONDS).topics[topic]
+        if found.error is not None:
+            return False
+        partitions = [TopicPartition(topic, partition) for partition in found.partitions]
+        places = consumer.committed(partitions, timeout=_CALL_SECONDS)
+        return all(_nothing_after(consumer, place) for place in places)
+    except KafkaException:
+        return False
+
+
+def _nothing_after(consumer: Consumer, place: TopicPartition) -> bool:
+    low, high = consumer.get_watermark_offsets(place, timeout=_CALL_SECONDS)
+    start = max(place.offset, low)
+    if start >= high:
+        return True
+    # Transaction markers take offsets too: only reading tells whether a message is among what follows.
+    consumer.assign([TopicPartition(place.topic, place.partition, start)])
+    message = consumer.poll(_CALL_SECONDS)
+    error = message.error() if message is not None else None
+    return error is not None and error.code() == KafkaError._PARTITION_EOF

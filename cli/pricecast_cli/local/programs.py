@@ -1,0 +1,192 @@
+"""From a plan to programs that this machine can run: commands, environments, the order in which they start.
+
+Each service is the console script that is installed beside this interpreter. What a cluster takes from Secrets, a
+laptop takes from the environment of `pricecast up`, under the name by which the service knows it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pricecast_cli.local.folder import DataFolder
+from pricecast_core.errors import SettingsError
+from pricecast_resources.base import SecretKeyRef
+from pricecast_resources.plan import Env, Plan, ServiceProcess, prediction_api
+from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import Storage
+
+BROKER = "broker"
+API = "prediction-api"
+TRAINING = "train"
+"""The program that trains: the plan's first training and its later ones are one here."""
+
+JOB_ATTEMPTS = 4
+BROKER_STAGE, SERVICE_STAGE, API_STAGE = 0, 1, 2
+"""A stage starts once the one before it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process to supervise.
+
+    Attributes:
+        name: Its name, in logs and on screen.
+        command: What is executed.
+        env: Variables on top of the caller's; the supervisor adds HTTP_PORT.
+        stage: When it starts.
+        ends: True if it may end by itself, with exit code 0.
+        job: True if it is started only when it is due, and runs to its end in the background.
+        optional: True if the pipeline goes on without it.
+        attempts: How often it is tried in a row when it crashes; 0 for ever.
+        grace_seconds: How long it may take to end once it is asked to.
+        problem: Why it can't be started at all; empty if it can.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stage: int = SERVICE_STAGE
+    ends: bool = False
+    job: bool = False
+    optional: bool = False
+    attempts: int = 0
+    grace_seconds: float = 15.0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBackends:
+    """The embedded stores: files in the data folder, and one broker.
+
+    Attributes:
+        folder: The pipeline's data folder.
+        kafka_brokers: Address of the broker, the embedded one or another.
+    """
+
+    folder: DataFolder
+    kafka_brokers: str
+
+    def features(self) -> Env:
+        """Environment that gives access to the feature store."""
+        return {"FEATURE_STORE_URL": self.folder.database("features")}
+
+    def models(self) -> Env:
+        """Environment that gives access to the model registry."""
+        return {"MODEL_REGISTRY_URL": self.folder.database("models")}
+
+    def predictions(self) -> Env:
+        """Environment that gives access to the prediction store."""
+        return {"PREDICTION_STORE_URL": self.folder.database("predictions")}
+
+    def news_cache(self) -> Env:
+        """Environment that gives access to the cache of news signals."""
+        return {"CACHE_URL": self.folder.database("news-signals")}
+
+
+def on_embedded_stores(spec: PricePipelineSpec) -> PricePipelineSpec:
+    """Returns the spec without the servers it names: a laptop has its own."""
+    return spec.model_copy(update={"storage": Storage()})
+
+
+def script(service: str) -> str:
+    """Returns the path of a service's command: beside this interpreter, else on the PATH."""
+    beside = Path(sys.executable).with_name(f"pricecast-{service}")
+    return str(beside) if beside.exists() else shutil.which(beside.name) or str(beside)
+
+
+def broker_program(folder: DataFolder, port: int, partitions: int) -> Program:
+    """Returns the embedded broker."""
+    env = {"BROKER_PORT": str(port), "BROKER_DATA_DIR": str(folder.broker), "BROKER_PARTITIONS": str(partitions)}
+    return Program(name=BROKER, command=(script("embedded-broker"),), env=env, stage=BROKER_STAGE, grace_seconds=30)
+
+
+def programs_of(plan: Plan, folder: DataFolder, environ: Mapping[str, str] | None = None) -> list[Program]:
+    """Returns the plan's programs, in the order in which data flows.
+
+    The plan's training job and its schedule become one program: when it is due is decided while it runs.
+
+    Args:
+        plan: What the pipeline needs.
+        folder: Where its data lies.
+        environ: Where secrets are looked up; this process's environment by default.
+    """
+    found: dict[str, Program] = {}
+    for process in plan.processes:
+        if process.override.replicas == 0 or process.kind == "schedule":
+            continue
+        found[process.name] = _program(process, folder, os.environ if environ is None else environ)
+    return list(found.values())
+
+
+def api_program(
+    plan: Plan, folder: DataFolder, backends: LocalBackends, *, grpc_port: int, http_port: int, host: str = "127.0.0.1"
+) -> Program:
+    """Returns the prediction API of a pipeline."""
+    process = prediction_api(
+        backends,
+        pipeline=plan.pipeline,
+        grpc_host=host,
+        api_host=host,
+        grpc_port=grpc_port,
+        api_port=http_port,
+    )
+    return _program(process, folder, os.environ, stage=API_STAGE)
+
+
+def environment_of(process: ServiceProcess, folder: DataFolder, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables of a process on this machine.
+
+    Raises:
+        SettingsError: If a secret that the process needs isn't in the environment.
+    """
+    env = {"STATE_DIR": str(folder.state_of(process.name)), "INSTANCE": process.name}
+    for name, value in process.env.items():
+        if not isinstance(value, SecretKeyRef):
+            env[name] = value
+        elif name in environ:
+            env[name] = environ[name]
+        else:
+            raise SettingsError(
+                f"{name}: is not set; a cluster takes it from Secret {value.name}, key {value.key}; "
+                f"on this machine, export {name} before `pricecast up`"
+            )
+    return env
+
+
+def _program(
+    process: ServiceProcess, folder: DataFolder, environ: Mapping[str, str], stage: int = SERVICE_STAGE
+) -> Program:
+    env: Mapping[str, str] = {}
+    problem = ""
+    try:
+        env = environment_of(process, folder, environ)
+    except SettingsError as error:
+        problem = str(error)
+    return Program(
+        name=process.name,
+        command=(script(process.service), *process.args),
+        env=env,
+        stage=stage,
+        ends=process.finite or process.kind == "job",
+        job=process.kind == "job",
+        attempts=JOB_ATTEMPTS if process.kind == "job" else 0,
+        optional=process.optional,
+        problem=problem,
+    )
+
+
+def stop_order(programs: Sequence[Program]) -> list[list[Program]]:
+    """Returns groups of programs to stop one after the other: jobs and the API first, then as data flows, the broker last.
+
+    A service that stops before the one it reads from would leave work behind; the other way round, all that was
+    taken in is handed on.
+    """
+    first = [program for program in programs if program.job or program.stage == API_STAGE]
+    flow = [[program] for program in programs if program.stage == SERVICE_STAGE and not program.job]
+    last = [program for program in programs if program.stage == BROKER_STAGE]
+    return [group for group in (first, *flow, last) if group]

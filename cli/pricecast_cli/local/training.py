@@ -1,0 +1,139 @@
+"""When a model is trained on this machine: where there is none, when the schedule says so, when it is asked for.
+
+A cluster has a Job, a CronJob and the operator for it. Here a loop looks at the registry every few seconds; the
+registry is also the memory of when a model was last trained, so that a second `pricecast up` trains only what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cronsim import CronSim
+
+from pricecast_cli.local.programs import TRAINING
+from pricecast_cli.local.supervisor import Supervisor
+from pricecast_core.errors import StoreError
+from pricecast_core.pairs import slug
+from pricecast_core.settings import PricePredictorSettings
+from pricecast_core.stores.models import ModelRegistry, model_name
+
+LOOK_SECONDS = 5.0
+"""How often the registry is looked at."""
+PAUSE_SECONDS = 60.0
+"""Shortest time between the end of one training and the start of the next that is not on schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the registry knows.
+
+    Attributes:
+        newest_ms: When each model's newest version was made, Unix milliseconds; None where it has none.
+        requests: Open requests for an early training, by model.
+    """
+
+    newest_ms: Mapping[str, int | None]
+    requests: Mapping[str, str]
+
+
+def names_of(settings: PricePredictorSettings) -> list[str]:
+    """Returns the names of the models of a pipeline: one for each pair and horizon."""
+    return [
+        model_name(settings.pipeline, slug(pair), horizon)
+        for pair in settings.pairs
+        for horizon in settings.horizons_seconds
+    ]
+
+
+def look(registry: ModelRegistry, names: list[str]) -> Trained:
+    """Returns what the registry knows of the models."""
+    newest = {name: next((version.created_at_ms for version in registry.versions(name)), None) for name in names}
+    return Trained(newest, registry.training_requests(names))
+
+
+def outcomes(registry: ModelRegistry, names: list[str]) -> list[str]:
+    """Returns what became of each model's newest version, in words."""
+    newest = (next(iter(registry.versions(name)), None) for name in names)
+    return [
+        f"{version.model_name} v{version.version} {'serves' if version.stage == 'production' else 'does not serve'}: "
+        f"{version.reason}"
+        for version in newest
+        if version is not None
+    ]
+
+
+def due(trained: Trained, schedule: str, now: float, last_end: float) -> str | None:
+    """Returns why training is due, or None.
+
+    Args:
+        trained: What the registry knows.
+        schedule: Cron expression, UTC.
+        now: Unix seconds.
+        last_end: When the last training of this run of the program ended, Unix seconds; 0 if there was none.
+    """
+    made = list(trained.newest_ms.values())
+    known = [value / 1000 for value in made if value is not None]
+    last = max([last_end, *known], default=0.0)
+    if last and next_time(schedule, last) <= now:
+        return "on schedule"
+    if now - last_end < PAUSE_SECONDS:
+        return None
+    if len(known) < len(made):
+        return "no model yet"
+    if trained.requests:
+        return "; ".join(f"{name}: {reason}" for name, reason in sorted(trained.requests.items()))
+    return None
+
+
+def next_time(schedule: str, after: float) -> float:
+    """Returns the first time of a cron expression after a time, in Unix seconds; the schedule is in UTC."""
+    return next(CronSim(schedule, datetime.fromtimestamp(after, UTC))).timestamp()
+
+
+async def keep_trained(
+    supervisor: Supervisor,
+    open_registry: Callable[[], ModelRegistry],
+    settings: PricePredictorSettings,
+    schedule: str,
+    log: Callable[[str, str, str], None],
+    *,
+    drained: asyncio.Event,
+) -> None:
+    """Trains whenever it is due, until cancelled or the supervisor stops.
+
+    Once a finite source has `drained`, it ends the training under way, makes up for one that found too little
+    history, and returns.
+    """
+    names = names_of(settings)
+    registry = await asyncio.to_thread(open_registry)
+    last_end = 0.0
+    try:
+        failed = ""
+        while not supervisor.stopping:
+            last = drained.is_set()
+            try:
+                trained = await asyncio.to_thread(look, registry, names)
+                reason = due(trained, schedule, time.time(), 0.0 if last else last_end)
+            except StoreError as error:
+                log(TRAINING, "waiting", str(error))
+                reason = None
+            if reason is not None:
+                log(TRAINING, "due", reason)
+                failed = "" if await supervisor.run_job(TRAINING) else "the last one failed; "
+                last_end = time.time()
+                for outcome in await asyncio.to_thread(outcomes, registry, names):
+                    log(TRAINING, "outcome", outcome)
+            if last:
+                return
+            if not supervisor.stopping:
+                following = datetime.fromtimestamp(next_time(schedule, time.time()), UTC)
+                supervisor.idle(TRAINING, f"{failed}next at {following:%H:%M} UTC")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(drained.wait(), LOOK_SECONDS)
+    finally:
+        registry.close()

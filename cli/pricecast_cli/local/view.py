@@ -1,0 +1,340 @@
+"""What a person sees of a running pipeline: a screen on a terminal, a line now and then elsewhere.
+
+Rendering is pure: a `Snapshot` in, rich objects or text out. It fits 100 columns by 30 rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from pricecast_cli.local.scores import Score
+from pricecast_core.messages import Prediction
+
+_STYLES = {
+    "ready": "green",
+    "done": "green",
+    "idle": "dim",
+    "stopped": "dim",
+    "waiting": "dim",
+    "starting": "yellow",
+    "running": "yellow",
+    "stopping": "yellow",
+    "restarting": "bold red",
+    "refused": "bold red",
+    "failed": "bold red",
+}
+_AT_WORK = ("starting", "running", "ready")
+_MOST_PREDICTIONS = 8
+_EVENTS = 3
+_MANY_RESTARTS = 3
+_METHOD = "pricecast.v1.PredictionService/Predict"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A program as the view shows it.
+
+    Attributes:
+        name: Its name.
+        state: Its state.
+        since: When it came into the state, Unix seconds.
+        restarts: How often it was started again.
+        message: What is wrong, or worth saying.
+        info: What it tells about itself.
+        memory_bytes: Resident memory; 0 where it doesn't run.
+        job: True if it runs to its end when it is due.
+    """
+
+    name: str
+    state: str
+    since: float
+    restarts: int = 0
+    message: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    memory_bytes: int = 0
+    job: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A pipeline at one moment.
+
+    Attributes:
+        pipeline: Its name.
+        market: Where trades come from, in words.
+        simulated: True if the market is a simulation.
+        started: When it was started, Unix seconds.
+        now: The moment, Unix seconds.
+        rows: Its programs.
+        predictions: The latest prediction of each pair and horizon, with the score so far.
+        addresses: gRPC and HTTP addresses, host:port.
+        pair: A pair to try.
+        command: How `pricecast predict` is called for this pipeline.
+        events: The last events, newest last.
+    """
+
+    pipeline: str
+    market: str
+    simulated: bool
+    started: float
+    now: float
+    rows: Sequence[Row]
+    predictions: Sequence[tuple[Prediction, Score]]
+    addresses: Mapping[str, str]
+    pair: str
+    command: str = "pricecast predict"
+    events: Sequence[str] = ()
+
+
+def render(snapshot: Snapshot) -> RenderableType:
+    """Returns the screen."""
+    parts: list[RenderableType] = [_header(snapshot), _services(snapshot)]
+    if len(snapshot.predictions) == 1:
+        parts.append(_prediction(*snapshot.predictions[0], snapshot.now))
+    elif snapshot.predictions:
+        parts.append(_predictions(snapshot))
+    else:
+        parts.append(Panel(Text(_first_steps(snapshot), style="yellow"), title="prediction", title_align="left"))
+    parts.append(_try(snapshot))
+    parts += [Text(event, style="dim", overflow="ellipsis", no_wrap=True) for event in snapshot.events[-_EVENTS:]]
+    return Group(*parts)
+
+
+def line(snapshot: Snapshot) -> str:
+    """Returns the moment in one line, for a log or a pipe."""
+    needed = [row for row in snapshot.rows if row.state not in ("idle", "done")]
+    ready = sum(row.state == "ready" for row in needed)
+    parts = [f"{clock(snapshot.now)} {snapshot.pipeline}: {ready}/{len(needed)} ready"]
+    if lag := sum(_lag(row) for row in snapshot.rows):
+        parts.append(f"lag {lag:,}")
+    if snapshot.simulated:
+        parts.append("SIMULATED MARKET")
+    for prediction, score in snapshot.predictions:
+        parts.append(
+            f"{prediction.pair} {prediction.last_price:,.6g} -> {prediction.predicted_price:,.6g} "
+            f"[{prediction.lower:,.6g}, {prediction.upper:,.6g}] in {prediction.horizon_seconds} s by {_model(prediction)}"
+        )
+        if score.count:
+            parts.append(f"scored {score.count}: error {score.mae:.4g}, naive {score.naive_mae:.4g}")
+    waiting = [f"{row.name} {row.state}: {row.message}" for row in needed if row.state != "ready" and row.message]
+    return "; ".join([*parts, *waiting])
+
+
+def clock(seconds: float) -> str:
+    """Returns the time of day, UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a length of time as `45 s`, `12 min`, `3.5 h` or `2.1 d`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5_400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+
+
+def price(value: float) -> str:
+    """Returns a price with the digits that matter."""
+    return f"{value:,.2f}" if value >= 100 else f"{value:.6g}"
+
+
+def _header(snapshot: Snapshot) -> RenderableType:
+    table = Table.grid(expand=True)
+    table.add_column()
+    table.add_column(justify="right")
+    title = Text.assemble(
+        ("pricecast ", "bold"),
+        (snapshot.pipeline, "bold cyan"),
+        f"  {snapshot.market}, up {duration(snapshot.now - snapshot.started)}",
+    )
+    note = (
+        Text(" SIMULATED MARKET: no money, no exchange ", style="bold black on yellow")
+        if snapshot.simulated
+        else Text("Ctrl-C stops", style="dim")
+    )
+    table.add_row(title, note)
+    return table
+
+
+def _services(snapshot: Snapshot) -> RenderableType:
+    table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None, padding=(0, 2, 0, 0))
+    table.add_column("service", width=21, no_wrap=True)
+    table.add_column("state", width=10)
+    table.add_column("for", justify="right", width=7)
+    table.add_column("restarts", justify="right", width=8)
+    table.add_column("lag", justify="right", width=7)
+    table.add_column("memory", justify="right", width=8)
+    table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
+    for row in snapshot.rows:
+        lag = _lag(row)
+        table.add_row(
+            row.name,
+            Text("at work" if row.job and row.state in _AT_WORK else row.state, style=_STYLES.get(row.state, "")),
+            duration(snapshot.now - row.since),
+            Text(str(row.restarts), style="red" if row.restarts else "dim"),
+            f"{lag:,}" if "lag" in row.info else "",
+            f"{row.memory_bytes / 1e6:.0f} MB" if row.memory_bytes else "",
+            Text(row.message or _facts(row.info), style="dim"),
+        )
+    return table
+
+
+def _prediction(prediction: Prediction, score: Score, now: float) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", width=10)
+    table.add_column()
+    change = prediction.predicted_price / prediction.last_price - 1
+    table.add_row("last price", Text(price(prediction.last_price), style="bold"))
+    table.add_row(
+        "prediction",
+        Text.assemble(
+            (price(prediction.predicted_price), "bold cyan"),
+            f" ({change:+.3%}) at {clock(prediction.target_time_ms / 1000)} UTC, "
+            f"80% within {price(prediction.lower)} to {price(prediction.upper)}",
+        ),
+    )
+    table.add_row("model", Text(_model_in_words(prediction, now)))
+    table.add_row("so far", _so_far(score))
+    late = now - prediction.feature_time_ms / 1000
+    behind = f", {duration(late)} behind the clock" if late > 2 * prediction.horizon_seconds else ""
+    title = f"{prediction.pair} in {duration(prediction.horizon_seconds)}{behind}"
+    return Panel(table, title=title, title_align="left", border_style="cyan")
+
+
+def _predictions(snapshot: Snapshot) -> RenderableType:
+    """Returns several predictions, a line each."""
+    table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None)
+    for name in ("pair", "in", "last", "predicted", "80% within", "by", "error", "naive", "inside"):
+        table.add_column(name, justify="left" if name in ("pair", "80% within", "by") else "right", no_wrap=True)
+    for prediction, score in snapshot.predictions[:_MOST_PREDICTIONS]:
+        mae, naive = score.mae or 0.0, score.naive_mae or 0.0
+        measured = (
+            (f"{mae:,.4g}", f"{naive:,.4g}", f"{score.coverage:.0%}") if score.coverage is not None else ("",) * 3
+        )
+        table.add_row(
+            prediction.pair,
+            duration(prediction.horizon_seconds),
+            price(prediction.last_price),
+            Text(price(prediction.predicted_price), style="bold cyan"),
+            f"{price(prediction.lower)} to {price(prediction.upper)}",
+            f"v{prediction.model_version}" if prediction.model_version else "naive",
+            Text(measured[0], style="green" if mae <= naive else "red"),
+            *measured[1:],
+        )
+    more = len(snapshot.predictions) - _MOST_PREDICTIONS
+    title = "predictions" + (f", and {more} more: {snapshot.command} PAIR" if more > 0 else "")
+    return Panel(table, title=title, title_align="left", border_style="cyan")
+
+
+def _so_far(score: Score) -> Text:
+    if not score.count or score.mae is None or score.naive_mae is None or score.coverage is None:
+        return Text("no prediction has come due yet", style="dim")
+    text = Text.assemble(
+        f"{score.count:,} scored: error ",
+        (f"{score.mae:,.4g}", "green" if score.mae <= score.naive_mae else "red"),
+        f", naive {score.naive_mae:,.4g}; {score.coverage:.0%} inside the interval",
+    )
+    if score.distribution_skill is not None:
+        text.append("; skill ")
+        text.append(f"{score.distribution_skill:+.1%}", style="green" if score.distribution_skill > 0 else "red")
+    return text
+
+
+def _model(prediction: Prediction) -> str:
+    return f"{prediction.model_name} v{prediction.model_version}" if prediction.model_version else "naive"
+
+
+def _model_in_words(prediction: Prediction, now: float) -> str:
+    if not prediction.model_version:
+        return "naive (last price, rolling quantiles) until a trained model beats it"
+    age = duration(max(0.0, now - prediction.model_trained_through_ms / 1000))
+    words = f"v{prediction.model_version}, {age} old"
+    if prediction.distribution_skill is not None and prediction.point_skill is not None:
+        words += f"; out of sample: skill {prediction.distribution_skill:+.1%}, point {prediction.point_skill:+.1%}"
+    return words + (", so the last price" if prediction.point_is_naive else "")
+
+
+def _try(snapshot: Snapshot) -> RenderableType:
+    grpc, http = snapshot.addresses.get("grpc", ""), snapshot.addresses.get("http", "")
+    if not grpc or not http:
+        return Text("")
+    pair = snapshot.pair
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", width=7)
+    table.add_column(overflow="fold")
+    commands = (
+        f"{snapshot.command} {pair}      http://{http}/",
+        f"curl 'http://{http}/predict?pair={pair}'",
+        f'grpcurl -plaintext -d \'{{"pair":"{pair}"}}\' {grpc} \\\n  {_METHOD}',
+    )
+    table.add_row("try", Text("\n".join(commands)))
+    return table
+
+
+def _first_steps(snapshot: Snapshot) -> str:
+    failing = next((row for row in snapshot.rows if row.state == "restarting" and row.restarts >= _MANY_RESTARTS), None)
+    if failing is not None:
+        return f"none yet: {failing.name} keeps failing ({failing.message}); see `pricecast logs {failing.name}`"
+    waiting = next((row for row in snapshot.rows if row.state == "running" and row.message and not row.job), None)
+    if waiting is not None:
+        return f"none yet: {waiting.name} waits: {waiting.message}"
+    lag = sum(_lag(row) for row in snapshot.rows)
+    working = f"; {lag:,} messages to go" if lag else ""
+    return f"none yet: history is being read{working}. Forecasts start once its indicators are warm."
+
+
+def _lag(row: Row) -> int:
+    lag = row.info.get("lag")
+    if isinstance(lag, Mapping):
+        return sum(int(value) for value in lag.values() if isinstance(value, int))
+    return lag if isinstance(lag, int) else 0
+
+
+def _facts(info: Mapping[str, Any]) -> str:
+    facts: dict[str, Any] = {}
+    for key, value in info.items():
+        if isinstance(value, Mapping) and key != "lag":
+            facts.update({name: number for name, number in value.items() if number})
+        elif key != "lag":
+            facts[key] = value
+    return ", ".join(
+        f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int | float) else f"{key.replace('_', ' ')} {value}"
+        for key, value in facts.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    )
+
+
+def summary(snapshot: Snapshot) -> list[str]:
+    """Returns what to say once the pipeline has stopped."""
+    return [
+        f"{'simulated ' if prediction.simulated else ''}{prediction.pair} in {duration(prediction.horizon_seconds)}: "
+        f"{_so_far(score).plain}"
+        for prediction, score in snapshot.predictions
+        if score.count
+    ]
+
+
+def describe(prediction: Prediction, score: Score, now: float) -> str:
+    """Returns a prediction and its score so far as text of a few lines."""
+    due = prediction.target_time_ms / 1000
+    when = f"in {duration(due - now)}" if due > now else f"due {duration(now - due)} ago"
+    change = prediction.predicted_price / prediction.last_price - 1
+    market = ", SIMULATED MARKET" if prediction.simulated else ""
+    interval = f"80% within {price(prediction.lower)} to {price(prediction.upper)}"
+    return "\n".join(
+        [
+            f"{prediction.pair} at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M:%S} UTC ({when}){market}",
+            f"  prediction  {price(prediction.predicted_price)} ({change:+.3%} of {price(prediction.last_price)}), {interval}",
+            f"  model       {_model_in_words(prediction, now)}",
+            f"  so far      {_so_far(score).plain}",
+        ]
+    )

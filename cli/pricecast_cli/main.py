@@ -1,0 +1,32 @@
+"""The `pricecast` command. Each module holds the commands of one concern; what is heavy is imported when it is used."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from pricecast_cli.commands import backtest, news, predict, report, run
+from pricecast_core.errors import PricecastError, SettingsError
+from pricecast_core.service import EX_CONFIG, EX_FAILED
+
+app = typer.Typer(
+    name="pricecast",
+    help="Real-time crypto price prediction, declared as one PricePipeline.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (run, predict, report, backtest):
+    module.register(app)
+app.add_typer(news.app, name="news")
+
+
+def main() -> None:
+    """Runs the command line; errors that a person can act on are one red message, not a traceback."""
+    try:
+        app()
+    except PricecastError as error:
+        Console(stderr=True).print(str(error), style="bold red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(EX_CONFIG if isinstance(error, SettingsError) else EX_FAILED)

@@ -1,5 +1,0 @@
-"""`python -m pricecast_operator.cli`: the same as `pricecast`."""
-
-from pricecast_operator.cli import main
-
-main()

@@ -1,0 +1,1 @@
+"""The API server: reading, writing and comparing objects."""

@@ -1,0 +1,351 @@
+"""Ties the pieces together: watches by kopf, one queue of resources to reconcile, one periodic look outside.
+
+kopf watches, keeps the index of children, posts events and ends cleanly. Its stateful handlers are not used: they
+keep their progress in annotations of the resource, two writes for each change, where a level-based reconcile needs
+none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import kopf
+
+from pricecast_core import logs
+from pricecast_core.errors import PricecastError
+from pricecast_core.health import Health
+from pricecast_core.stores.models import ModelRegistry
+from pricecast_core.stores.predictions import PredictionStore
+from pricecast_operator import metrics
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.inventory import Inventory
+from pricecast_operator.cluster.objects import Child, Ref
+from pricecast_operator.controllers.children import Children, Key, owner_key
+from pricecast_operator.controllers.finetunejobs import FinetuneJobs
+from pricecast_operator.controllers.pipelines import Pipelines
+from pricecast_operator.controllers.queue import WorkQueue
+from pricecast_operator.controllers.secrets import Secrets
+from pricecast_operator.observe.kafka import Topics
+from pricecast_operator.observe.observer import Observer
+from pricecast_operator.render.labels import FINETUNE_JOB, MANAGED_BY, MANAGER
+from pricecast_operator.render.pods import HTTP_PORT
+from pricecast_operator.settings import OperatorSettings
+from pricecast_resources.base import GROUP, VERSION
+
+WATCHED = {
+    "Deployment": ("apps", "v1", "deployments"),
+    "Job": ("batch", "v1", "jobs"),
+    "CronJob": ("batch", "v1", "cronjobs"),
+    "ConfigMap": ("", "v1", "configmaps"),
+    "Service": ("", "v1", "services"),
+    "ServiceAccount": ("", "v1", "serviceaccounts"),
+    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
+    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
+    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "PodMonitor": ("monitoring.coreos.com", "v1", "podmonitors"),
+    "Pod": ("", "v1", "pods"),
+}
+"""What is watched of what we make; of pods, those of fine-tuning."""
+_SPEC_SETTLE_SECONDS = 0.05
+_CHILD_SETTLE_SECONDS = 0.5
+"""How long events of a resource's children are gathered: a rollout is many."""
+_FIRST_RESYNC_SECONDS = 30.0
+_STALL_SECONDS = 120.0
+_PROGRESS_SECONDS = 2.0
+_EXIT_SECONDS = 20.0
+"""Least time to end in, well within the grace period: a thread that waits for a server can't be told to stop."""
+log = logs.get(__name__)
+
+
+class Operator:
+    """The operator.
+
+    Args:
+        settings: What it was told.
+        cluster: The API server.
+        health: Learns whether it is alive and ready.
+    """
+
+    def __init__(self, settings: OperatorSettings, cluster: Cluster, health: Health) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        options = settings.render_options(pod_monitors=cluster.serves("PodMonitor"))
+        topics = Topics()
+        self._observer = Observer(topics, _open_registry, _open_store)
+        self._inventory = Inventory(cluster, settings.namespace)
+        self._secrets = Secrets(cluster)
+        self.children = Children(cluster)
+        self.finetune_jobs = FinetuneJobs(
+            cluster, self.children, self._announce, options=options, finished=self._model_published
+        )
+        self.pipelines = Pipelines(
+            cluster,
+            self.children,
+            self._announce,
+            topics=topics,
+            secrets=self._secrets,
+            inventory=self._inventory,
+            options=options,
+            published=self.finetune_jobs.published,
+            again=lambda name, delay: self.queue.add(("PricePipeline", *name), delay),
+            quiet_seconds=settings.quiet_seconds,
+        )
+        self._kinds: dict[str, Pipelines | FinetuneJobs] = {
+            kinds.kind: kinds for kinds in (self.pipelines, self.finetune_jobs)
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+        self._context = contextvars.copy_context()
+        self._beat = time.monotonic()
+        self._first = asyncio.Event()
+        self._looked_at = 0
+        self._started = False
+        health.alive("loop", self._stalled)
+        health.ready("started", lambda: None if self._started else "is starting")
+
+    def registry(self) -> kopf.OperatorRegistry:
+        """Returns kopf's handlers."""
+        registry = kopf.OperatorRegistry()
+        on_event: Any = kopf.on.event  # handlers take what they need of kopf's many arguments
+        on_startup: Any = kopf.on.startup
+        on_startup(registry=registry)(self._startup)
+        kopf.on.cleanup(registry=registry)(self._cleanup)
+        kopf.on.login(registry=registry)(kopf.login_via_client)
+        for plural in ("pricepipelines", "finetunejobs"):
+            on_event(GROUP, VERSION, plural, registry=registry)(self._resource_event)
+        for group, version, plural in WATCHED.values():  # kopf watches those that come to be served later, too
+            on_event(group, version, plural, registry=registry)(self._child_event)
+        return registry
+
+    async def _startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.watching.inactivity_timeout = 70  # bookmarks come each minute: silence beyond is a dead stream
+        settings.watching.server_timeout = 600
+        settings.watching.chunk_size = 100
+        settings.queueing.idle_timeout = 1.0  # kopf keeps a worker for each object that was heard of: 5,000 at once
+        settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
+        settings.peering.standalone = True  # one replica, recreated; applying is idempotent should two ever meet
+        settings.persistence.finalizer = f"{GROUP}/operator"
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")
+        settings.persistence.diffbase_storage = _NoDifferences()
+        settings.posting.loggers = False
+        settings.posting.reporting_component = MANAGER
+        settings.posting.event_name_prefix = "pricecast-"
+        settings.scanning.disabled = bool(self._settings.namespaces)
+        for kind, watched in WATCHED.items():
+            settings.watching.label_selectors[watched] = FINETUNE_JOB if kind == "Pod" else f"{MANAGED_BY}={MANAGER}"
+        await self.children.load(self._served(), self._settings.namespaces)
+        self.queue: WorkQueue[Key] = WorkQueue(self._reconcile)
+        for key in await self._inventory.load():
+            self.queue.add(("PricePipeline", *key), 30.0)  # by then those that exist have been seen
+        self._tasks = [
+            asyncio.create_task(task, name=name)
+            for name, task in (
+                ("queue", self.queue.run()),
+                ("observe", self._observe_forever()),
+                ("progress", self._progress_forever()),
+                ("resync", self._resync_forever()),
+            )
+        ]
+        self._started = True
+
+    async def _cleanup(self, **_: Any) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("a task had failed", error=repr(result))
+        self._observer.close()
+        self._cluster.close()
+
+    async def _resource_event(self, event: Mapping[str, Any], **_: Any) -> None:
+        self._context = contextvars.copy_context()  # kopf takes events from within its handlers only
+        body = event["object"]
+        kind, namespace, name = body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]
+        kinds = self._kinds[kind]
+        if event["type"] == "DELETED":
+            kinds.lost((namespace, name))
+        else:
+            body["metadata"].pop("managedFields", None)
+            kinds.seen(_plain(body))
+        self.queue.add((kind, namespace, name), _SPEC_SETTLE_SECONDS)
+
+    async def _child_event(self, event: Mapping[str, Any], **_: Any) -> None:
+        live = event["object"]
+        if event["type"] == "DELETED":
+            key = owner_key(live["metadata"]["namespace"], live["metadata"].get("labels") or {})
+            if key is not None:
+                self.children.gone(key, Child.of(live))
+        else:
+            key = self.children.seen(live)
+        if key is not None:
+            self.queue.add(key, _CHILD_SETTLE_SECONDS)
+
+    async def _reconcile(self, key: Key) -> None:
+        kind, namespace, name = key
+        outcome = "failed"
+        started = time.monotonic()
+        try:
+            await self._kinds[kind].reconcile((namespace, name))
+            outcome = "done"
+            if kind == "PricePipeline" and not self._looked_at:
+                self._first.set()  # the first pipeline is not kept waiting for a look at its stores
+        finally:
+            metrics.RECONCILES.labels(kind, outcome).inc()
+            metrics.RECONCILE_SECONDS.labels(kind).observe(time.monotonic() - started)
+
+    async def _observe_forever(self) -> None:
+        """Looks, once in a while, at all that no watch tells of."""
+        while True:
+            try:
+                await self._look_at_kinds()
+                await self._look_at_secrets()
+                await self._look_at_stores()
+            except PricecastError as error:
+                log.warning("could not look around", error=str(error))
+            except Exception:
+                log.exception("looking around failed")  # the next look may do better
+            self._first.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._first.wait(), self._settings.observe_seconds)
+
+    async def _look_at_stores(self) -> None:
+        targets = [target for name in self.pipelines.names() if (target := self.pipelines.look_at(name))]
+        self._looked_at = len(targets)
+        if targets:
+            sights = await asyncio.to_thread(self._observer.look, targets)
+            for name, sight in sights.items():
+                if self.pipelines.looked(name, sight):
+                    self.queue.add(("PricePipeline", *name))
+
+    async def _look_at_secrets(self) -> None:
+        changed = await self._secrets.changed(self.pipelines.secrets_used())
+        for name in self.pipelines.that_read(changed):
+            self.queue.add(("PricePipeline", *name))
+
+    async def _look_at_kinds(self) -> None:
+        """Notices that the Prometheus operator was installed, or removed, after our own start."""
+        monitors = await asyncio.to_thread(self._cluster.serves, "PodMonitor")
+        if monitors != self.pipelines.options.pod_monitors:
+            log.info("PodMonitors are served" if monitors else "PodMonitors are not served any more")
+            self.pipelines.options = replace(self.pipelines.options, pod_monitors=monitors)
+            for name in self.pipelines.names():
+                self.queue.add(("PricePipeline", *name))
+
+    def _served(self) -> list[str]:
+        return [kind for kind in WATCHED if kind != "PodMonitor" or self.pipelines.options.pod_monitors]
+
+    async def _progress_forever(self) -> None:
+        while True:
+            self._beat = time.monotonic()
+            for name, address in self.finetune_jobs.running_pods().items():
+                progress = await asyncio.to_thread(_progress_of, address)
+                if progress and self.finetune_jobs.looked(name, progress):
+                    self.queue.add(("FinetuneJob", *name))
+            await asyncio.sleep(min(15.0, self._settings.observe_seconds))
+
+    async def _resync_forever(self) -> None:
+        """Compares everything once in a while, with a list of its own: a watch that has missed something is no end."""
+        delay = _FIRST_RESYNC_SECONDS
+        while True:
+            await asyncio.sleep(delay)
+            delay = self._settings.resync_seconds
+            try:
+                await self._resync()
+            except PricecastError as error:
+                log.warning("could not list", error=str(error))
+            except Exception:
+                log.exception("comparing everything failed")  # the next round may do better
+
+    async def _resync(self) -> None:
+        await self.children.load(self._served(), self._settings.namespaces)
+        for kind, kinds in self._kinds.items():
+            found = set()
+            async for page in self._cluster.pages(kind, self._settings.namespaces):
+                for body in page:
+                    body["metadata"].pop("managedFields", None)
+                    kinds.seen(body)
+                    found.add((body["metadata"]["namespace"], body["metadata"]["name"]))
+            for name in kinds.names():
+                if name not in found and not await self._cluster.exists(Ref(kind, *name)):
+                    kinds.lost(name)
+                self.queue.add((kind, *name))
+
+    def _model_published(self, namespace: str, name: str) -> None:
+        for pipeline in self.pipelines.that_use(namespace, name):
+            self.queue.add(("PricePipeline", *pipeline))
+
+    def _announce(self, body: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
+        bad = (condition["status"] == "True") == (condition["type"] in ("Degraded", "Failed"))
+        post: Any = kopf.event
+        metrics.API_WRITES.labels("create", "Event").inc()
+        with contextlib.suppress(LookupError):  # kopf takes no events before it has begun to watch
+            self._context.run(
+                post,
+                dict(body),
+                type="Warning" if bad else "Normal",
+                reason=condition["reason"] if condition["reason"].isalnum() else condition["type"],
+                message=f"{condition['type']} is {condition['status']}: {condition['message']}"[:1000],
+            )
+
+    def _stalled(self) -> str | None:
+        silence = time.monotonic() - self._beat
+        dead = [task.get_name() for task in self._tasks if task.done()]
+        if dead:
+            return f"has stopped: {', '.join(dead)}"
+        return f"the event loop stands for {silence:.0f} s" if silence > _STALL_SECONDS else None
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Keeps kopf from remembering what a resource was: a level-based reconcile doesn't ask."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        """Returns nothing to compare, instead of a copy of each object seen."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Returns nothing that was remembered."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: Any, essence: kopf.BodyEssence) -> None:
+        """Writes nothing."""
+
+
+def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns kopf's read-only view of an object as the dictionary under it."""
+    return {name: body[name] for name in body}
+
+
+def _progress_of(address: str) -> dict[str, Any]:
+    """Returns what a training pod says of itself; empty if it doesn't answer."""
+    try:
+        with urllib.request.urlopen(f"http://{address}:{HTTP_PORT}/readyz", timeout=_PROGRESS_SECONDS) as answer:
+            info = json.load(answer)
+    except urllib.error.HTTPError as error:
+        try:
+            info = json.load(error)
+        except ValueError:
+            return {}
+    except (OSError, ValueError):
+        return {}
+    progress = info.get("info", {}).get("progress") if isinstance(info, dict) else None
+    return progress if isinstance(progress, dict) else {}
+
+
+def _open_registry(url: str) -> ModelRegistry:
+    from pricecast_core.stores.models_sql import SqlModelRegistry  # noqa: PLC0415 - only where there is one to look at
+
+    return SqlModelRegistry(url)
+
+
+def _open_store(url: str, key: str | None) -> PredictionStore:
+    from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore  # noqa: PLC0415
+
+    return ElasticsearchPredictionStore(url, api_key=key)

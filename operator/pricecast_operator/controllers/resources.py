@@ -1,0 +1,178 @@
+"""What PricePipelines and FinetuneJobs have in common: what is known of each, and one round of a reconcile.
+
+A round reads what was seen last, never what an event said, so that it may run at any time and any number of times.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_operator.cluster.objects import Ref
+from pricecast_operator.controllers.children import Children, Key
+from pricecast_operator.status.conditions import INVALID_SPEC, Round, transitions
+from pricecast_resources.manifest import explain_all
+
+Name = tuple[str, str]
+"""Namespace and name."""
+Status = dict[str, Any]
+Announce = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+"""Tells people of a condition that turned: resource, condition."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What is remembered of one resource.
+
+    Attributes:
+        body: The resource as it was seen last.
+    """
+
+    body: Mapping[str, Any]
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """Its status; empty where it has none yet."""
+        return self.body.get("status") or {}
+
+    @property
+    def uid(self) -> str:
+        """Its identity."""
+        return str(self.body["metadata"]["uid"])
+
+    @property
+    def generation(self) -> int:
+        """Generation of its spec."""
+        return int(self.body["metadata"]["generation"])
+
+    @property
+    def version(self) -> int:
+        """Its resource version."""
+        return int(self.body["metadata"]["resourceVersion"])
+
+
+K = TypeVar("K", bound=Known)
+S = TypeVar("S", bound=BaseModel)
+
+
+class Resources(ABC, Generic[K, S]):
+    """All resources of one kind.
+
+    Args:
+        kind: The kind.
+        spec: Model of its spec.
+        known: What is remembered of one, made from its body.
+        cluster: The API server.
+        children: Objects that exist.
+        announce: Tells people of turns.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        spec: type[S],
+        known: Callable[[Mapping[str, Any]], K],
+        *,
+        cluster: Cluster,
+        children: Children,
+        announce: Announce,
+    ) -> None:
+        self.kind = kind
+        self._spec = spec
+        self._new = known
+        self._cluster = cluster
+        self._children = children
+        self._announce = announce
+        self._known: dict[Name, K] = {}
+
+    def names(self) -> list[Name]:
+        """Returns all of them."""
+        return list(self._known)
+
+    def seen(self, body: Mapping[str, Any]) -> None:
+        """Takes note of one as a list, a watch or an answer shows it; what is older than that is passed over."""
+        name = (body["metadata"]["namespace"], body["metadata"]["name"])
+        known = self._known.get(name)
+        if known is None or known.uid != body["metadata"]["uid"]:
+            self._known[name] = self._new(body)
+        elif int(body["metadata"]["resourceVersion"]) >= known.version:
+            known.body = body
+
+    def lost(self, name: Name) -> None:
+        """Takes note that one is gone."""
+        self._known.pop(name, None)
+        self._children.forget(self._key(name))
+
+    async def reconcile(self, name: Name) -> None:
+        """Makes a resource's objects and status as they should be, or cleans up after one that is gone.
+
+        Raises:
+            ClusterError: If the API server can't be reached, or asks to try again.
+        """
+        known = self._known.get(name)
+        if known is None:
+            await self._clean_up(name)
+            return
+        if known.body["metadata"].get("deletionTimestamp"):
+            return  # Kubernetes deletes what it owns
+        this = Round(known.generation, known.status, _now())
+        try:
+            spec = self._spec.model_validate(dict(known.body["spec"]))
+        except ValidationError as error:
+            status = self._invalid(this, INVALID_SPEC, explain_all(self._spec, error, "spec"))
+        else:
+            try:
+                status = await self._round(name, known, spec, this)
+            except ClusterError as error:
+                if error.namespace_ends:
+                    return  # and so does this resource
+                raise
+        await self._tell(name, known, status)
+
+    @abstractmethod
+    async def _round(self, name: Name, known: K, spec: S, this: Round) -> Status:
+        """Makes the objects as they should be and returns the status that says how they are."""
+
+    @abstractmethod
+    def _invalid(self, this: Round, reason: str, message: str) -> Status:
+        """Returns the status of one that can't be acted on."""
+
+    async def _clean_up(self, name: Name) -> None:
+        """Does what is left to do once one is gone; Kubernetes itself deletes what it owned."""
+
+    def _is_told(self, condition: Mapping[str, Any]) -> bool:
+        """Returns whether the turn of a condition is worth an event."""
+        return bool(condition["status"] == "True")
+
+    def _may_write(self, name: Name, known: K, status: Status) -> bool:
+        """Returns whether a status that says something new is to be written now."""
+        return True
+
+    def _key(self, name: Name) -> Key:
+        return (self.kind, *name)
+
+    async def _tell(self, name: Name, known: K, status: Status) -> None:
+        """Writes the status if it says anything new, and tells people of conditions that turned."""
+        body, previous = known.body, known.status
+        if status == previous or not self._may_write(name, known, status):
+            return
+        try:
+            written = await self._cluster.apply_status(Ref(self.kind, *name), status)
+        except ClusterError as error:
+            if error.status == 404:
+                return  # it has been deleted meanwhile
+            raise
+        self.seen(written)
+        for condition in transitions(previous.get("conditions", []), status["conditions"]):
+            if self._is_told(condition):
+                self._announce(body, condition)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,81 @@
+"""Secrets that specs name: their versions, and the values that the operator itself needs to look at stores.
+
+Read one by one, by name, and read again once in a while. The operator lists and watches none: whoever may do that
+reads every Secret of a namespace, whatever is selected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pricecast_core import logs
+from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_resources.base import SecretKeyRef
+
+Name = tuple[str, str]
+"""Namespace and name."""
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A Secret as it was read last.
+
+    Attributes:
+        version: Its identity and resource version; empty where there is none, or where it may not be read.
+        values: Its values.
+    """
+
+    version: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+class Secrets:
+    """Secrets that specs name.
+
+    Args:
+        cluster: The API server.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._kept: dict[Name, Secret] = {}
+
+    async def get(self, namespace: str, name: str) -> Secret:
+        """Returns a Secret as it was read last, or now if it never was.
+
+        Raises:
+            ClusterError: If the API server can't be reached.
+        """
+        if (namespace, name) not in self._kept:
+            self._kept[namespace, name] = await self._read(namespace, name)
+        return self._kept[namespace, name]
+
+    def known(self, namespace: str, ref: SecretKeyRef) -> str | None:
+        """Returns a value as it was read last; None if there was none."""
+        return self._kept.get((namespace, ref.name), Secret()).values.get(ref.key)
+
+    async def changed(self, used: Iterable[Name]) -> set[Name]:
+        """Reads those that are used again and forgets the others; returns those that are not what they were."""
+        names = set(used)
+        self._kept = {name: secret for name, secret in self._kept.items() if name in names}
+        found = set()
+        for name, before in list(self._kept.items()):
+            try:
+                self._kept[name] = await self._read(*name)
+            except ClusterError as error:
+                log.warning("secret can't be read; its last version counts", error=str(error))
+            if self._kept[name] != before:
+                found.add(name)
+        return found
+
+    async def _read(self, namespace: str, name: str) -> Secret:
+        try:
+            version, values = await self._cluster.secret(namespace, name)
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            log.warning("secret may not be read; pods won't follow its changes", error=str(error))
+            return Secret()
+        return Secret(version, values)

@@ -1,0 +1,1 @@
+"""The resource models as CustomResourceDefinitions and as a page of documentation."""

@@ -1,0 +1,49 @@
+"""The servers that a pipeline's processes use on a cluster: what `spec.storage` names, secrets by reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pricecast_resources.plan import Env
+from pricecast_resources.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterBackends:
+    """The `Backends` of a pipeline on a cluster.
+
+    Attributes:
+        storage: The spec's storage.
+    """
+
+    storage: Storage
+
+    @property
+    def kafka_brokers(self) -> str:
+        """Bootstrap servers."""
+        return self.storage.kafka.brokers
+
+    def features(self) -> Env:
+        """Environment that gives access to the feature store."""
+        return {"FEATURE_STORE_URL": self.storage.features.url_secret_ref}
+
+    def models(self) -> Env:
+        """Environment that gives access to the model registry."""
+        key = self.storage.models.comet_api_key_secret_ref
+        return {
+            "MODEL_REGISTRY_URL": self.storage.models.url_secret_ref,
+            **({"COMET_API_KEY": key} if key is not None else {}),
+        }
+
+    def predictions(self) -> Env:
+        """Environment that gives access to Elasticsearch."""
+        key = self.storage.predictions.api_key_secret_ref
+        return {
+            "PREDICTION_STORE": "elasticsearch",
+            "PREDICTION_STORE_URL": self.storage.predictions.url,
+            **({"ELASTICSEARCH_API_KEY": key} if key is not None else {}),
+        }
+
+    def news_cache(self) -> Env:
+        """Environment that gives access to the cache of news signals, beside the features."""
+        return {"CACHE_URL": self.storage.features.url_secret_ref}

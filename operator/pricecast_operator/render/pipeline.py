@@ -1,0 +1,386 @@
+"""From a plan to the Kubernetes objects that make it real. Pure: the same plan gives the same objects.
+
+Streams become Deployments. A stream that ends by itself (a replay, an archive) becomes a Job, which a Deployment would
+start over for ever; so does the first training. A Job can't be changed, so its name carries a digest of its settings:
+new settings are a new Job, and the old one is pruned. Local state lies in an `emptyDir`: the changelog topics give it
+back after a restart, a rolling update or a move to another node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pricecast_core.settings import NewsSettings, NewsSignalSettings, TradesSettings
+from pricecast_operator.render import labels
+from pricecast_operator.render.network import (
+    INTERNET,
+    Destination,
+    egress,
+    from_brokers,
+    from_url,
+    metrics_ingress,
+    policy,
+)
+from pricecast_operator.render.pods import (
+    HTTP_PORT,
+    STATE_DIR,
+    Container,
+    Manifest,
+    RenderOptions,
+    digest,
+    pod_monitor,
+    pod_template,
+)
+from pricecast_resources.base import API_VERSION, SecretKeyRef
+from pricecast_resources.plan import Env, Plan, ServiceProcess
+from pricecast_resources.pricepipeline import PricePipelineSpec
+
+_DATA_DIR = "/data"
+_UNKNOWN_DATABASE = Destination("", 5432)
+"""Where a Secret's URL is not known: PostgreSQL's port, at any address."""
+_STREAM = ({"cpu": "50m", "memory": "192Mi"}, {"memory": "512Mi"})
+_RESOURCES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "price-predictor": ({"cpu": "100m", "memory": "256Mi"}, {"memory": "1Gi"}),
+    "train": ({"cpu": "250m", "memory": "512Mi"}, {"memory": "2Gi"}),
+    "retrain": ({"cpu": "250m", "memory": "512Mi"}, {"memory": "2Gi"}),
+}
+_RUNTIME = {"HTTP_HOST": "0.0.0.0", "HTTP_PORT": str(HTTP_PORT), "STATE_DIR": f"{STATE_DIR}/state"}  # noqa: S104
+"""What the runtime tells every process, whatever the plan."""
+_EXIT_NOT_YET, _EXIT_MISCONFIGURED = 75, 78
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The resource that the objects belong to."""
+
+    kind: str
+    name: str
+    namespace: str
+    uid: str
+
+    @property
+    def reference(self) -> Manifest:
+        """The owner reference: Kubernetes deletes the objects with their owner."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.kind,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+
+    def metadata(self, name: str, object_labels: Mapping[str, str]) -> Manifest:
+        """Returns the metadata of an object of this owner."""
+        return {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": dict(object_labels),
+            "ownerReferences": [self.reference],
+        }
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What rendering needs to know of a pipeline.
+
+    Attributes:
+        owner: The PricePipeline.
+        spec: Its spec.
+        plan: Its plan.
+        databases: Where the URLs in Secrets lead, as far as known.
+        secret_versions: Version of each Secret that it uses, by name: another one makes pods anew.
+    """
+
+    owner: Owner
+    spec: PricePipelineSpec
+    plan: Plan
+    databases: Mapping[SecretKeyRef, Destination] = field(default_factory=dict)
+    secret_versions: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def plain(self) -> dict[str, dict[str, str]]:
+        """What each process is told but for secrets, by its name: dumping settings is the costly part of rendering."""
+        return {process.name: {**_RUNTIME, **_values(process.env)} for process in self.plan.processes}
+
+
+def render(pipeline: Pipeline, options: RenderOptions) -> list[Manifest]:
+    """Returns all objects of a pipeline, in the order in which they are to be applied."""
+    return [*_foundations(pipeline, options), *_workloads(pipeline, options)]
+
+
+def _foundations(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifest]:
+    owner, name = pipeline.owner, pipeline.owner.name
+    common = labels.of_pipeline(name)
+    everything = {labels.PIPELINE: name}
+    yield policy(owner.metadata(f"{name}-default-deny", common), everything, [], [])
+    for service, processes in _by_service(pipeline.plan).items():
+        metadata = owner.metadata(f"{name}-{service}", {**common, labels.SERVICE: service})
+        yield {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": metadata,
+            "automountServiceAccountToken": False,
+        }
+        yield policy(
+            metadata,
+            {**everything, labels.SERVICE: service},
+            egress(each for process in processes for each in _destinations(process, pipeline)),
+            metrics_ingress(HTTP_PORT, options.metrics_namespaces),
+        )
+    for config_map, data in _config_maps(pipeline).items():
+        yield {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": owner.metadata(config_map, common),
+            "data": data,
+        }
+    yield {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": owner.metadata(f"{name}-metrics", common),
+        "spec": {
+            "clusterIP": "None",
+            "selector": everything,
+            "ports": [{"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+    yield {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": owner.metadata(name, common),
+        # A drain takes one stream after the other. Trainings are Jobs: they begin again by themselves.
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {**everything, labels.KIND: "stream"}}},
+    }
+    if options.pod_monitors:
+        yield pod_monitor(owner.metadata(name, common), everything)
+
+
+def _workloads(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifest]:
+    for process in pipeline.plan.processes:
+        if process.kind == "schedule":
+            yield _cron_job(pipeline, process, options)
+        elif is_job(process):
+            yield _job(pipeline, process, options)
+        else:
+            yield _deployment(pipeline, process, options)
+
+
+def is_job(process: ServiceProcess) -> bool:
+    """Returns whether a process runs to its end, once."""
+    return process.kind == "job" or process.finite
+
+
+def object_name(pipeline: Pipeline, process: ServiceProcess) -> str:
+    """Returns the name of a process's Deployment, Job or CronJob."""
+    name = f"{pipeline.owner.name}-{process.name}"
+    return f"{name}-{digest([_settings(pipeline, process), process.args])}" if is_job(process) else name
+
+
+def replicas(process: ServiceProcess, spec: PricePipelineSpec) -> int:
+    """Returns how many pods a stream gets: no more than there are partitions to share, none while suspended."""
+    if spec.suspend:
+        return 0
+    if not process.scalable:
+        return 1 if process.override.replicas is None else min(process.override.replicas, 1)
+    wanted = spec.replicas if process.override.replicas is None else process.override.replicas
+    return min(wanted, spec.topics.partitions)
+
+
+def _deployment(pipeline: Pipeline, process: ServiceProcess, options: RenderOptions) -> Manifest:
+    selector = {labels.PIPELINE: pipeline.owner.name, labels.PROCESS: process.name}
+    # Two readers of one market would fence each other; those who share a consumer group take over before the old end.
+    strategy: Manifest = (
+        {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+        if process.service != "trades"
+        else {"type": "Recreate"}
+    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": pipeline.owner.metadata(object_name(pipeline, process), _process_labels(pipeline, process)),
+        "spec": {
+            "replicas": replicas(process, pipeline.spec),
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": 600,
+            "strategy": strategy,
+            "selector": {"matchLabels": selector},
+            "template": _pods(pipeline, process, options),
+        },
+    }
+
+
+def _job(pipeline: Pipeline, process: ServiceProcess, options: RenderOptions) -> Manifest:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": pipeline.owner.metadata(object_name(pipeline, process), _process_labels(pipeline, process)),
+        "spec": {
+            **_job_spec(backoff_limit=100 if process.finite else 6),
+            "suspend": pipeline.spec.suspend,
+            "template": _pods(pipeline, process, options, restart_policy="Never"),
+        },
+    }
+
+
+def _cron_job(pipeline: Pipeline, process: ServiceProcess, options: RenderOptions) -> Manifest:
+    object_labels = _process_labels(pipeline, process)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": pipeline.owner.metadata(object_name(pipeline, process), object_labels),
+        "spec": {
+            "schedule": process.schedule,
+            "timeZone": "Etc/UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 600,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 1,
+            "suspend": pipeline.spec.suspend,
+            "jobTemplate": {
+                "spec": {
+                    **_job_spec(backoff_limit=2),
+                    "activeDeadlineSeconds": 86_400,
+                    "template": _pods(pipeline, process, options, restart_policy="Never"),
+                }
+            },
+        },
+    }
+
+
+def _job_spec(backoff_limit: int) -> Manifest:
+    return {
+        "backoffLimit": backoff_limit,
+        "podReplacementPolicy": "Failed",  # never two at once
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [_EXIT_NOT_YET]}},
+                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [_EXIT_MISCONFIGURED]}},
+            ]
+        },
+    }
+
+
+def _process_labels(pipeline: Pipeline, process: ServiceProcess) -> dict[str, str]:
+    return {
+        **labels.of_pipeline(pipeline.owner.name),
+        labels.SERVICE: process.service,
+        labels.PROCESS: process.name,
+        labels.KIND: "job" if is_job(process) or process.kind == "schedule" else "stream",
+        **({labels.SCALABLE: "true"} if process.scalable else {}),
+    }
+
+
+def _pods(
+    pipeline: Pipeline, process: ServiceProcess, options: RenderOptions, restart_policy: str = "Always"
+) -> Manifest:
+    requests, limits = _RESOURCES.get(process.name, _STREAM)
+    mounts, volumes = _data_volume(pipeline.spec, process)
+    override = process.override
+    return pod_template(
+        Container(
+            service=process.service,
+            image=options.image_of(process.service, override.image),
+            args=process.args,
+            config_map=_config_map_name(pipeline, process),
+            checksum=digest(_settings(pipeline, process)),
+            secrets=process.secrets,
+            secret_versions=_secret_versions(pipeline, process) if restart_policy == "Always" else "",
+            requests=requests,
+            limits=limits,
+            resources=override.resources,
+            mounts=mounts,
+            volumes=volumes,
+            probes=restart_policy == "Always",
+        ),
+        pod_labels=_process_labels(pipeline, process),
+        service_account=f"{pipeline.owner.name}-{process.service}",
+        options=options,
+        node_selector=override.node_selector,
+        tolerations=override.tolerations,
+        restart_policy=restart_policy,
+    )
+
+
+def _data_volume(spec: PricePipelineSpec, process: ServiceProcess) -> tuple[dict[str, str], tuple[Manifest, ...]]:
+    replay = spec.source.replay
+    if process.service != "trades" or replay is None or not (replay.volume_claim or replay.config_map):
+        return {}, ()
+    source: Manifest = (
+        {"persistentVolumeClaim": {"claimName": replay.volume_claim, "readOnly": True}}
+        if replay.volume_claim
+        else {"configMap": {"name": replay.config_map}}
+    )
+    return {"data": _DATA_DIR}, ({"name": "data", **source},)
+
+
+def _settings(pipeline: Pipeline, process: ServiceProcess) -> dict[str, Any]:
+    """Returns all that a process is told, with references instead of secrets."""
+    secrets = {name: [ref.name, ref.key] for name, ref in process.secrets.items()}
+    return {"plain": pipeline.plain[process.name], "secrets": secrets}
+
+
+def _secret_versions(pipeline: Pipeline, process: ServiceProcess) -> str:
+    """Returns a name for the versions of the Secrets that a process reads as it starts; empty if it reads none."""
+    names = sorted({ref.name for ref in process.secrets.values()})
+    return digest([[name, pipeline.secret_versions.get(name, "")] for name in names]) if names else ""
+
+
+def _values(env: Env) -> dict[str, str]:
+    return {name: value for name, value in env.items() if isinstance(value, str)}
+
+
+def _config_map_name(pipeline: Pipeline, process: ServiceProcess) -> str:
+    """Returns the ConfigMap of a process: named after the first stream that is told the same."""
+    same = [
+        other
+        for other in pipeline.plan.processes
+        if other.service == process.service and pipeline.plain[other.name] == pipeline.plain[process.name]
+    ]
+    first = next((other for other in same if other.kind == "stream"), same[0])
+    return f"{pipeline.owner.name}-{first.name}"
+
+
+def _config_maps(pipeline: Pipeline) -> dict[str, dict[str, str]]:
+    return {_config_map_name(pipeline, process): pipeline.plain[process.name] for process in pipeline.plan.processes}
+
+
+def _by_service(plan: Plan) -> dict[str, list[ServiceProcess]]:
+    services: dict[str, list[ServiceProcess]] = {}
+    for process in plan.processes:
+        services.setdefault(process.service, []).append(process)
+    return services
+
+
+def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Destination]:
+    """Yields whom a process talks to, as its settings say."""
+    plain = pipeline.plain[process.name]
+    if "KAFKA_BROKERS" in plain:
+        yield from from_brokers(plain["KAFKA_BROKERS"])
+    for name, value in process.access.items():
+        if isinstance(value, SecretKeyRef):
+            if name.endswith("_URL"):
+                yield pipeline.databases.get(value, _UNKNOWN_DATABASE)
+        elif name.endswith("_URL"):
+            yield from _urls(value)
+    settings = process.settings
+    if isinstance(settings, TradesSettings) and settings.source == "kraken":
+        yield from _urls(settings.kraken_rest_url, settings.kraken_websocket_url or "https://ws.kraken.com")
+    elif isinstance(settings, NewsSettings):
+        yield INTERNET
+        yield from _urls(*settings.rss_urls, settings.cryptopanic_url if settings.source == "cryptopanic" else "")
+    elif isinstance(settings, NewsSignalSettings) and settings.provider != "lexicon":
+        yield from _urls(settings.ollama_url if settings.provider == "ollama" else settings.openai_url)
+        if settings.provider == "anthropic" or (settings.provider == "openai" and not settings.openai_url):
+            yield INTERNET
+
+
+def _urls(*urls: str) -> Iterator[Destination]:
+    for url in urls:
+        destination = from_url(url)
+        if destination is not None:
+            yield destination

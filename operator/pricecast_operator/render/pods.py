@@ -1,0 +1,202 @@
+"""Pods as every process gets them: Pod Security `restricted`, read-only root, probes, settings by ConfigMap. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pricecast_operator.render import labels
+from pricecast_resources.base import Resources, SecretKeyRef, Toleration
+
+Manifest = dict[str, Any]
+
+HTTP_PORT = 8080
+STATE_DIR = "/var/lib/pricecast"
+USER = 65532
+GRACE_SECONDS = 60
+"""Time for a clean end: the longest commit, closing transactions and leaving the consumer group."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """What the operator was told about the cluster.
+
+    Attributes:
+        image: Image of a service; `{service}` stands for its name.
+        image_pull_policy: When images are pulled.
+        image_pull_secrets: Names of Secrets to pull images with, in the pipeline's namespace.
+        pod_monitors: Whether the Prometheus operator's PodMonitor is known here.
+        metrics_namespaces: Namespaces that may read metrics; none means all.
+    """
+
+    image: str = "pricecast/{service}:0.1.0"
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    pod_monitors: bool = False
+    metrics_namespaces: tuple[str, ...] = ()
+
+    def image_of(self, service: str, override: str = "") -> str:
+        """Returns the image of a service."""
+        return override or self.image.replace("{service}", service)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What differs from pod to pod.
+
+    Attributes:
+        service: Which service.
+        image: Its image.
+        args: Arguments of its command.
+        config_map: ConfigMap that holds its settings.
+        secrets: Variables whose values are in Secrets.
+        checksum: Digest of the settings.
+        secret_versions: Digest of the Secrets' versions; empty where a new one needs no new pod.
+        requests: CPU and memory guaranteed, by default.
+        limits: The most, by default.
+        resources: What the spec says instead.
+        mounts: Folders by name of the volume.
+        volumes: Further volumes.
+        probes: Whether health decides on restarts and readiness.
+    """
+
+    service: str
+    image: str
+    config_map: str
+    checksum: str
+    args: tuple[str, ...] = ()
+    secrets: Mapping[str, SecretKeyRef] = field(default_factory=dict)
+    secret_versions: str = ""
+    requests: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[Manifest, ...] = ()
+    probes: bool = True
+
+
+def digest(value: Any) -> str:
+    """Returns a short name for a value: equal values give equal names."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def pod_template(
+    container: Container,
+    *,
+    pod_labels: Mapping[str, str],
+    service_account: str,
+    options: RenderOptions,
+    node_selector: Mapping[str, str],
+    tolerations: list[Toleration],
+    restart_policy: str = "Always",
+    grace_seconds: int = GRACE_SECONDS,
+) -> Manifest:
+    """Returns a pod template."""
+    spec: Manifest = {
+        "serviceAccountName": service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_seconds,
+        "restartPolicy": restart_policy,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(container, options)],
+        "volumes": [{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *container.volumes],
+    }
+    if options.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in options.image_pull_secrets]
+    if node_selector:
+        spec["nodeSelector"] = dict(node_selector)
+    if tolerations:
+        spec["tolerations"] = [_toleration(each) for each in tolerations]
+    return {
+        "metadata": {
+            "labels": dict(pod_labels),
+            "annotations": {
+                labels.SETTINGS_ANNOTATION: container.checksum,
+                **({labels.SECRETS_ANNOTATION: container.secret_versions} if container.secret_versions else {}),
+            },
+        },
+        "spec": spec,
+    }
+
+
+def pod_monitor(metadata: Manifest, pods: Mapping[str, str]) -> Manifest:
+    """Returns the Prometheus operator's order to read these pods' metrics, labelled by pipeline and process."""
+    relabelings = [
+        {"sourceLabels": [f"__meta_kubernetes_pod_label_{re.sub('[^a-zA-Z0-9_]', '_', label)}"], "targetLabel": target}
+        for label, target in ((labels.PIPELINE, "pipeline"), (labels.PROCESS, "process"))
+    ]
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": metadata,
+        "spec": {
+            "selector": {"matchLabels": dict(pods)},
+            "podMetricsEndpoints": [{"port": "http", "relabelings": relabelings}],
+        },
+    }
+
+
+def _container(container: Container, options: RenderOptions) -> Manifest:
+    requests = container.resources.requests or container.requests
+    limits = container.resources.limits or container.limits
+    rendered: Manifest = {
+        "name": container.service,
+        "image": container.image,
+        "imagePullPolicy": options.image_pull_policy,
+        "envFrom": [{"configMapRef": {"name": container.config_map}}],
+        "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
+        "resources": {
+            **({"requests": {name: str(value) for name, value in requests.items()}} if requests else {}),
+            **({"limits": {name: str(value) for name, value in limits.items()}} if limits else {}),
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE_DIR},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own volume
+            *({"name": name, "mountPath": path} for name, path in container.mounts.items()),
+        ],
+    }
+    if container.args:
+        rendered["args"] = list(container.args)
+    if container.secrets:
+        rendered["env"] = [
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+            for name, ref in sorted(container.secrets.items())
+        ]
+    if container.probes:
+        rendered |= {
+            # Importing takes seconds where many start at once; liveness counts from there on.
+            "startupProbe": _probe("/healthz", period=2, failures=90),
+            "livenessProbe": _probe("/healthz", period=10, failures=3),
+            "readinessProbe": _probe("/readyz", period=5, failures=2),
+        }
+    return rendered
+
+
+def _probe(path: str, *, period: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _toleration(toleration: Toleration) -> Manifest:
+    return {name: value for name, value in toleration.model_dump(by_alias=True).items() if value}

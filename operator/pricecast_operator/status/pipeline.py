@@ -1,0 +1,354 @@
+"""From what is there to what is told: a pipeline's conditions and status. Pure.
+
+The status changes only with what it says: no timestamps of looking, no counters. So a pipeline at rest is written
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pricecast_core.messages import Prediction
+from pricecast_core.pairs import slug
+from pricecast_core.settings import ToFeatureStoreSettings
+from pricecast_core.stores.models import ModelVersion, model_name
+from pricecast_operator.cluster.objects import Child
+from pricecast_operator.observe.observed import Observed, Problem
+from pricecast_operator.render.pipeline import is_job, labels, replicas
+from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding, Round, truth
+from pricecast_resources.plan import Plan, ServiceProcess
+from pricecast_resources.pricepipeline import PricePipelineSpec
+
+Status = dict[str, Any]
+
+NAIVE = "the naive forecast serves meanwhile"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """How a process is.
+
+    Attributes:
+        process: The process.
+        text: For people: 1/1, Complete.
+        finding: Its condition.
+        moving: Whether a change is being rolled out.
+    """
+
+    process: ServiceProcess
+    text: str
+    finding: Finding
+    moving: bool
+
+
+def invalid_status(this: Round, reason: str, message: str) -> Status:
+    """Returns the status of a pipeline that can't be acted on; what runs is left as it is."""
+    findings = [
+        Finding("Ready", "False", reason, message),
+        Finding("Progressing", "False", reason, "nothing is changed"),
+        Finding("Degraded", "True", reason, message),
+    ]
+    told = {finding.type for finding in findings}
+    others = [each for each in this.previous.get("conditions", []) if each["type"] not in told]
+    conditions = [*this.conditions(findings), *others]
+    return {**this.previous, "observedGeneration": this.generation, "conditions": conditions}
+
+
+def pipeline_status(
+    spec: PricePipelineSpec,
+    plan: Plan,
+    children: Mapping[str, Child],
+    observed: Observed,
+    this: Round,
+    *,
+    refused: Sequence[str] = (),
+) -> Status:
+    """Returns the status of a pipeline.
+
+    Args:
+        spec: Its spec.
+        plan: Its plan.
+        children: Its Deployments, Jobs and CronJobs, by process.
+        observed: What was seen outside of the API server.
+        this: The round: generation, status so far, time.
+        refused: Objects that the API server refused, with its words.
+    """
+    states = [process_state(process, children.get(process.name), spec) for process in plan.processes]
+    topics = this.remembered(_topics(observed))
+    model = this.remembered(_model(spec, plan, states, observed))
+    predicting = this.remembered(_predicting(observed))
+    degraded = _degraded(states, topics, model, predicting, refused)
+    findings = [
+        _ready(spec, states, topics, refused),
+        _progressing(states),
+        degraded,
+        topics,
+        model,
+        predicting,
+        *(state.finding for state in states if _has_condition(state.process)),
+    ]
+    status: Status = {
+        "observedGeneration": this.generation,
+        "conditions": this.conditions(findings),
+        "services": _services(states, observed, this.previous),
+        "replicas": min(
+            (_number(children.get(process.name), "replicas") for process in plan.processes if process.scalable),
+            default=0,
+        ),
+        "selector": f"{labels.PIPELINE}={plan.pipeline},{labels.SCALABLE}=true",
+    }
+    status |= _models(spec, plan, observed, this.previous)
+    status |= _last_prediction(spec, observed, this.previous)
+    if isinstance(observed.lag, Mapping):
+        status["lag"] = sum(service.get("lag", 0) for service in status["services"])
+    elif "lag" in this.previous:
+        status["lag"] = this.previous["lag"]
+    if spec.news is not None:
+        reader = next(process for process in plan.processes if process.service == "news-signal")
+        status["newsModel"] = str(getattr(reader.settings, "model", ""))
+    return status
+
+
+def process_state(process: ServiceProcess, child: Child | None, spec: PricePipelineSpec) -> ProcessState:
+    """Returns how a process is, from its Deployment, Job or CronJob."""
+    kind = f"{''.join(part.capitalize() for part in process.name.split('-'))}Ready"
+
+    def state(ready: bool, text: str, reason: str, message: str, moving: bool = False) -> ProcessState:
+        return ProcessState(process, text, Finding(kind, truth(ready), reason, message), moving)
+
+    if child is None:
+        return state(False, "-", "NotCreated", "is not created yet", moving=True)
+    if process.kind == "schedule":
+        return state(True, "Suspended" if spec.suspend else "Scheduled", "Scheduled", process.schedule)
+    if spec.suspend:
+        left = _number(child, "replicas") + _number(child, "active")
+        return state(False, "Suspended", "Suspended", "spec.suspend is true", moving=left > 0)
+    if is_job(process):
+        return state(*_job_state(child))
+    return state(*_deployment_state(child, replicas(process, spec)))
+
+
+def _job_state(child: Child) -> tuple[bool, str, str, str]:
+    held = {each["type"]: each for each in child.status.get("conditions", ()) if each["status"] == "True"}
+    if "Complete" in held:
+        return True, "Complete", "Complete", "has run to its end"
+    if "Failed" in held:
+        failed = held["Failed"]
+        return False, "Failed", str(failed.get("reason") or "Failed"), str(failed.get("message") or "has failed")
+    if _number(child, "ready"):
+        return True, "Running", "Running", "is running"
+    failures = _number(child, "failed")
+    return False, "Pending", "Pending", f"has no pod that runs; {failures} have failed" if failures else "is starting"
+
+
+def _deployment_state(child: Child, wanted: int) -> tuple[bool, str, str, str, bool]:
+    current = int(child.status.get("observedGeneration") or 0) >= child.generation
+    ready, updated = _number(child, "availableReplicas"), _number(child, "updatedReplicas")
+    total = _number(child, "replicas")
+    text = f"{ready}/{wanted}"
+    conditions = {each["type"]: each for each in child.status.get("conditions", ())}
+    if not current or updated < wanted or total > updated:
+        stuck = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
+        serving = ready >= wanted > 0
+        reason = "RolloutStuck" if stuck else "RollingOut"
+        return serving, text, reason, f"{updated} of {wanted} pods are of the current version", True
+    if ready < wanted:
+        stuck = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
+        return False, text, "Unavailable" if stuck else "Starting", f"{ready} of {wanted} pods are ready", not stuck
+    if not wanted:
+        return True, text, "ScaledToZero", "no replicas are wanted", False
+    return True, text, "Available", f"{ready} of {wanted} pods are ready", False
+
+
+def _topics(observed: Observed) -> Finding:
+    if not observed.topics_seen:
+        return Finding("TopicsReady", "Unknown", NOT_SEEN_YET, "Kafka has not been asked yet")
+    if observed.topics is not None:
+        return Finding("TopicsReady", "False", observed.topics.reason, observed.topics.message)
+    return Finding("TopicsReady", "True", "AsPlanned", "all topics exist")
+
+
+def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], observed: Observed) -> Finding:
+    if observed.models is None:
+        return Finding("ModelReady", "Unknown", NOT_SEEN_YET, "the model registry has not been asked yet")
+    if isinstance(observed.models, Problem):
+        return Finding("ModelReady", "Unknown", observed.models.reason, observed.models.message)
+    wanted = _model_names(spec, plan)
+    found = [name for name in wanted if name in observed.models]
+    if len(found) == len(wanted):
+        return Finding("ModelReady", "True", "Promoted", "every pair and horizon has a model that beats naive")
+    share = f"{len(found)} of {len(wanted)} models are in production"
+    train = next(state for state in states if state.process.name == "train")
+    if train.text == "Complete":
+        return Finding("ModelReady", "False", "NotBetterThanNaive", f"{share}; {NAIVE}, and training goes on")
+    if train.text in ("Failed", "Suspended"):
+        return Finding("ModelReady", "False", f"Training{train.text}", f"{share}; {train.finding.message}; {NAIVE}")
+    return Finding(
+        "ModelReady",
+        "False",
+        "Training",
+        f"{share}; trains once {spec.training.min_rows} rows of each pair are stored; {NAIVE}",
+    )
+
+
+def _predicting(observed: Observed) -> Finding:
+    if observed.predictions is None:
+        return Finding("Predicting", "Unknown", NOT_SEEN_YET, "the prediction store has not been asked yet")
+    if isinstance(observed.predictions, Problem):
+        return Finding("Predicting", "Unknown", observed.predictions.reason, observed.predictions.message)
+    if not observed.predictions:
+        return Finding("Predicting", "False", "NoPredictionYet", "nothing is predicted yet")
+    return Finding("Predicting", "True", "Predicted", "predictions are in the store")
+
+
+def _ready(spec: PricePipelineSpec, states: Sequence[ProcessState], topics: Finding, refused: Sequence[str]) -> Finding:
+    if spec.suspend:
+        return Finding("Ready", "False", "Suspended", "spec.suspend is true; all state is kept")
+    if refused:
+        return Finding("Ready", "False", "Refused", f"the API server refused {'; '.join(refused)}")
+    waiting = [state for state in _needed(states) if not state.finding.holds]
+    if waiting and topics.status == "False" and topics.reason != "PartitionsDiffer":
+        return Finding("Ready", "False", topics.reason, topics.message)
+    if waiting:
+        told = "; ".join(f"{state.process.name}: {state.finding.message}" for state in waiting)
+        return Finding("Ready", "False", "ServicesNotReady", told)
+    return Finding("Ready", "True", "ServicesReady", "all services of the price path are ready")
+
+
+def _progressing(states: Sequence[ProcessState]) -> Finding:
+    moving = [state.process.name for state in states if state.moving]
+    if moving:
+        return Finding("Progressing", "True", "RollingOut", f"changing: {', '.join(moving)}")
+    return Finding("Progressing", "False", "Settled", "everything is as the spec says")
+
+
+def _degraded(
+    states: Sequence[ProcessState], topics: Finding, model: Finding, predicting: Finding, refused: Sequence[str]
+) -> Finding:
+    problems = [finding for finding in (topics,) if finding.status == "False"]
+    problems += [
+        finding for finding in (model, predicting) if finding.status == "Unknown" and finding.reason != NOT_SEEN_YET
+    ]
+    problems += [
+        Finding("Degraded", "True", state.finding.reason, f"{state.process.name}: {state.finding.message}")
+        for state in states
+        if state.finding.reason in ("Unavailable", "RolloutStuck")  # an old pod that still serves hides nothing
+    ]
+    problems += [
+        Finding("Degraded", "True", f"{state.process.name.capitalize()}Failed", state.finding.message)
+        for state in states
+        if state.text == "Failed"
+    ]
+    problems += [Finding("Degraded", "True", "Refused", text) for text in refused]
+    if problems:
+        message = "; ".join(problem.message for problem in problems)
+        return Finding("Degraded", "True", problems[0].reason, message)
+    return Finding("Degraded", "False", "AsExpected", "nothing is wrong")
+
+
+def _needed(states: Sequence[ProcessState]) -> list[ProcessState]:
+    """Returns what the price forecast can't do without."""
+    return [state for state in states if _has_condition(state.process) and not state.process.optional]
+
+
+def _has_condition(process: ServiceProcess) -> bool:
+    return process.kind == "stream"
+
+
+def _services(states: Sequence[ProcessState], observed: Observed, previous: Mapping[str, Any]) -> list[dict[str, Any]]:
+    told = {each["name"]: each["lag"] for each in previous.get("services", []) if "lag" in each}
+    services = []
+    for state in states:
+        name = state.process.name
+        service: dict[str, Any] = {"name": name, "ready": state.text}
+        if isinstance(observed.lag, Mapping):
+            lag = observed.lag.get(_consumer_group(state.process)) if state.process.kind == "stream" else None
+        else:
+            lag = told.get(name)
+        if lag is not None:
+            service["lag"] = lag
+        services.append(service)
+    return services
+
+
+def _consumer_group(process: ServiceProcess) -> str:
+    """Returns the consumer group of a stream, without the pipeline: those of trainings stand still afterwards."""
+    if isinstance(process.settings, ToFeatureStoreSettings):
+        return f"{process.service}-{process.settings.group.replace('_', '-')}"
+    return process.service
+
+
+def _model_names(spec: PricePipelineSpec, plan: Plan) -> dict[str, tuple[str, int]]:
+    """Returns pair and horizon of each model that the pipeline wants, by the model's name."""
+    return {
+        model_name(plan.pipeline, slug(pair), horizon): (pair, horizon)
+        for pair in spec.pairs
+        for horizon in spec.prediction.horizons_seconds
+    }
+
+
+def _models(spec: PricePipelineSpec, plan: Plan, observed: Observed, previous: Mapping[str, Any]) -> Status:
+    if not isinstance(observed.models, Mapping):
+        return {name: previous[name] for name in ("models", "model", "skill") if name in previous}
+    wanted = _model_names(spec, plan)
+    found = {name: observed.models[name] for name in wanted if name in observed.models}
+    models = [_model_status(version, *wanted[name]) for name, version in found.items()]
+    if not models:
+        return {"model": "naive"}
+    status: Status = {"models": models, "model": f"v{models[0]['version']}"}
+    if len(wanted) > 1:
+        status["model"] = f"{len(models)} of {len(wanted)}"
+    skills = [model["distributionSkill"] for model in models if "distributionSkill" in model]
+    if skills:
+        status["skill"] = f"{100 * min(skills):.1f}%"
+    return status
+
+
+def _model_status(version: ModelVersion, pair: str, horizon: int) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "name": version.model_name,
+        "pair": pair,
+        "horizonSeconds": horizon,
+        "version": version.version,
+        "trainedThrough": rfc3339(version.trained_through_ms),
+    }
+    for field, metric in (("distributionSkill", "distribution_skill"), ("pointSkill", "point_skill")):
+        if metric in version.metrics:
+            status[field] = round(version.metrics[metric], 6)
+    return status
+
+
+def _last_prediction(spec: PricePipelineSpec, observed: Observed, previous: Mapping[str, Any]) -> Status:
+    if not isinstance(observed.predictions, Sequence):
+        return {"lastPrediction": previous["lastPrediction"]} if "lastPrediction" in previous else {}
+    newest: Prediction | None = max(
+        observed.predictions,
+        key=lambda each: (each.issued_at_ms, each.pair == spec.pairs[0], -each.horizon_seconds),
+        default=None,
+    )
+    if newest is None:
+        return {}
+    return {
+        "lastPrediction": {
+            "pair": newest.pair,
+            "horizonSeconds": newest.horizon_seconds,
+            "issuedAt": rfc3339(newest.issued_at_ms),
+            "targetTime": rfc3339(newest.target_time_ms),
+            "predictedPrice": newest.predicted_price,
+            "lower": newest.lower,
+            "upper": newest.upper,
+            "model": newest.model_name,
+        }
+    }
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Returns a time as Kubernetes writes it."""
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _number(child: Child | None, field: str) -> int:
+    return int(child.status.get(field) or 0) if child is not None else 0

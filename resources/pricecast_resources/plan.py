@@ -1,0 +1,272 @@
+"""From a PricePipeline's spec to the processes that make it real. Pure: it knows neither Kubernetes nor processes.
+
+The operator renders the plan as Deployments, Jobs and CronJobs; the local runtime starts it as processes. So what a
+laptop runs is what the cluster runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from pricecast_core import settings as s
+from pricecast_core import topics
+from pricecast_resources.base import Model, SecretKeyRef, seconds
+from pricecast_resources.pricepipeline import News, PricePipelineSpec, ServiceOverride, Source
+
+Env = Mapping[str, str | SecretKeyRef]
+
+LEXICON = "lexicon-v1"
+"""Model name of the word list, which needs no provider."""
+
+
+class Backends(Protocol):
+    """The servers a pipeline's processes use: the cluster's, or the embedded ones."""
+
+    @property
+    def kafka_brokers(self) -> str:
+        """Bootstrap servers, host:port[,host:port]."""
+
+    def features(self) -> Env:
+        """Environment that gives access to the feature store."""
+
+    def models(self) -> Env:
+        """Environment that gives access to the model registry."""
+
+    def predictions(self) -> Env:
+        """Environment that gives access to the prediction store."""
+
+    def news_cache(self) -> Env:
+        """Environment that gives access to the cache of news signals."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProcess:
+    """One process of a pipeline.
+
+    Attributes:
+        name: Name within the pipeline; also the key in `spec.services`.
+        service: Which service it is: the command is `pricecast-<service>`, the image carries the same name.
+        kind: `stream` runs for ever, `job` runs to its end, `schedule` runs to its end at the times of `schedule`.
+        settings: Its settings, typed; `env` gives them as variables.
+        args: Arguments of the command.
+        access: Variables that give access to stores, as values or references to Secrets.
+        scalable: True if several replicas share the work, up to the partitions.
+        finite: True if a `stream` ends by itself, with exit code 0, when its source ends.
+        optional: True if the price forecast goes on without it.
+        schedule: Cron expression of a `schedule`.
+        override: What the spec changes for this process.
+    """
+
+    name: str
+    service: str
+    kind: Literal["stream", "job", "schedule"]
+    settings: s.ServiceSettings
+    args: tuple[str, ...] = ()
+    access: Env = field(default_factory=dict)
+    scalable: bool = False
+    finite: bool = False
+    optional: bool = False
+    schedule: str = ""
+    override: ServiceOverride = field(default_factory=ServiceOverride)
+
+    @property
+    def env(self) -> Env:
+        """All its variables but those that the runtime adds (ports, addresses, folders)."""
+        return {**self.settings.to_env(), **self.access}
+
+    @property
+    def secrets(self) -> dict[str, SecretKeyRef]:
+        """Those of its variables whose values are in Secrets."""
+        return {name: value for name, value in self.access.items() if isinstance(value, SecretKeyRef)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pipeline needs, in the order in which data flows.
+
+    Attributes:
+        pipeline: Name of the pipeline.
+        processes: Its processes.
+        topics: Its topics, by full name.
+    """
+
+    pipeline: str
+    processes: tuple[ServiceProcess, ...]
+    topics: Mapping[str, topics.TopicSpec]
+
+    def process(self, name: str) -> ServiceProcess:
+        """Returns the process of that name."""
+        return next(process for process in self.processes if process.name == name)
+
+
+def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str = "") -> Plan:
+    """Returns the processes and topics of a pipeline.
+
+    Args:
+        name: Name of the resource.
+        spec: Its spec, valid.
+        backends: The servers to use.
+        news_model: The model that a completed FinetuneJob published, where `spec.news.signals` names one.
+    """
+    common: dict[str, Any] = {"pipeline": name, "kafka_brokers": backends.kafka_brokers}
+    with s.from_values_alone():
+        processes = _price_processes(spec, backends, common)
+        if spec.news is not None:
+            processes += _news_processes(spec, spec.news, backends, common, news_model)
+        processes += _predictor_processes(spec, backends, common, news_model)
+    used = [topic for topic in topics.ALL if spec.news is not None or topic not in (topics.NEWS, topics.NEWS_SIGNALS)]
+    return Plan(
+        pipeline=name,
+        processes=tuple(_with_override(process, spec) for process in processes),
+        topics={topics.topic_name(name, topic): topic for topic in used},
+    )
+
+
+def prediction_api(backends: Backends, **settings: Any) -> ServiceProcess:
+    """Returns the process that serves predictions: one for all pipelines of a store."""
+    with s.from_values_alone():
+        read = s.PredictionApiSettings(**settings)
+    return _stream("prediction-api", read, access=backends.predictions())
+
+
+def _with_override(process: ServiceProcess, spec: PricePipelineSpec) -> ServiceProcess:
+    override = spec.services.get(process.name)
+    if override is None:
+        return process
+    return replace(process, override=override)
+
+
+def _stream(name: str, settings: s.ServiceSettings, *, service: str = "", **more: Any) -> ServiceProcess:
+    """Returns a process that runs for ever; its service is called like it, unless another is named."""
+    return ServiceProcess(name=name, service=service or name, kind="stream", settings=settings, **more)
+
+
+def _prefixed(prefix: str, model: Model, *, leave_out: Set[str] = frozenset()) -> dict[str, Any]:
+    """Returns the fields of a part of the spec as the settings of the service that they are for are called."""
+    return {f"{prefix}_{name}": value for name, value in model.model_dump().items() if name not in leave_out}
+
+
+def _price_processes(spec: PricePipelineSpec, backends: Backends, common: dict[str, Any]) -> list[ServiceProcess]:
+    replay, seconds_each = spec.source.replay, spec.candles.seconds
+    trades = s.TradesSettings(
+        **common,
+        pairs=spec.all_pairs,
+        source=spec.source.kind.lower(),
+        mode=spec.source.mode,
+        since=spec.source.since,
+        candle_seconds=seconds_each,
+        **_market(spec.source),
+    )
+    candles = s.CandlesSettings(
+        **common,
+        pairs=spec.all_pairs,
+        candle_seconds=seconds_each,
+        grace_seconds=spec.candles.grace_seconds,
+        emit_open_candles=spec.candles.emit_open,
+    )
+    indicators = s.TechnicalIndicatorsSettings(**common, candle_seconds=seconds_each, indicators=spec.indicators)
+    only_bars = replay is not None and replay.format == "bars"  # a bar is a closed candle: none need be made
+    return [
+        _stream("trades", trades, finite=replay is not None or spec.source.mode == "Historical"),
+        *([] if only_bars else [_stream("candles", candles, scalable=True)]),
+        _stream("technical-indicators", indicators, scalable=True),
+        _to_feature_store("to-feature-store", "technical_indicators", spec, backends, common),
+    ]
+
+
+def _market(source: Source) -> dict[str, Any]:
+    """Returns the settings of the kind of market that trades come from."""
+    if source.kind == "Kraken":
+        return _prefixed("kraken", source.kraken)
+    if source.replay is not None:
+        return _prefixed("replay", source.replay, leave_out={"volume_claim", "config_map"})
+    return _prefixed("simulation", source.simulated)
+
+
+def _to_feature_store(
+    name: str,
+    group: Literal["technical_indicators", "news_signals"],
+    spec: PricePipelineSpec,
+    backends: Backends,
+    common: dict[str, Any],
+) -> ServiceProcess:
+    settings = s.ToFeatureStoreSettings(**common, feature_store=_store_kind(spec.storage.features.kind), group=group)
+    optional = group == "news_signals"
+    return _stream(
+        name, settings, service="to-feature-store", access=backends.features(), scalable=True, optional=optional
+    )
+
+
+def _news_processes(
+    spec: PricePipelineSpec, news: News, backends: Backends, common: dict[str, Any], news_model: str
+) -> list[ServiceProcess]:
+    reader = s.NewsSettings(**common, poll_seconds=news.poll_seconds, coins=news.coins, **_news_source(news))
+    key = news.crypto_panic.api_key_secret_ref if news.crypto_panic is not None else None
+    model = signal_model(news, news_model)
+    given: dict[str, Any] = {"coins": news.coins} if news.coins else {}
+    if news.signals.url:
+        given["ollama_url" if news.signals.provider == "Ollama" else "openai_url"] = news.signals.url
+    # Until the FinetuneJob that is named has published its model, the word list reads.
+    provider = "lexicon" if model == LEXICON else news.signals.provider.lower()
+    signals = s.NewsSignalSettings(**common, **given, provider=provider, model=model)
+    access = {**backends.news_cache(), **_secret("API_KEY", news.signals.api_key_secret_ref)}
+    return [
+        _stream(
+            "news", reader, access=_secret("CRYPTOPANIC_API_KEY", key), finite=news.archive is not None, optional=True
+        ),
+        _stream("news-signal", signals, access=access, scalable=True, optional=True),
+        _to_feature_store("news-to-feature-store", "news_signals", spec, backends, common),
+    ]
+
+
+def _news_source(news: News) -> dict[str, Any]:
+    """Returns the settings of the kind of source that news comes from."""
+    if news.crypto_panic is not None:
+        return {"source": "cryptopanic", "cryptopanic_url": news.crypto_panic.url}
+    if news.archive is not None:
+        return {"source": "archive", "archive": news.archive.location}
+    return {"source": "rss", "rss_urls": news.rss.urls if news.rss is not None else []}
+
+
+def _secret(variable: str, ref: SecretKeyRef | None) -> dict[str, SecretKeyRef]:
+    return {} if ref is None else {variable: ref}
+
+
+def signal_model(news: News, published: str = "") -> str:
+    """Returns the name of the model that reads the news: a fine-tuned one once it is published."""
+    if news.signals.finetune_job and published:
+        return published
+    return news.signals.model or LEXICON
+
+
+def _predictor_processes(
+    spec: PricePipelineSpec, backends: Backends, common: dict[str, Any], news_model: str
+) -> list[ServiceProcess]:
+    settings = s.PricePredictorSettings(
+        **common,
+        feature_store=_store_kind(spec.storage.features.kind),
+        model_registry=_store_kind(spec.storage.models.kind),
+        pairs=spec.pairs,
+        companion_pairs=spec.features.companion_pairs,
+        candle_seconds=spec.candles.seconds,
+        horizons_seconds=spec.prediction.horizons_seconds,
+        simulated=spec.source.kind == "Simulated",
+        live=spec.source.replay is None and spec.source.mode != "Historical",
+        training_lookback_days=seconds(spec.training.lookback) / 86_400,
+        **_prefixed("training", spec.training, leave_out={"schedule", "lookback"}),
+        news_model=signal_model(spec.news, news_model) if spec.news is not None else "",
+    )
+    service = "price-predictor"
+    access = {**backends.features(), **backends.models(), **backends.predictions()}
+    train: dict[str, Any] = {"service": service, "args": ("train",), "settings": settings, "access": access}
+    return [
+        ServiceProcess(name="train", kind="job", **train),
+        ServiceProcess(name="retrain", kind="schedule", schedule=spec.training.schedule, **train),
+        _stream(service, settings, args=("serve",), access=access),
+    ]
+
+
+def _store_kind(kind: str) -> str:
+    return kind.lower()

@@ -1,0 +1,394 @@
+"""The `PricePipeline` resource: what a person declares."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from cronsim import CronSim, CronSimError
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from pricecast_resources.base import (
+    DISTINCT,
+    SET,
+    Address,
+    Coins,
+    Duration,
+    Labels,
+    Model,
+    OneOf,
+    PairName,
+    Resources,
+    SecretKeyRef,
+    Text,
+    Toleration,
+    rule,
+    rules,
+    seconds,
+)
+from pricecast_resources.storage import Storage, Topics
+
+STREAMS = (
+    "trades",
+    "candles",
+    "technical-indicators",
+    "to-feature-store",
+    "news",
+    "news-signal",
+    "news-to-feature-store",
+    "price-predictor",
+)
+JOBS = ("train", "retrain")
+PROCESSES = (*STREAMS, *JOBS)
+"""Everything that a pipeline can run; the keys of `spec.services`."""
+
+
+def _cron_field(value: str) -> str:
+    item = rf"(\*|{value}(-{value})?)(/[1-9][0-9]?)?"
+    return f"{item}(,{item})*"
+
+
+_CRON = "^{}$".format(
+    " ".join(
+        map(
+            _cron_field,
+            (
+                "[0-5]?[0-9]",
+                "([01]?[0-9]|2[0-3])",
+                "(0?[1-9]|[12][0-9]|3[01])",
+                "(0?[1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)",
+                "([0-6]|SUN|MON|TUE|WED|THU|FRI|SAT)",
+            ),
+        )
+    )
+)
+"""Cron expressions that both Kubernetes and the local runtime understand: minute, hour, day, month, day of the week."""
+
+
+class KrakenSource(Model):
+    """How Kraken is reached."""
+
+    websocket: Literal["v2", "v1"] = Field("v2", description="WebSocket API version; v2 carries trade ids.")
+    rest_url: str = Field(
+        "https://api.kraken.com", pattern="^https?://", max_length=2048, description="Base URL of the REST API."
+    )
+    websocket_url: str = Field(
+        "", pattern="^(wss?://[^/ ]+.*)?$", max_length=2048, description="WebSocket URL; empty means Kraken's own."
+    )
+
+
+class ReplaySource(Model):
+    """Files to read instead of an exchange."""
+
+    files: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
+        min_length=1,
+        max_length=64,
+        description="Paths of Kraken CSV files (trades, or OHLCVT bars): one for each pair, in the order of the pairs.",
+    )
+    format: Literal["auto", "trades", "bars"] = Field("auto", description="What the files hold; auto looks.")
+    speed: float = Field(0, ge=0, le=1_000_000, description="Times real time; 0 is as fast as it goes.")
+    volume_claim: str = Field(
+        "", max_length=253, description="PersistentVolumeClaim that holds the files, mounted at /data (cluster only)."
+    )
+    config_map: str = Field(
+        "", max_length=253, description="ConfigMap that holds small files, mounted at /data (cluster only)."
+    )
+
+
+class SimulatedSource(Model):
+    """A seeded market that no one trades on. Every prediction made from it says that it is simulated."""
+
+    seed: int = Field(7, ge=0, description="Seed: the same seed gives the same trades.")
+    start_price: float = Field(50_000, gt=0, description="First price.")
+    trades_per_second: float = Field(2, gt=0, le=100_000, description="Mean number of trades a second.")
+
+
+class Source(Model):
+    """Where trades come from."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "(self.kind == 'Replay') == has(self.replay)",
+                "must be given if, and only if, kind is Replay",
+                "replay",
+            ),
+            rule(
+                "self.kind == oldSelf.kind",
+                "is immutable: trades of two markets would mix in one history; make another pipeline",
+                "kind",
+            ),
+        )
+    )
+
+    kind: Literal["Kraken", "Replay", "Simulated"] = Field("Kraken", description="Kind of market.")
+    mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
+        "BackfillThenLive", description="New trades only, a finite past only, or the past and then what is new."
+    )
+    since: Duration = Field("30d", description="How far back the past goes.")
+    kraken: KrakenSource = Field(default_factory=KrakenSource, description="Settings of kind Kraken.")
+    replay: ReplaySource | None = Field(None, description="Settings of kind Replay.")
+    simulated: SimulatedSource = Field(default_factory=SimulatedSource, description="Settings of kind Simulated.")
+
+    @model_validator(mode="after")
+    def _replay_is_described(self) -> Source:
+        if (self.kind == "Replay") != (self.replay is not None):
+            raise ValueError("replay: must be given if, and only if, kind is Replay")
+        return self
+
+
+class Candles(Model):
+    """How trades become candles."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.seconds == oldSelf.seconds",
+                "is immutable: candles of two lengths would mix in one history; make another pipeline",
+                "seconds",
+            )
+        )
+    )
+
+    seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle.")
+    grace_seconds: float = Field(0, ge=0, le=3600, description="How long a candle waits for late trades.")
+    emit_open: bool = Field(False, description="Also emit a candle while it is open.")
+
+
+class CryptoPanicNews(Model):
+    """News of CryptoPanic."""
+
+    url: str = Field(
+        "https://cryptopanic.com/api/developer/v2", pattern="^https?://", max_length=2048, description="Base URL."
+    )
+    api_key_secret_ref: SecretKeyRef = Field(description="Where the API key is.")
+
+
+class RssNews(Model):
+    """News of RSS or Atom feeds."""
+
+    urls: Annotated[list[Address], DISTINCT] = Field(
+        min_length=1, max_length=64, description="Addresses of the feeds.", json_schema_extra=SET
+    )
+
+
+class ArchiveNews(Model):
+    """News of an archive, read once."""
+
+    location: str = Field(min_length=1, max_length=2048, description="File or URL: .csv, .zip or .rar.")
+
+
+class NewsSignals(Model):
+    """Who reads the news."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.provider == 'Lexicon' || has(self.model) && self.model != ''"
+                " || has(self.finetuneJob) && self.finetuneJob != ''",
+                "is empty; name the provider's model, or a finetuneJob",
+                "model",
+            ),
+            rule(
+                "self.provider != 'Anthropic' || has(self.apiKeySecretRef)",
+                "is missing; Anthropic needs an API key",
+                "apiKeySecretRef",
+            ),
+            rule(
+                "!has(self.finetuneJob) || self.finetuneJob == '' || self.provider == 'Ollama'",
+                "needs provider Ollama, which a FinetuneJob publishes to",
+                "finetuneJob",
+            ),
+        )
+    )
+
+    provider: Literal["Lexicon", "Ollama", "Anthropic", "OpenAI"] = Field(
+        "Lexicon", description="Who turns headlines into signals; Lexicon is a word list, a baseline."
+    )
+    model: str = Field("", max_length=253, description="Model name as the provider calls it.")
+    url: str = Field(
+        "",
+        pattern="^(https?://[^/ ]+.*)?$",
+        max_length=2048,
+        description="Address of Ollama or of an OpenAI-compatible server.",
+    )
+    api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where the provider's API key is.")
+    finetune_job: str = Field(
+        "", max_length=63, description="FinetuneJob whose published model is used as soon as that job completes."
+    )
+
+    @model_validator(mode="after")
+    def _provider_is_described(self) -> NewsSignals:
+        if self.provider != "Lexicon" and not self.model and not self.finetune_job:
+            raise ValueError(f"model: is empty; name the {self.provider} model, or a finetuneJob")
+        if self.provider == "Anthropic" and self.api_key_secret_ref is None:
+            raise ValueError("apiKeySecretRef: is missing; Anthropic needs an API key")
+        if self.finetune_job and self.provider != "Ollama":
+            raise ValueError("finetuneJob: needs provider Ollama, which a FinetuneJob publishes to")
+        return self
+
+
+_NEWS_SOURCES = OneOf("crypto_panic", "rss", "archive")
+
+
+class News(Model):
+    """Where news comes from and who reads it. Give one of cryptoPanic, rss, archive."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_NEWS_SOURCES.rule))
+
+    crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
+    rss: RssNews | None = Field(None, description="Read feeds.")
+    archive: ArchiveNews | None = Field(None, description="Read an archive, once.")
+    poll_seconds: int = Field(60, ge=1, le=86_400, description="Time between two reads.")
+    coins: Coins = Field(default_factory=list, description="Coins that signals are about.")
+    signals: NewsSignals = Field(default_factory=NewsSignals, description="Who reads the news.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> News:
+        return _NEWS_SOURCES(self, "news")
+
+
+class Features(Model):
+    """What the model sees besides the pair's own indicators."""
+
+    companion_pairs: Annotated[list[PairName], DISTINCT] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Pairs whose indicators help to predict; they are ingested too.",
+        json_schema_extra=SET,
+    )
+
+
+class Training(Model):
+    """When and how the model is trained."""
+
+    schedule: str = Field(
+        "0 */6 * * *",
+        pattern=_CRON,
+        max_length=100,
+        examples=["0 */6 * * *", "30 4 * * MON-FRI"],
+        description="Cron expression of five fields, UTC, of the regular training.",
+    )
+    lookback: Duration = Field("30d", description="History to learn from.")
+    min_rows: int = Field(2_000, ge=200, le=10_000_000, description="Fewest candles to train on, by pair.")
+    trials: int = Field(10, ge=0, le=1_000, description="Trials of the hyper-parameter search.")
+    max_seconds: int = Field(300, ge=1, le=86_400, description="Budget of the search.")
+    folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation.")
+    threads: int = Field(1, ge=1, le=128, description="Threads of the training.")
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_cron(cls, value: str) -> str:
+        try:
+            CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+        except CronSimError as error:
+            raise ValueError(f"{value!r} is not a cron expression ({error}); write for example 0 */6 * * *") from None
+        return value
+
+
+class Prediction(Model):
+    """What is predicted."""
+
+    horizons_seconds: Annotated[list[Annotated[int, Field(ge=1, le=604_800)]], DISTINCT] = Field(
+        default_factory=lambda: [300],
+        min_length=1,
+        max_length=8,
+        description="How far ahead; multiples of the candle.",
+        json_schema_extra=SET,
+    )
+
+
+class ServiceOverride(Model):
+    """Changes to one service's Deployment."""
+
+    replicas: int | None = Field(None, ge=0, le=1_000, description="Replicas; up to the partitions they share work.")
+    resources: Resources = Field(default_factory=Resources, description="CPU and memory.")
+    node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
+    tolerations: list[Toleration] = Field(
+        default_factory=list, max_length=16, description="Taints of nodes that the pods accept."
+    )
+    image: str = Field("", max_length=512, description="Image instead of the operator's own for this service.")
+
+
+class PricePipelineSpec(Model):
+    """A price prediction, from trades to a scored forecast."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.prediction.horizonsSeconds.all(h, h >= self.candles.seconds && h % self.candles.seconds == 0)",
+                "each horizon must be a multiple of candles.seconds",
+                "prediction.horizonsSeconds",
+            ),
+            rule(
+                "!has(self.source.replay) || size(self.source.replay.files) % (size(self.pairs) +"
+                " (has(self.features.companionPairs)"
+                " ? size(self.features.companionPairs.filter(p, !(p in self.pairs))) : 0)) == 0",
+                "give one file for each of pairs and features.companionPairs",
+                "source.replay.files",
+            ),
+            rule(
+                "int(self.training.lookback.substring(0, size(self.training.lookback) - 1))"
+                " * {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}"
+                "[self.training.lookback.substring(size(self.training.lookback) - 1)]"
+                " >= self.training.minRows * self.candles.seconds",
+                "holds fewer than training.minRows candles; look back further, or ask for fewer rows",
+                "training.lookback",
+            ),
+            rule(
+                f"!has(self.services) || self.services.all(name, name in {list(PROCESSES)})",
+                f"unknown service; the names are {', '.join(PROCESSES)}",
+                "services",
+            ),
+        )
+    )
+
+    pairs: Annotated[list[PairName], DISTINCT] = Field(
+        min_length=1, max_length=64, description="Pairs to predict.", json_schema_extra=SET
+    )
+    source: Source = Field(default_factory=Source, description="Where trades come from.")
+    candles: Candles = Field(default_factory=Candles, description="How trades become candles.")
+    indicators: list[Text] = Field(
+        default_factory=list, max_length=64, description="Indicators, such as rsi(14); empty means the default list."
+    )
+    news: News | None = Field(None, description="News; none means prices alone.")
+    features: Features = Field(default_factory=Features, description="What the model sees.")
+    training: Training = Field(default_factory=Training, description="When and how the model is trained.")
+    prediction: Prediction = Field(default_factory=Prediction, description="What is predicted.")
+    storage: Storage = Field(default_factory=Storage, description="Servers that the pipeline uses.")
+    topics: Topics = Field(default_factory=Topics, description="The pipeline's topics.")
+    services: dict[str, ServiceOverride] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Changes by service: trades, candles, technical-indicators and so on.",
+    )
+    replicas: int = Field(
+        1, ge=0, le=1_000, description="Replicas of the services that share work; kubectl scale sets it."
+    )
+    suspend: bool = Field(False, description="Stops every process and keeps all state.")
+
+    @model_validator(mode="after")
+    def _horizons_fit_candles(self) -> PricePipelineSpec:
+        for horizon in self.prediction.horizons_seconds:
+            if horizon < self.candles.seconds or horizon % self.candles.seconds:
+                raise ValueError(
+                    f"prediction.horizonsSeconds: {horizon} is not a multiple of candles.seconds ({self.candles.seconds})"
+                )
+        if self.source.replay is not None and len(self.source.replay.files) % len(self.all_pairs):
+            raise ValueError(
+                f"source.replay.files: {len(self.source.replay.files)} files for {len(self.all_pairs)} pairs; give one for each"
+            )
+        for service in self.services:
+            if service not in PROCESSES:
+                raise ValueError(f"services: {service!r} is unknown; the names are {', '.join(PROCESSES)}")
+        if seconds(self.training.lookback) < self.training.min_rows * self.candles.seconds:
+            raise ValueError(
+                f"training.lookback: {self.training.lookback} holds fewer than training.minRows ({self.training.min_rows}) "
+                f"candles of {self.candles.seconds} s"
+            )
+        return self
+
+    @property
+    def all_pairs(self) -> list[str]:
+        """The pairs to ingest: those predicted and their companions."""
+        return list(dict.fromkeys([*self.pairs, *self.features.companion_pairs]))

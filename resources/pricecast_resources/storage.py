@@ -1,0 +1,85 @@
+"""Where a pipeline's streams, features, models and predictions live: part of the `PricePipeline` resource."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from pricecast_resources.base import Model, SecretKeyRef, rule, rules
+
+
+class KafkaStorage(Model):
+    """Kafka or Redpanda."""
+
+    brokers: str = Field(
+        "redpanda.redpanda.svc:9093",
+        pattern=r"^[^:,\s]+:[0-9]+(,[^:,\s]+:[0-9]+)*$",
+        max_length=2048,
+        description="Bootstrap servers, host:port, comma separated.",
+    )
+
+
+class FeatureStorage(Model):
+    """Feature store and model registry in SQL, or Hopsworks."""
+
+    kind: Literal["SQL", "Hopsworks"] = Field("SQL", description="Kind of feature store.")
+    url_secret_ref: SecretKeyRef = Field(
+        default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
+        description="Where the SQLAlchemy URL is.",
+    )
+
+
+class ModelStorage(Model):
+    """Model registry in SQL, or Comet."""
+
+    kind: Literal["SQL", "Comet"] = Field("SQL", description="Kind of model registry.")
+    url_secret_ref: SecretKeyRef = Field(
+        default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
+        description="Where the SQLAlchemy URL is.",
+    )
+    comet_api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where Comet's API key is.")
+
+
+class PredictionStorage(Model):
+    """Elasticsearch."""
+
+    url: str = Field(
+        "http://elasticsearch-master.elasticsearch.svc:9200",
+        pattern="^https?://",
+        max_length=2048,
+        description="Address of Elasticsearch.",
+    )
+    api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where its API key is.")
+
+
+class Storage(Model):
+    """Servers that the pipeline uses. `pricecast up` ignores them: it runs on embedded stores."""
+
+    kafka: KafkaStorage = Field(default_factory=KafkaStorage, description="Streams.")
+    features: FeatureStorage = Field(default_factory=FeatureStorage, description="Features.")
+    models: ModelStorage = Field(default_factory=ModelStorage, description="Models.")
+    predictions: PredictionStorage = Field(default_factory=PredictionStorage, description="Predictions.")
+
+
+class Topics(Model):
+    """The pipeline's topics."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.partitions == oldSelf.partitions",
+                "is immutable: keys would move to other partitions, away from their state",
+                "partitions",
+            ),
+            rule("self.replicationFactor == oldSelf.replicationFactor", "is immutable", "replicationFactor"),
+        )
+    )
+
+    partitions: int = Field(
+        1, ge=1, le=1_000, description="Partitions of each topic: the most replicas that share work."
+    )
+    replication_factor: int = Field(1, ge=1, le=9, description="Copies of each partition.")
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        "Retain", description="What becomes of the topics when the pipeline is deleted."
+    )

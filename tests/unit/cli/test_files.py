@@ -1,0 +1,264 @@
+"""Files of the laptop runtime: replay formats, logs, the data folder, programs' environments."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pricecast_cli.local import logs
+from pricecast_cli.local.backtest import REQUIRED, later_rows, result_of, span
+from pricecast_cli.local.child import rotate
+from pricecast_cli.local.folder import DataFolder, FolderInUseError, ProcessId
+from pricecast_cli.local.programs import LocalBackends, Program, programs_of, stop_order
+from pricecast_cli.local.replay import format_of, replaying, settled
+from pricecast_cli.local.run import check_holdings, holdings
+from pricecast_core.errors import PricecastError, SettingsError
+from pricecast_resources.plan import plan
+from pricecast_resources.pricepipeline import PricePipelineSpec
+
+BARS = "1640991600,46319.0,46385.0,46319.0,46377.0,2300413.7295,0\n1640991660,1,1,1,1,1,0\n"
+TRADES = "1570752011.62,0.00141342,23.0\n1570752017.964,0.00141266,8.0\n"
+
+
+def spec(**fields: object) -> PricePipelineSpec:
+    return PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], **fields})
+
+
+def file(folder: Path, text: str, name: str = "data.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+# --- replay
+
+
+@pytest.mark.parametrize(("text", "kind"), [(BARS, "bars"), (TRADES, "trades"), ("\n" + TRADES, "trades")])
+def test_a_file_is_known_by_its_columns(tmp_path: Path, text: str, kind: str) -> None:
+    assert format_of(file(tmp_path, text)) == kind
+
+
+@pytest.mark.parametrize(("text", "reason"), [("", "it is empty"), ("1,2\n", "2 columns"), ("a;b;c\n", "1 columns")])
+def test_a_file_of_something_else_is_refused_with_what_is_expected(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(SettingsError, match=rf"data\.csv: .*{reason}; Kraken's trades"):
+        format_of(file(tmp_path, text))
+
+
+def test_a_replay_takes_the_place_of_the_source_and_knows_its_format(tmp_path: Path) -> None:
+    found = replaying(spec(), [file(tmp_path, BARS)], speed=2)
+    assert found.source.replay is not None
+    assert (found.source.kind, found.source.replay.format, found.source.replay.speed) == ("Replay", "bars", 2)
+
+
+def test_too_few_files_name_the_order_of_pairs(tmp_path: Path) -> None:
+    both = spec(features={"companionPairs": ["ETH/USD"]})
+    with pytest.raises(SettingsError, match=r"1 files for 2 pairs; .*: BTC/USD, ETH/USD"):
+        replaying(both, [file(tmp_path, BARS)])
+
+
+def test_files_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    both = spec(features={"companionPairs": ["ETH/USD"]})
+    with pytest.raises(SettingsError, match="hold different things"):
+        replaying(both, [file(tmp_path, BARS, "a.csv"), file(tmp_path, TRADES, "b.csv")])
+
+
+def test_a_manifests_own_replay_has_its_format_settled(tmp_path: Path) -> None:
+    path = str(file(tmp_path, BARS))
+    found = settled(spec(source={"kind": "Replay", "replay": {"files": [path]}}))
+    assert found.source.replay is not None
+    assert found.source.replay.format == "bars"
+
+
+def test_a_span_is_in_milliseconds_and_passes_over_a_header(tmp_path: Path) -> None:
+    found = span(file(tmp_path, "timestamp,price,volume\n" + TRADES))
+    assert (found.first_ms, found.last_ms) == (1570752011620, 1570752017964)
+
+
+def test_a_last_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+    assert span(file(tmp_path, TRADES + "15707")).last_ms == 1570752017964
+    assert span(file(tmp_path, BARS + "1640991720,1,1\n\n")).last_ms == 1640991660000
+
+
+def test_no_row_is_both_learned_and_judged(tmp_path: Path) -> None:
+    later = file(tmp_path, BARS)
+    assert later_rows(1640991599999, later, tmp_path) == later
+    assert later_rows(1640991600000, later, tmp_path).read_text().splitlines() == BARS.splitlines()[1:]
+    with pytest.raises(SettingsError, match="ends before the training file does"):
+        later_rows(1640991660000, later, tmp_path)
+
+
+# --- logs
+
+
+def test_last_words_are_the_last_error_of_a_service(tmp_path: Path) -> None:
+    lines = [
+        {"level": "warning", "event": "slow"},
+        {"level": "error", "event": "settings refused", "error": "PAIRS: is not set; set it"},
+        {"level": "info", "event": "stopped"},
+    ]
+    log = file(tmp_path, "".join(json.dumps(line) + "\n" for line in lines))
+    assert logs.last_words(log) == "PAIRS: is not set; set it"
+
+
+def test_last_words_of_a_crash_before_logging_are_its_last_line(tmp_path: Path) -> None:
+    text = "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'x'\n"
+    assert logs.last_words(file(tmp_path, text)) == "ModuleNotFoundError: No module named 'x'"
+
+
+def test_last_words_are_those_of_the_last_life(tmp_path: Path) -> None:
+    log = file(tmp_path, json.dumps({"level": "error", "event": "failed", "error": "an older death"}) + "\n")
+    began = log.stat().st_size
+    assert logs.last_words(log, began) == ""
+    with log.open("a") as writer:
+        writer.write(json.dumps({"level": "warning", "event": "slow"}) + "\n")
+    assert logs.last_words(log, began) == "slow"
+    assert logs.last_words(log, 10**9) == "slow"  # it was rotated in between
+
+
+def test_a_log_line_is_readable_and_what_is_no_json_stays_as_it_is() -> None:
+    line = json.dumps(
+        {"timestamp": "2026-01-01T12:00:03Z", "level": "info", "event": "written", "rows": 5, "service": "x"}
+    )
+    assert logs.readable(line) == "12:00:03 info     written  rows=5"
+    assert logs.readable("plain") == "plain"
+
+
+def test_following_gives_whole_lines_and_survives_rotation(tmp_path: Path) -> None:
+    log = file(tmp_path, "old\n")
+    lines = logs.follow(log)
+    assert next(lines) is None
+    with log.open("a") as writer:
+        writer.write("one\ntw")
+        writer.flush()
+        assert next(lines) == "one"
+        assert next(lines) is None
+        writer.write("o\n")
+        writer.flush()
+        assert next(lines) == "two"
+    os.truncate(log, 0)
+    log.write_text("x\n")
+    assert next(lines) == "x"
+
+
+def test_a_log_that_is_too_long_keeps_one_older_piece_and_its_writer(tmp_path: Path) -> None:
+    log = file(tmp_path, "a" * 100)
+    with log.open("a") as writer:
+        rotate(log, most_bytes=50)
+        writer.write("new")
+    assert log.read_text() == "new"
+    assert log.with_name("data.csv.1").read_text() == "a" * 100
+    rotate(log, most_bytes=50)
+    assert log.read_text() == "new"
+
+
+# --- the data folder
+
+
+def test_a_folder_is_held_by_one_supervisor_at_a_time(tmp_path: Path) -> None:
+    first, second = DataFolder(tmp_path / "x"), DataFolder(tmp_path / "x")
+    first.lock()
+    with pytest.raises(FolderInUseError, match="is up already; see `pricecast status`"):
+        second.lock()
+    first.unlock()
+    second.lock()
+    second.unlock()
+
+
+def test_a_process_id_used_again_is_not_taken_for_the_process_before() -> None:
+    me = ProcessId.of(os.getpid())
+    assert me.find() is not None
+    assert ProcessId(me.pid, me.created - 100).find() is None
+    assert ProcessId(0, 0.0).find() is None
+
+
+def test_a_broken_state_file_reads_as_none(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    assert folder.read_state() == {}
+    folder.state_file.write_text("{")
+    assert folder.read_state() == {}
+    assert folder.supervisor() is None
+    assert folder.strays() == {}
+
+
+def test_data_of_two_markets_or_candle_lengths_never_mix(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    check_holdings(folder, spec())
+    folder.write_state({"holds": holdings(spec())})
+    check_holdings(folder, spec(source={"kind": "Kraken", "since": "90d"}))
+    with pytest.raises(SettingsError, match=r"candles\.seconds: 30, but .* holds data of 60; name another --data-dir"):
+        check_holdings(folder, spec(candles={"seconds": 30}))
+    with pytest.raises(SettingsError, match=r"source: Simulated \(seed 7, from 50000\), but .* holds data of Kraken"):
+        check_holdings(folder, spec(source={"kind": "Simulated"}))
+
+
+# --- programs
+
+
+def local_programs(folder: DataFolder, environ: dict[str, str], **fields: object) -> dict[str, Program]:
+    planned = plan("btc", spec(**fields), LocalBackends(folder, "127.0.0.1:9092"))
+    return {program.name: program for program in programs_of(planned, folder, environ)}
+
+
+NEWS = {"cryptoPanic": {"apiKeySecretRef": {"name": "cryptopanic", "key": "token"}}}
+
+
+def test_every_program_keeps_its_state_and_stores_in_the_data_folder(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    programs = local_programs(folder, {})
+    assert list(programs) == [
+        "trades",
+        "candles",
+        "technical-indicators",
+        "to-feature-store",
+        "train",
+        "price-predictor",
+    ]
+    for name, program in programs.items():
+        assert program.env["STATE_DIR"] == str(tmp_path / "state" / name)
+        for variable, value in program.env.items():
+            assert not variable.endswith("STORE_URL") or value.startswith(f"sqlite:///{tmp_path}/")
+
+
+def test_a_secret_comes_from_the_environment_under_the_services_name(tmp_path: Path) -> None:
+    programs = local_programs(DataFolder(tmp_path), {"CRYPTOPANIC_API_KEY": "k"}, news=NEWS)
+    assert programs["news"].env["CRYPTOPANIC_API_KEY"] == "k"
+
+
+def test_a_secret_that_is_missing_holds_back_its_program_alone(tmp_path: Path) -> None:
+    programs = local_programs(DataFolder(tmp_path), {}, news=NEWS)
+    assert "export CRYPTOPANIC_API_KEY before" in programs["news"].problem
+    assert not any(program.problem for name, program in programs.items() if name != "news")
+
+
+def test_a_service_of_no_replicas_is_left_out(tmp_path: Path) -> None:
+    assert "candles" not in local_programs(DataFolder(tmp_path), {}, services={"candles": {"replicas": 0}})
+
+
+def test_programs_stop_as_data_flows_jobs_and_api_first_the_broker_last(tmp_path: Path) -> None:
+    programs = list(local_programs(DataFolder(tmp_path), {}).values())
+    programs = [Program("broker", ("b",), stage=0), *programs, Program("api", ("a",), stage=2)]
+    order = [[program.name for program in group] for group in stop_order(programs)]
+    assert order == [
+        ["train", "api"],
+        ["trades"],
+        ["candles"],
+        ["technical-indicators"],
+        ["to-feature-store"],
+        ["price-predictor"],
+        ["broker"],
+    ]
+
+
+# --- the backtest's result
+
+
+def test_the_result_is_the_last_line_that_is_an_object() -> None:
+    result = dict.fromkeys(REQUIRED, 0.5)
+    assert result_of(f"noise\n{json.dumps(result)}\n") == result
+    with pytest.raises(PricecastError, match="lacks rows"):
+        result_of(json.dumps({key: 1 for key in REQUIRED if key != "rows"}))
+    with pytest.raises(PricecastError, match="printed no result"):
+        result_of("nothing\n")

@@ -1,0 +1,190 @@
+"""What a person sees: it fits a terminal, and says what matters."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from pricecast_cli.local import view
+from pricecast_cli.local.scores import Score, Scores
+from pricecast_core.messages import Prediction
+from pricecast_core.stores.predictions_sql import SqlPredictionStore
+
+NOW = 1_767_268_800.0
+NAIVE = Prediction(
+    pipeline="demo",
+    pair="BTC/USD",
+    horizon_seconds=60,
+    issued_at_ms=int(NOW * 1000),
+    target_time_ms=int((NOW + 60) * 1000),
+    feature_time_ms=int(NOW * 1000),
+    last_price=50_000.0,
+    predicted_price=50_000.0,
+    lower=49_950.0,
+    upper=50_050.0,
+    model_name="naive",
+    model_version=0,
+    simulated=True,
+)
+
+
+def prediction(base: Prediction = NAIVE, **fields: Any) -> Prediction:
+    return Prediction(**{**{name: getattr(base, name) for name in Prediction.__struct_fields__}, **fields})
+
+
+TRAINED = prediction(
+    model_name="demo-btc-usd-60s",
+    model_version=3,
+    model_trained_through_ms=int((NOW - 240) * 1000),
+    distribution_skill=0.05,
+    point_skill=-0.001,
+    point_is_naive=True,
+)
+
+
+def scored(base: Prediction, number: int, actual: float) -> Prediction:
+    shift = number * 10_000
+    return prediction(
+        base,
+        target_time_ms=base.target_time_ms + shift,
+        feature_time_ms=base.feature_time_ms + shift,
+        actual_price=actual,
+        absolute_error=abs(actual - base.predicted_price),
+        naive_absolute_error=abs(actual - base.last_price),
+        inside_interval=base.lower <= actual <= base.upper,
+        pinball_loss=1e-4,
+        naive_pinball_loss=2e-4,
+    )
+
+
+SERVICES = [
+    "broker",
+    "trades",
+    "candles",
+    "technical-indicators",
+    "to-feature-store",
+    "train",
+    "price-predictor",
+    "api",
+]
+
+
+def snapshot(predictions: Sequence[tuple[Prediction, Score]] = (), **fields: Any) -> view.Snapshot:
+    rows = [view.Row(name, "ready", NOW - 60, info={"lag": {"demo.trades": 7}}) for name in SERVICES]
+    base = view.Snapshot(
+        pipeline="demo",
+        market="simulated trades",
+        simulated=True,
+        started=NOW - 100,
+        now=NOW,
+        rows=rows,
+        predictions=predictions,
+        addresses={"grpc": "127.0.0.1:50051", "http": "127.0.0.1:8000"},
+        pair="BTC/USD",
+        events=["12:00:00 trades ready"] * 20,
+    )
+    return replace(base, **fields)
+
+
+def screen(shown: view.Snapshot) -> list[str]:
+    file = io.StringIO()
+    Console(width=100, height=30, file=file).print(view.render(shown))
+    return file.getvalue().splitlines()
+
+
+def test_the_screen_fits_100_columns_by_30_rows() -> None:
+    lines = screen(snapshot([(TRAINED, Score(count=20, error=800, naive_error=810, inside=16))]))
+    assert len(lines) <= 30
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_many_predictions_have_a_line_each_and_still_fit() -> None:
+    many = [
+        (prediction(TRAINED, pair=pair, horizon_seconds=seconds), Score(20, 800, 810, 16))
+        for pair in ("BTC/USD", "ETH/USD", "DOGE/USDT")
+        for seconds in (300, 600, 3600)
+    ]
+    lines = screen(snapshot(many))
+    assert len(lines) <= 30
+    assert all(len(line) <= 100 for line in lines)
+    assert sum("49,950.00 to 50,050.00" in line for line in lines) == 8
+    assert "and 1 more: pricecast predict PAIR" in "\n".join(lines)
+
+
+def test_a_simulated_market_is_named_on_every_kind_of_view() -> None:
+    shown = snapshot([(TRAINED, Score())])
+    assert "SIMULATED MARKET" in screen(shown)[0]
+    assert "SIMULATED MARKET" in view.line(shown)
+    assert "SIMULATED MARKET" in view.describe(TRAINED, Score(), NOW)
+    assert "SIMULATED" not in "".join(screen(snapshot(simulated=False)))
+
+
+def test_the_naive_forecast_is_called_so_until_there_is_a_model() -> None:
+    assert "naive (last price, rolling quantiles) until a trained model beats it" in "\n".join(
+        screen(snapshot([(NAIVE, Score())]))
+    )
+    assert "v3, 4 min old; out of sample: skill +5.0%, point -0.1%, so the last price" in "\n".join(
+        screen(snapshot([(TRAINED, Score())]))
+    )
+
+
+def test_the_error_so_far_stands_beside_the_naive_one() -> None:
+    shown = "\n".join(screen(snapshot([(TRAINED, Score(20, 800, 810, 16, 0.1, 0.2))])))
+    assert "20 scored: error 40, naive 40.5; 80% inside the interval; skill +50.0%" in shown
+
+
+def test_a_service_that_keeps_failing_is_named_before_the_first_prediction() -> None:
+    failing = view.Row("trades", "restarting", NOW, restarts=3, message="exit code 1: no route to host")
+    shown = " ".join(" ".join(screen(snapshot(rows=[failing]))).replace("│", " ").split())
+    assert "trades keeps failing (exit code 1: no route to host); see `pricecast logs trades`" in shown
+
+
+def test_a_line_for_logs_says_what_is_not_ready_and_why() -> None:
+    rows = [view.Row("trades", "running", NOW, message="broker: is away"), view.Row("candles", "ready", NOW)]
+    assert "1/2 ready" in view.line(snapshot(rows=rows))
+    assert "trades running: broker: is away" in view.line(snapshot(rows=rows))
+
+
+@given(st.floats(0, 1e8))
+def test_a_duration_is_short(seconds: float) -> None:
+    assert len(view.duration(seconds)) <= 8
+
+
+# --- scores
+
+
+@pytest.fixture
+def store() -> Iterator[SqlPredictionStore]:
+    store = SqlPredictionStore("sqlite:///:memory:")
+    store.ensure()
+    yield store
+    store.close()
+
+
+def test_each_scored_prediction_counts_once_however_often_one_looks(store: SqlPredictionStore) -> None:
+    scores = Scores(store, "demo")
+    for number in range(5):
+        store.write(
+            [scored(TRAINED, number, actual=50_010.0 + number), prediction(TRAINED, feature_time_ms=10**13 + number)]
+        )
+        scores.refresh()
+        scores.refresh()
+    found = scores.score(TRAINED)
+    assert (found.count, found.inside) == (5, 5)
+    assert found.mae == pytest.approx(12)
+    assert found.distribution_skill == pytest.approx(0.5)
+
+
+def test_a_view_that_opens_late_sums_what_was_scored_before(store: SqlPredictionStore) -> None:
+    store.write([scored(TRAINED, number, actual=50_100.0) for number in range(1_200)])
+    scores = Scores(store, "demo")
+    scores.refresh()
+    found = scores.score(TRAINED)
+    assert (found.count, found.coverage) == (1_200, 0)

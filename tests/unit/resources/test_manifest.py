@@ -1,0 +1,98 @@
+"""Manifests: what is read, and how mistakes are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pricecast_resources.manifest import ManifestError, load_manifest
+
+GOOD = """\
+apiVersion: pricecast.dev/v1alpha1
+kind: PricePipeline
+metadata:
+  name: btc
+spec:
+  pairs: [BTC/USD]
+  candles:
+    seconds: 60
+"""
+MANIFESTS = sorted((Path(__file__).parents[3] / "manifests").glob("pipeline-*.yaml"))
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "pipeline.yaml"
+    file.write_text(text)
+    return file
+
+
+def refused(folder: Path, text: str) -> str:
+    file = written(folder, text)
+    with pytest.raises(ManifestError) as error:
+        load_manifest(file)
+    return str(error.value).replace(str(file), "pipeline.yaml")
+
+
+def test_a_pipeline_is_read_with_its_defaults(tmp_path: Path) -> None:
+    manifest = load_manifest(written(tmp_path, GOOD))
+    assert (manifest.name, manifest.spec.pairs, manifest.spec.prediction.horizons_seconds) == (
+        "btc",
+        ["BTC/USD"],
+        [300],
+    )
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.name)
+def test_the_projects_own_manifests_are_valid(file: Path) -> None:
+    load_manifest(file)
+
+
+def test_other_resources_beside_the_pipeline_are_passed_over(tmp_path: Path) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\n---\n"
+    assert load_manifest(written(tmp_path, secret + GOOD)).name == "btc"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("seconds: 60", "seconds: 0", "pipeline.yaml:8: spec.candles.seconds: 0: should be greater than or equal to 1"),
+        ("seconds: 60", "second: 60", "pipeline.yaml:8: spec.candles.second: is not a field; did you mean seconds?"),
+        ("[BTC/USD]", "[BTC-USD]", "pipeline.yaml:6: spec.pairs[0]: 'BTC-USD': should"),
+        (
+            "pairs: [BTC/USD]",
+            "suspend: false",
+            "pipeline.yaml:5: spec.pairs: is missing; give it a value (Pairs to predict.)",
+        ),
+        ("name: btc", "name: BTC", "pipeline.yaml:4: metadata.name: 'BTC': write a name of lower-case letters"),
+        ("v1alpha1", "v1", "pipeline.yaml:1: apiVersion: 'pricecast.dev/v1': write apiVersion: pricecast.dev/v1alpha1"),
+        (
+            "  candles:",
+            "  training: {lookback: 3w}\n  candles:",
+            "spec.training.lookback: '3w': should look like 30s or 5m",
+        ),
+        ("  candles:", "  pairs: [ETH/USD]\n  candles:", "pipeline.yaml:7: pairs: is given twice; keep one"),
+        ("PricePipeline", "Deployment", "kind: holds Deployment; give a file with one resource of kind: PricePipeline"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_field_value_and_remedy(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in GOOD
+    assert expected in refused(tmp_path, GOOD.replace(old, new))
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
+    text = GOOD.replace("seconds: 60", "seconds: x").replace("name: btc", "name: B").replace("BTC/USD", "btc")
+    lines = [int(line.split(":")[1]) for line in refused(tmp_path, text).splitlines()]
+    assert lines == [4, 6, 8]
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\0", GOOD + "---\n" + GOOD])
+def test_what_is_no_single_pipeline_is_refused_with_the_files_name(tmp_path: Path, text: str) -> None:
+    assert refused(tmp_path, text).startswith("pipeline.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"nowhere\.yaml: can't be read: No such file"):
+        load_manifest(tmp_path / "nowhere.yaml")

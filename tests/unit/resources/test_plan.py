@@ -1,0 +1,139 @@
+"""The plan of a pipeline: which processes, in which order, with which settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pricecast_cli.local.folder import DataFolder
+from pricecast_cli.local.programs import LocalBackends
+from pricecast_core import settings as s
+from pricecast_resources.base import SecretKeyRef
+from pricecast_resources.plan import Plan, plan, prediction_api
+from pricecast_resources.pricepipeline import PricePipelineSpec
+
+BACKENDS = LocalBackends(DataFolder(Path("/data")), "127.0.0.1:9092")
+PRICE_PATH = ["trades", "candles", "technical-indicators", "to-feature-store"]
+PREDICTOR = ["train", "retrain", "price-predictor"]
+
+
+def planned(**spec: Any) -> Plan:
+    return plan("btc", PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], **spec}), BACKENDS)
+
+
+def names(found: Plan) -> list[str]:
+    return [process.name for process in found.processes]
+
+
+def test_the_price_path_stands_in_the_order_in_which_data_flows() -> None:
+    assert names(planned()) == [*PRICE_PATH, *PREDICTOR]
+
+
+def test_news_processes_are_optional_and_come_before_the_predictor() -> None:
+    found = planned(news={"rss": {"urls": ["https://example.com/feed"]}})
+    assert names(found) == [*PRICE_PATH, "news", "news-signal", "news-to-feature-store", *PREDICTOR]
+    assert [process.name for process in found.processes if process.optional] == [
+        "news",
+        "news-signal",
+        "news-to-feature-store",
+    ]
+
+
+def test_features_of_prices_and_news_go_to_the_same_store() -> None:
+    found = planned(news={"rss": {"urls": ["https://example.com/feed"]}}, storage={"features": {"kind": "Hopsworks"}})
+    stores = {
+        each.settings.feature_store for each in found.processes if isinstance(each.settings, s.ToFeatureStoreSettings)
+    }
+    assert stores == {"hopsworks"}
+
+
+def test_topics_of_news_exist_only_with_news() -> None:
+    assert "btc.news" not in planned().topics
+    assert "btc.news" in planned(news={"archive": {"location": "news.csv"}}).topics
+
+
+def test_a_replay_of_bars_needs_no_candles_process() -> None:
+    replay = {"kind": "Replay", "replay": {"files": ["a.csv"], "format": "bars"}}
+    assert "candles" not in names(planned(source=replay))
+    replay["replay"] = {"files": ["a.csv"], "format": "trades"}
+    assert "candles" in names(planned(source=replay))
+
+
+@pytest.mark.parametrize(
+    ("source", "finite", "live"),
+    [
+        ({"kind": "Kraken"}, False, True),
+        ({"kind": "Kraken", "mode": "Historical"}, True, False),
+        ({"kind": "Simulated"}, False, True),
+        ({"kind": "Replay", "replay": {"files": ["a.csv"]}}, True, False),
+    ],
+)
+def test_only_a_source_that_ends_is_finite_and_not_live(source: dict[str, Any], finite: bool, live: bool) -> None:
+    found = planned(source=source)
+    predictor = found.process("price-predictor").settings
+    assert isinstance(predictor, s.PricePredictorSettings)
+    assert (found.process("trades").finite, predictor.live) == (finite, live)
+
+
+def test_a_simulated_market_is_named_so_in_every_prediction() -> None:
+    settings = planned(source={"kind": "Simulated"}).process("price-predictor").settings
+    assert isinstance(settings, s.PricePredictorSettings)
+    assert settings.simulated
+
+
+def test_companion_pairs_are_ingested_but_not_predicted() -> None:
+    found = planned(features={"companionPairs": ["ETH/USD"]})
+    assert found.process("trades").env["PAIRS"] == "BTC/USD,ETH/USD"
+    assert found.process("price-predictor").env["PAIRS"] == "BTC/USD"
+    assert found.process("price-predictor").env["COMPANION_PAIRS"] == "ETH/USD"
+
+
+def test_the_first_training_and_the_later_ones_are_the_same_command_with_the_same_settings() -> None:
+    found = planned(training={"schedule": "0 3 * * *"})
+    first, later = found.process("train"), found.process("retrain")
+    assert (first.kind, later.kind, later.schedule) == ("job", "schedule", "0 3 * * *")
+    assert (first.service, first.args, first.env) == (later.service, later.args, later.env)
+
+
+def test_secrets_stay_references() -> None:
+    news = {"cryptoPanic": {"apiKeySecretRef": {"name": "cryptopanic", "key": "token"}}}
+    assert planned(news=news).process("news").env["CRYPTOPANIC_API_KEY"] == SecretKeyRef(
+        name="cryptopanic", key="token"
+    )
+
+
+def test_an_override_reaches_its_process_alone() -> None:
+    found = planned(services={"candles": {"replicas": 3}})
+    assert found.process("candles").override.replicas == 3
+    assert found.process("trades").override.replicas is None
+
+
+def test_every_process_can_be_configured_by_its_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = planned(news={"rss": {"urls": ["https://example.com/feed"]}}, candles={"seconds": 30})
+    api = prediction_api(BACKENDS, pipeline="btc")
+    for process in (*found.processes, api):
+        with monkeypatch.context() as environment:
+            for name, value in process.env.items():
+                assert isinstance(value, str)
+                environment.setenv(name, value)
+            read = s.load(type(process.settings))
+        set_by_plan = process.settings.model_fields_set
+        assert {name: getattr(read, name) for name in set_by_plan} == {
+            name: getattr(process.settings, name) for name in set_by_plan
+        }
+
+
+def test_the_planners_own_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = planned()
+    for name in ("HTTP_PORT", "GRPC_PORT", "SIMULATION_SEED"):
+        monkeypatch.setenv(name, "1234")
+    monkeypatch.setenv("LOG_LEVEL", "nonsense")
+    assert [process.env for process in planned().processes] == [process.env for process in before.processes]
+
+
+def test_a_horizon_that_is_no_multiple_of_the_candle_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"horizonsSeconds: 90 is not a multiple of candles.seconds"):
+        planned(prediction={"horizonsSeconds": [90]})
