@@ -21,9 +21,10 @@ from pricecast_operator.controllers.secrets import Secrets
 from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError
 from pricecast_operator.observe.observed import Observed, Problem
 from pricecast_operator.observe.observer import Sight, Target
+from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.network import Destination, from_url
-from pricecast_operator.render.pipeline import Owner, Pipeline, labels, render
+from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_operator.status.conditions import Round
 from pricecast_operator.status.pipeline import Status, invalid_status, pipeline_status

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pricecast_core.settings import FinetuneSettings
+from pricecast_operator.render import labels
 from pricecast_operator.render.network import INTERNET, Destination, egress, from_url, metrics_ingress, policy
-from pricecast_operator.render.pipeline import Owner, labels
+from pricecast_operator.render.pipeline import Owner
 from pricecast_operator.render.pods import HTTP_PORT, Container, Manifest, RenderOptions, digest, pod_template
 from pricecast_resources.base import Resources, SecretKeyRef, seconds
 from pricecast_resources.finetunejob import Dataset, FinetuneJobSpec

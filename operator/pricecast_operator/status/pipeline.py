@@ -17,7 +17,8 @@ from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.models import ModelVersion, model_name
 from pricecast_operator.cluster.objects import Child
 from pricecast_operator.observe.observed import Observed, Problem
-from pricecast_operator.render.pipeline import is_job, labels, replicas
+from pricecast_operator.render import labels
+from pricecast_operator.render.pipeline import is_job, replicas
 from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding, Round, truth
 from pricecast_resources.plan import Plan, ServiceProcess
 from pricecast_resources.pricepipeline import PricePipelineSpec

@@ -11,10 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.finetune import render_finetune
 from pricecast_operator.render.network import Destination, from_brokers, from_url
-from pricecast_operator.render.pipeline import Owner, Pipeline, labels, render
+from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.finetunejob import FinetuneJobSpec
