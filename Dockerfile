@@ -32,7 +32,6 @@ COPY --from=sources /manifests /src
 RUN --mount=type=cache,target=/root/.cache/uv \
     without="--no-install-package nvidia-nccl-cu12 --no-install-package nvidia-nccl-cu13"; \
     case "$SERVICE" in \
-        operator) more="--extra kubernetes $without" ;; \
         finetune) more="--extra train --extra comet" ;; \
         *) more="$without" ;; \
     esac; \
