@@ -202,7 +202,7 @@ def _to_feature_store(
 def _news_processes(
     spec: PricePipelineSpec, news: News, backends: Backends, common: dict[str, Any], news_model: str
 ) -> list[ServiceProcess]:
-    reader = s.NewsSettings(**common, poll_seconds=news.poll_seconds, coins=news.coins, **_news_source(news))
+    reader = s.NewsSettings(**common, poll_seconds=news.poll_seconds, coins=news.coins, **_news_sources(news))
     key = news.crypto_panic.api_key_secret_ref if news.crypto_panic is not None else None
     model = signal_model(news, news_model)
     given: dict[str, Any] = {"coins": news.coins} if news.coins else {}
@@ -214,20 +214,27 @@ def _news_processes(
     access = {**backends.news_cache(), **_secret("API_KEY", news.signals.api_key_secret_ref)}
     return [
         _stream(
-            "news", reader, access=_secret("CRYPTOPANIC_API_KEY", key), finite=news.archive is not None, optional=True
+            "news",
+            reader,
+            access=_secret("CRYPTOPANIC_API_KEY", key),
+            finite=reader.source == ["archive"],
+            optional=True,
         ),
         _stream("news-signal", signals, access=access, scalable=True, optional=True),
         _to_feature_store("news-to-feature-store", "news_signals", spec, backends, common),
     ]
 
 
-def _news_source(news: News) -> dict[str, Any]:
-    """Returns the settings of the kind of source that news comes from."""
-    if news.crypto_panic is not None:
-        return {"source": "cryptopanic", "cryptopanic_url": news.crypto_panic.url}
-    if news.archive is not None:
-        return {"source": "archive", "archive": news.archive.location}
-    return {"source": "rss", "rss_urls": news.rss.urls if news.rss is not None else []}
+def _news_sources(news: News) -> dict[str, Any]:
+    """Returns the settings of the sources that news comes from: feeds, where none is given."""
+    blocks = {
+        "rss": {} if news.rss is None else _prefixed("rss", news.rss),
+        "cryptopanic": {} if news.crypto_panic is None else {"cryptopanic_url": news.crypto_panic.url},
+        "gdelt": {} if news.gdelt is None else _prefixed("gdelt", news.gdelt),
+        "archive": {} if news.archive is None else {"archive": news.archive.location},
+    }
+    given = {name: settings for name, settings in blocks.items() if settings}
+    return {"source": list(given) or ["rss"], **{key: value for each in given.values() for key, value in each.items()}}
 
 
 def _secret(variable: str, ref: SecretKeyRef | None) -> dict[str, SecretKeyRef]:

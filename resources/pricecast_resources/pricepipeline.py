@@ -16,7 +16,6 @@ from pricecast_resources.base import (
     Duration,
     Labels,
     Model,
-    OneOf,
     PairName,
     Resources,
     SecretKeyRef,
@@ -159,7 +158,10 @@ class CryptoPanicNews(Model):
     """News of CryptoPanic."""
 
     url: str = Field(
-        "https://cryptopanic.com/api/developer/v2", pattern="^https?://", max_length=2048, description="Base URL."
+        "https://cryptopanic.com/api/developer/v2",
+        pattern="^https?://",
+        max_length=2048,
+        description="Base URL with the account's plan and the API's version: https://cryptopanic.com/api/PLAN/v2.",
     )
     api_key_secret_ref: SecretKeyRef = Field(description="Where the API key is.")
 
@@ -168,7 +170,27 @@ class RssNews(Model):
     """News of RSS or Atom feeds."""
 
     urls: Annotated[list[Address], DISTINCT] = Field(
-        min_length=1, max_length=64, description="Addresses of the feeds.", json_schema_extra=SET
+        default_factory=list,
+        max_length=64,
+        description="Addresses of the feeds; none means the list of crypto news feeds that comes with the service.",
+        json_schema_extra=SET,
+    )
+
+
+class GdeltNews(Model):
+    """News of GDELT, which watches the media of the whole world and needs no account."""
+
+    url: str = Field(
+        "https://api.gdeltproject.org/api/v2/doc/doc",
+        pattern="^https?://",
+        max_length=2048,
+        description="Address of the document API.",
+    )
+    query: str = Field(
+        "(bitcoin OR ethereum OR cryptocurrency OR crypto) sourcelang:english",
+        min_length=1,
+        max_length=2048,
+        description="What to look for, in GDELT's query language.",
     )
 
 
@@ -228,24 +250,16 @@ class NewsSignals(Model):
         return self
 
 
-_NEWS_SOURCES = OneOf("crypto_panic", "rss", "archive")
-
-
 class News(Model):
-    """Where news comes from and who reads it. Give one of cryptoPanic, rss, archive."""
+    """Where news comes from and who reads it. The sources that are given are read beside each other; none means rss."""
 
-    model_config = ConfigDict(json_schema_extra=rules(_NEWS_SOURCES.rule))
-
-    crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
     rss: RssNews | None = Field(None, description="Read feeds.")
+    crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
+    gdelt: GdeltNews | None = Field(None, description="Read GDELT.")
     archive: ArchiveNews | None = Field(None, description="Read an archive, once.")
     poll_seconds: int = Field(60, ge=1, le=86_400, description="Time between two reads.")
     coins: Coins = Field(default_factory=list, description="Coins that signals are about.")
     signals: NewsSignals = Field(default_factory=NewsSignals, description="Who reads the news.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> News:
-        return _NEWS_SOURCES(self, "news")
 
 
 class Features(Model):

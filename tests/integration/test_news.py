@@ -13,6 +13,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from confluent_kafka import Producer
 
 from pricecast_core import topics
 from pricecast_core.errors import PricecastError
-from pricecast_core.messages import DeadLetter, Message, News, NewsSignal, decode
+from pricecast_core.messages import CLOCK_TOLERANCE_MS, DeadLetter, Message, News, NewsSignal, decode
 from pricecast_core.news import lexicon
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_core.streaming import tail
@@ -29,6 +32,7 @@ from pricecast_core.topics import TopicSpec, topic_name
 from pricecast_embedded_broker import EmbeddedBroker
 from tests.doubles.anthropic import AnthropicDouble
 from tests.doubles.cryptopanic import CryptoPanicDouble, post
+from tests.doubles.gdelt import GdeltDouble, article
 
 PIPELINE = "t"
 HEADLINES = [
@@ -181,6 +185,74 @@ def test_live_news_goes_on_after_a_pause_and_a_restart(bench: Bench) -> None:
         assert process.wait(30) == 0
     assert [item.id for item in bench.read(topics.NEWS)] == ["cryptopanic:1", "cryptopanic:2", "cryptopanic:3"]
     assert api.key not in (bench.folder / "news.log").read_text()
+
+
+def serve(pages: dict[str, bytes], etag: str = '"1"') -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = pages.get(self.path, b"")
+            status = 404 if not body else 304 if self.headers.get("If-None-Match") == etag else 200
+            self.send_response(status)
+            self.send_header("ETag", etag)
+            self.send_header("Content-Length", str(len(body) if status == 200 else 0))
+            self.end_headers()
+            if status == 200:
+                self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def rss(*items: tuple[str, datetime]) -> bytes:
+    found = "".join(
+        f"<item><title>{title}</title><pubDate>{format_datetime(at)}</pubDate></item>" for title, at in items
+    )
+    return f"<rss version='2.0'><channel><title>F</title>{found}</channel></rss>".encode()
+
+
+def test_sources_are_read_beside_each_other_and_one_that_can_never_be_read_stops_no_other(bench: Bench) -> None:
+    recently = datetime.now(UTC) - timedelta(hours=1)
+    site = serve({"/feed": rss(("Bitcoin by feed", recently), ("Bitcoin by both", recently))})
+    with CryptoPanicDouble() as panic, GdeltDouble() as gdelt:
+        gdelt.articles = [article(1, recently, "Bitcoin by GDELT"), article(2, recently, "Bitcoin by both")]
+        process = bench.start(
+            "news",
+            SOURCE="rss,gdelt,cryptopanic",
+            RSS_URLS=f"http://127.0.0.1:{site.server_address[1]}/feed",
+            GDELT_URL=gdelt.url,
+            CRYPTOPANIC_URL=panic.url,
+            CRYPTOPANIC_API_KEY="wrong",
+        )
+        eventually(lambda: len(bench.read(topics.NEWS)) == 3)
+        health = eventually(lambda: (found := bench.health("news")) and "refuses" in str(found) and found)
+        assert "cryptopanic" in health["problems"]["source"]
+        assert "rss" not in health["problems"]["source"]
+        process.terminate()
+        assert process.wait(30) == 0
+    site.shutdown()
+    assert sorted(item.title for item in bench.read(topics.NEWS)) == [
+        "Bitcoin by GDELT",
+        "Bitcoin by both",
+        "Bitcoin by feed",
+    ]
+
+
+def test_a_headline_dated_ahead_is_published_at_its_time_though_the_feed_does_not_change(bench: Bench) -> None:
+    ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=CLOCK_TOLERANCE_MS / 1000 + 6)
+    site = serve({"/feed": rss(("Bitcoin tomorrow", ahead))})
+    process = bench.start("news", RSS_URLS=f"http://127.0.0.1:{site.server_address[1]}/feed", POLL_SECONDS="1")
+    eventually(lambda: (bench.health("news") or {"info": {}})["info"].get("held") == 1)
+    assert not bench.read(topics.NEWS)
+    eventually(lambda: bench.read(topics.NEWS))
+    assert datetime.now(UTC) + timedelta(milliseconds=CLOCK_TOLERANCE_MS) >= ahead
+    process.terminate()
+    assert process.wait(30) == 0
+    site.shutdown()
 
 
 def test_headlines_become_signals_and_what_is_none_a_dead_letter(bench: Bench) -> None:

@@ -372,7 +372,7 @@ def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Desti
         yield from _urls(settings.kraken_rest_url, settings.kraken_websocket_url or "https://ws.kraken.com")
     elif isinstance(settings, NewsSettings):
         yield INTERNET
-        yield from _urls(*settings.rss_urls, settings.cryptopanic_url if settings.source == "cryptopanic" else "")
+        yield from _urls(*settings.addresses)
     elif isinstance(settings, NewsSignalSettings) and settings.provider != "lexicon":
         yield from _urls(settings.ollama_url if settings.provider == "ollama" else settings.openai_url)
         if settings.provider == "anthropic" or (settings.provider == "openai" and not settings.openai_url):

@@ -28,7 +28,10 @@ from pricecast_core import logs
 from pricecast_core.errors import BadMessageError, SettingsError, SourceError
 from pricecast_core.messages import News
 from pricecast_core.news import titles
-from pricecast_news.source import TIMEOUT, USER_AGENT, Refused, as_json, headline, parse_time, shown_url
+from pricecast_core.settings import NewsSettings
+from pricecast_news import times
+from pricecast_news.source import Refused, Surroundings, as_json, headline
+from pricecast_news.web import TIMEOUT, USER_AGENT, shown_url
 
 MAX_FIELD_CHARACTERS = 1_000_000
 _NEEDED = frozenset({"title", "newsdatetime"})
@@ -45,6 +48,17 @@ _rarfile: Any = rarfile  # untyped
 log = logs.get(__name__)
 
 
+def open_source(settings: NewsSettings, _surroundings: Surroundings) -> Archive:
+    """Returns the archive that the settings name.
+
+    Raises:
+        SettingsError: If none is named.
+    """
+    if not settings.archive:
+        raise SettingsError("ARCHIVE: is not set; give a file or an address of headlines")
+    return Archive(settings.archive, settings.archive_max_bytes)
+
+
 class Archive:
     """Headlines of an archive, in the order of their times.
 
@@ -55,6 +69,7 @@ class Archive:
 
     name = "archive"
     finite = True
+    least_seconds = 0.0
 
     def __init__(self, location: str, max_bytes: int) -> None:
         self._location = location
@@ -200,7 +215,7 @@ def _row(fields: list[str], names: list[str]) -> News:
     if "newsdatetime" not in row or "title" not in row:
         raise BadMessageError(f"the line has {len(fields)} of {len(names)} fields", "newsDatetime", "truncated")
     source = row.get("sourceid", "").strip() or "archive"
-    published = parse_time(row["newsdatetime"])
+    published = times.parse(row["newsdatetime"])
     identity = row.get("id", "").strip()
     if not identity:
         identity = hashlib.sha256(f"{source}|{titles.normalise(row['title'])}|{published}".encode()).hexdigest()[:24]
@@ -229,10 +244,10 @@ def _json_lines(file: IO[bytes], where: str) -> Iterator[News | Refused]:
                 identity=f"archive:{line.id if line.id != '' else digest}",
                 title=line.title,
                 source=line.source,
-                published=parse_time(line.published_at),
+                published=times.parse(line.published_at),
                 url=line.url,
             )
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             yield Refused(BadMessageError(f"not a headline: {error}"), where, number, text)
         except BadMessageError as error:
             yield Refused(error, where, number, text)

@@ -1,22 +1,29 @@
-"""CryptoPanic's REST API: `GET <base>/posts/?auth_token=…`, newest first, further pages by `next`.
+"""CryptoPanic's REST API: `GET https://cryptopanic.com/api/<plan>/v2/posts/?auth_token=…`, newest first.
 
-Written against the public description of the developer API v2; the older v1 answers in the same form. Pages are read
-until one holds nothing new, so that a service that was away for a night catches up, and one that wasn't asks once.
+Written against the public description of the developer API v2. The free API and v1 were closed in 2026; who still
+names one of them is told so. Further pages are read by `next` until one holds nothing new, so that a service that was
+away for a night catches up, and one that wasn't asks once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import httpx
 import msgspec
 
-from pricecast_core.errors import BadMessageError, SettingsError, SourceError
+from pricecast_core.errors import BadMessageError, PricecastError, SettingsError, SourceError
 from pricecast_core.messages import News
 from pricecast_core.news import titles
-from pricecast_news.source import TIMEOUT, USER_AGENT, HttpStatusError, Refused, fetch, headline, parse_time
+from pricecast_core.settings import NewsSettings
+from pricecast_news import times
+from pricecast_news.source import Refused, Surroundings, headline
+from pricecast_news.web import TIMEOUT, USER_AGENT, HttpStatusError, fetch
 
+URL_FORM = "https://cryptopanic.com/api/<plan>/v2"
+_CLOSED = re.compile(r"/(?P<free>free)(?=/)|/(?P<v1>v1)(?=/)")
 MAX_PAGES = 50
 """Pages read at once: the API itself ends earlier."""
 
@@ -41,6 +48,18 @@ class _Page(msgspec.Struct):
     next: str | None = None
 
 
+def open_source(settings: NewsSettings, surroundings: Surroundings) -> CryptoPanic:
+    """Returns CryptoPanic with the account that the settings name.
+
+    Raises:
+        SettingsError: If no key is set.
+    """
+    if settings.cryptopanic_api_key is None:
+        raise SettingsError("CRYPTOPANIC_API_KEY: is not set; CryptoPanic needs one, RSS feeds and GDELT need none")
+    key = settings.cryptopanic_api_key.get_secret_value()
+    return CryptoPanic(settings.cryptopanic_url, key, settings.coins, surroundings.is_new)
+
+
 class CryptoPanic:
     """Headlines of CryptoPanic.
 
@@ -53,6 +72,7 @@ class CryptoPanic:
 
     name = "cryptopanic"
     finite = False
+    least_seconds = 0.0
 
     def __init__(self, base_url: str, api_key: str, coins: Sequence[str], is_new: Callable[[News], bool]) -> None:
         self._api_key = api_key
@@ -82,20 +102,36 @@ class CryptoPanic:
         try:
             body = fetch(self._client, str(url)).content
         except HttpStatusError as error:
-            if error.status in (401, 403):
-                raise SettingsError(
-                    f"cryptopanic_api_key: {self._first.host} refuses it ({error.status}); check the key and its plan"
-                ) from None
-            raise
+            raise self._explained(error) from None
         try:
             return msgspec.json.decode(body, type=_Page)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise SourceError(f"{self._first.host}: the answer isn't a page of posts: {error}") from None
+
+    def _explained(self, error: HttpStatusError) -> PricecastError:
+        """Returns what an error means, where it means more than a passing failure."""
+        shown = str(self._first.copy_with(query=None)).removesuffix("/posts/")
+        remedy = f"set the plan's own address, {URL_FORM}, or read RSS feeds, which need no account"
+        closed = _CLOSED.search(self._first.path)
+        if closed is not None and error.status in (401, 403, 404, 410):
+            return SettingsError(
+                f"cryptopanic_url: {shown} answered {error.status}: the {closed.lastgroup} API was closed in 2026; {remedy}"
+            )
+        if error.status in (401, 403):
+            return SettingsError(
+                f"cryptopanic_api_key: {self._first.host} refuses it ({error.status}); check the key and its plan"
+            )
+        if error.status == httpx.codes.NOT_FOUND:
+            return SourceError(f"cryptopanic_url: {shown} answered 404; if that doesn't pass, {remedy}")
+        return error
 
     def _next(self, link: str | None) -> httpx.URL | None:
         if not link:
             return None
-        url = httpx.URL(link)
+        try:
+            url = httpx.URL(link)
+        except httpx.InvalidURL:
+            raise SourceError(f"{self._first.host}: `next` is no address: {link[:100]!r}") from None
         if (url.scheme, url.host, url.port) != (self._first.scheme, self._first.host, self._first.port):
             raise SourceError(f"{self._first.host}: `next` leads to {url.host}; the key isn't sent there")
         return url.copy_set_param("auth_token", self._api_key)
@@ -107,10 +143,10 @@ class CryptoPanic:
                 identity=f"cryptopanic:{post.id if post.id is not None else _digest(post)}",
                 title=post.title,
                 source=(post.source and (post.source.domain or post.source.title)) or post.domain or "cryptopanic.com",
-                published=parse_time(post.published_at),
+                published=times.parse(post.published_at),
                 url=post.original_url or post.url or "",
             )
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return Refused(BadMessageError(f"not a post: {error}"), str(self._first.host), value=bytes(raw))
         except BadMessageError as error:
             return Refused(error, str(self._first.host), value=bytes(raw))

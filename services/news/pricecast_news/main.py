@@ -1,25 +1,24 @@
-"""The news service: reads a source again and again (or an archive once) and publishes what is new."""
+"""The news service: reads its sources, each in a thread of its own, and publishes what is new."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import threading
 
-from pricecast_core import logs, metrics, topics
-from pricecast_core.errors import BadMessageError, SettingsError, SourceError
+from pricecast_core import logs, topics
+from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.health import Health
 from pricecast_core.messages import News, decode
 from pricecast_core.service import Stop, run
 from pricecast_core.settings import NewsSettings
 from pricecast_core.streaming import Publisher, StreamError, tail
-from pricecast_news.archive import Archive
-from pricecast_news.cryptopanic import CryptoPanic
+from pricecast_news.intake import SERVICE, Intake, Outlet
+from pricecast_news.registry import open_sources
 from pricecast_news.rss import Feeds
 from pricecast_news.seen import LIMIT, Seen
-from pricecast_news.source import RateLimitedError, Refused, Source
+from pricecast_news.source import Surroundings
 
-SERVICE = "news"
-MAX_BACKOFF_SECONDS = 900.0
+TICK_SECONDS = 0.5
+"""How often headlines that wait for their time, and threads that ended, are looked at."""
 log = logs.get(__name__)
 
 
@@ -29,119 +28,63 @@ def main() -> None:
 
 
 def work(settings: NewsSettings, health: Health, stop: Stop) -> None:
-    """Publishes headlines until the archive ends or the process is asked to stop."""
+    """Publishes headlines until all archives end or the process is asked to stop.
+
+    Raises:
+        SettingsError: If none of the sources can ever be read; one that can goes on without the others.
+    """
     seen = Seen()
-    source = open_source(settings, seen.is_new)
+    sources = open_sources(settings, Surroundings(is_new=seen.is_new, wait=stop.wait))
     publisher = Publisher(SERVICE, settings, [topics.NEWS], health, stop)
-    feed = Feed(source, seen, publisher)
-    health.ready("source", lambda: feed.problem)
-    health.info("source", lambda: source.name)
-    health.info("published", lambda: feed.published)
+    outlet = Outlet(seen, publisher)
+    intakes = [Intake(source, outlet, settings.poll_seconds) for source in sources]
+    health.ready("source", lambda: _problem(intakes))
+    health.info("source", lambda: [intake.name for intake in intakes])
+    health.info("published", lambda: outlet.published)
+    health.info("held", lambda: outlet.held)
+    feeds = [source for source in sources if isinstance(source, Feeds)]
+    health.info("failing feeds", lambda: [problem for each in feeds for problem in each.problems.values()])
     try:
         _recall(settings, seen, stop)
-        failures = 0
-        while not stop.is_set():
-            try:
-                feed.read(stop)
-            except SourceError as error:
-                failures += 1
-                wait = backoff(error, failures, settings.poll_seconds)
-                log.warning("the source can't be read, trying again", error=str(error), seconds=round(wait, 1))
-            else:
-                failures, wait = 0, settings.poll_seconds
-                if source.finite:
-                    log.info("all read", published=feed.published)
-                    return
-            stop.wait(wait)
+        _run_all(intakes, outlet, stop)
+        log.info("done", published=outlet.published)
     finally:
         publisher.close()
 
 
-def open_source(settings: NewsSettings, is_new: Callable[[News], bool]) -> Source:
-    """Returns the source that the settings name.
-
-    Raises:
-        SettingsError: If what the source needs is not set.
-    """
-    if settings.source == "cryptopanic":
-        if settings.cryptopanic_api_key is None:
-            raise SettingsError("CRYPTOPANIC_API_KEY: is not set; CryptoPanic needs one, RSS feeds need none")
-        key = settings.cryptopanic_api_key.get_secret_value()
-        return CryptoPanic(settings.cryptopanic_url, key, settings.coins, is_new)
-    if settings.source == "rss":
-        if not settings.rss_urls:
-            raise SettingsError("RSS_URLS: is empty; give at least one address of a feed")
-        return Feeds(settings.rss_urls)
-    if not settings.archive:
-        raise SettingsError("ARCHIVE: is not set; give a file or an address of headlines")
-    return Archive(settings.archive, settings.archive_max_bytes)
-
-
-def backoff(error: SourceError, failures: int, poll_seconds: float) -> float:
-    """Returns how long to leave a failing source alone, in seconds.
-
-    What the source asks for, else twice as long each time; with a tenth of chance added, so that many who were
-    refused at once don't come back at once.
-    """
-    if isinstance(error, RateLimitedError) and error.retry_after is not None:
-        wait = max(error.retry_after, 1.0)
-    else:
-        wait = min(poll_seconds * 2.0 ** min(failures - 1, 20), max(MAX_BACKOFF_SECONDS, poll_seconds))
-    return wait * random.uniform(1.0, 1.1)  # noqa: S311 (no secret)
+def _run_all(intakes: list[Intake], outlet: Outlet, stop: Stop) -> None:
+    """Runs all intakes until the last one ends."""
+    crashed: list[BaseException] = []
+    threads = [
+        threading.Thread(target=_guarded, args=(intake, stop, crashed), name=intake.name, daemon=True)
+        for intake in intakes
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) and not crashed and not stop.is_set():
+        outlet.release()
+        stop.wait(TICK_SECONDS)
+    outlet.release()
+    for error in crashed:
+        raise error
+    given_up = [intake.error for intake in intakes if intake.error is not None]
+    if given_up and not stop.is_set():
+        raise SettingsError("; ".join(map(str, given_up)))
 
 
-class Feed:
-    """From a source to the topic, each headline once.
+def _guarded(intake: Intake, stop: Stop, crashed: list[BaseException]) -> None:
+    try:
+        intake.run(stop)
+    except BaseException as error:
+        crashed.append(error)
 
-    Args:
-        source: Where headlines come from.
-        seen: What was published already.
-        publisher: Writes to the topics.
-    """
 
-    def __init__(self, source: Source, seen: Seen, publisher: Publisher) -> None:
-        self._source = source
-        self._seen = seen
-        self._publisher = publisher
-        self._refused: set[int] = set()
-        self.published = 0
-        self.problem: str | None = "nothing read yet"
-
-    def read(self, stop: Stop) -> None:
-        """Reads the source once and publishes what is new.
-
-        Raises:
-            SourceError: If the source can't be read; what it gave before is published.
-        """
-        try:
-            for item in self._source.read():
-                if stop.is_set():
-                    return
-                metrics.NEWS_READ.labels(self._source.name).inc()
-                self._refuse(item) if isinstance(item, Refused) else self._publish(item)
-        except SourceError as error:
-            metrics.NEWS_SOURCE_ERRORS.labels(self._source.name).inc()
-            self.problem = str(error)
-            raise
-        finally:
-            self._publisher.flush()
-        self.problem = None
-
-    def _publish(self, news: News) -> None:
-        if not self._seen.add(news):
-            metrics.NEWS_DUPLICATES.labels(self._source.name).inc()
-            return
-        self._publisher.publish(topics.NEWS, news.id, news)
-        self.published += 1
-        metrics.EVENT_TIME.labels(SERVICE, "news").set(news.timestamp_ms / 1000)
-
-    def _refuse(self, refused: Refused) -> None:
-        key = hash((refused.origin, refused.value))
-        if key not in self._refused:  # a feed shows the same broken entry at every poll
-            self._refused.add(key)
-            self._publisher.dead_letter(
-                refused.error, source=refused.origin, position=refused.position, value=refused.value
-            )
+def _problem(intakes: list[Intake]) -> str | None:
+    """Returns what is wrong with the sources, each by name where there are several."""
+    problems = {intake.name: intake.problem for intake in intakes if intake.problem is not None}
+    if len(intakes) == 1:
+        return next(iter(problems.values()), None)
+    return "; ".join(f"{name}: {problem}" for name, problem in problems.items()) or None
 
 
 def _recall(settings: NewsSettings, seen: Seen, stop: Stop) -> None:

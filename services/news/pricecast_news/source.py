@@ -1,31 +1,33 @@
-"""What a source of headlines is, and what all of them do alike: build a valid `News`, fetch politely, say what is wrong.
+"""What a source of headlines is, and what all of them do alike: build a valid `News`, say what is wrong.
 
-A source yields everything it finds, old and new; the service drops what it has seen. What can't be a headline is
-yielded too, as `Refused`, so that it ends in the dead letters instead of vanishing.
+A source yields everything it finds, old and new; the service drops what it has seen and holds back what is dated
+ahead. What can't be a headline is yielded too, as `Refused`, so that it ends in the dead letters instead of vanishing.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import httpx
 import msgspec
 
-from pricecast_core.errors import BadMessageError, SourceError
+from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import News, decode, encode
 
-MAX_BODY_BYTES = 10_000_000
-"""Largest answer of a feed or an API that is read."""
-TIMEOUT = httpx.Timeout(30.0, connect=10.0)
-USER_AGENT = "pricecast-news/0.1"
 MAX_TITLE = 20_000
+MAX_AHEAD = timedelta(days=1)
+"""A headline dated further ahead is a mistake; one dated less is published when its time comes."""
 
-_TAG = re.compile(r"<[^<>]{1,200}>")
+_TAG = re.compile(
+    r"<(?:!--.{0,500}?--|/?(?:a|abbr|b|big|blockquote|br|cite|code|del|div|em|font|h[1-6]|hr|i|img|ins|li|mark|ol|p|pre"
+    r"|q|s|script|small|span|strike|strong|style|sub|sup|table|tbody|td|th|tr|tt|u|ul)(?:\s[^<>]{0,1000}=[^<>]{0,1000})?\s*/?)>",
+    re.IGNORECASE | re.DOTALL,
+)
+"""HTML's own tags: `<$60k` and `<BTC>` are words."""
 _SPACE = re.compile(r"\s+")
 
 
@@ -46,13 +48,28 @@ class Refused:
     value: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the service lends to its sources.
+
+    Attributes:
+        is_new: Says whether a headline hasn't been published.
+        wait: Waits so many seconds, or until the service is to stop; returns whether it is.
+    """
+
+    is_new: Callable[[News], bool]
+    wait: Callable[[float], bool]
+
+
 class Source(Protocol):
-    """Where headlines come from."""
+    """Where headlines come from. Read by a thread of its own, one read after the other."""
 
     name: str
     """Short name, for metrics."""
     finite: bool
     """Whether one read gives all there will ever be."""
+    least_seconds: float
+    """Shortest time between two reads that the source asks of everybody; 0 where it asks for none."""
 
     def read(self) -> Iterator[News | Refused]:
         """Yields what is there now, oldest first where the source knows.
@@ -62,18 +79,6 @@ class Source(Protocol):
             SettingsError: If it never will be: a wrong key, a file that isn't there.
         """
         ...
-
-
-class RateLimitedError(SourceError):
-    """The source asks for a pause.
-
-    Attributes:
-        retry_after: Seconds it asks for, or None where it doesn't say.
-    """
-
-    def __init__(self, message: str, retry_after: float | None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 def headline(*, identity: str, title: str, source: str, published: datetime, url: str = "") -> News:
@@ -87,87 +92,39 @@ def headline(*, identity: str, title: str, source: str, published: datetime, url
         url: Where to read it.
 
     Raises:
-        BadMessageError: If the title is empty, or the time lies in the future or before the first coin.
+        BadMessageError: If the title is empty, or the time lies before the first coin or more than a day ahead.
     """
     when = published.replace(tzinfo=UTC) if published.tzinfo is None else published.astimezone(UTC)
-    text = _SPACE.sub(" ", _TAG.sub(" ", html.unescape(title))).strip()
     news = News(
-        id=identity[:200],
-        title=text[:MAX_TITLE],
-        source=source.strip()[:200] or "unknown",
-        url=url if len(url) <= 4_000 else "",
+        id=_encodable(identity[:200]),
+        title=plain_text(title)[:MAX_TITLE],
+        source=plain_text(source)[:200] or "unknown",
+        url=_encodable(url) if len(url) <= 4_000 else "",
         published_at=when.isoformat(timespec="seconds").replace("+00:00", "Z"),
         timestamp_ms=int(when.timestamp() * 1000),
     )
-    return decode(News, encode(news))  # the reader's own rules: what would be refused there is refused here
+    limit = datetime.now(UTC) + MAX_AHEAD
+    if when > limit:
+        raise BadMessageError(
+            f"published_at: {news.published_at} lies more than a day ahead; is the publisher's clock right?",
+            "published_at",
+        )
+    # the reader's own rules: what would be refused there is refused here
+    return decode(News, encode(news), now_ms=int(limit.timestamp() * 1000))
 
 
-def parse_time(text: str) -> datetime:
-    """Returns the time in ISO 8601; without a zone it is UTC.
-
-    Raises:
-        BadMessageError: If it is none.
-    """
-    try:
-        return datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise BadMessageError(f"published_at: {text[:60]!r} is not a time in ISO 8601", "published_at") from None
-
-
-def fetch(client: httpx.Client, url: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    """Returns the answer to a GET, its body read and bounded; also one that says 304.
-
-    Raises:
-        RateLimitedError: On 429, and on 503 with `Retry-After`.
-        SourceError: On any other failure. The message names the address without its query, where keys are.
-    """
-    shown = shown_url(url)
-    try:
-        with client.stream("GET", url, headers=headers) as response:
-            retry_after = _seconds(response.headers.get("Retry-After", ""))
-            if response.status_code == 429 or (response.status_code == 503 and retry_after is not None):
-                raise RateLimitedError(f"{shown}: asks for a pause ({response.status_code})", retry_after)
-            if response.status_code != 304 and not response.is_success:
-                raise HttpStatusError(f"{shown}: answered {response.status_code}", response.status_code)
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise SourceError(f"{shown}: answers with more than {MAX_BODY_BYTES} bytes; not read")
-            return httpx.Response(response.status_code, headers=_plain(response.headers), content=bytes(body))
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceError(f"{shown}: can't be read: {type(error).__name__}: {error}".replace(url, shown)) from None
-
-
-class HttpStatusError(SourceError):
-    """The source answered with an error.
-
-    Attributes:
-        status: HTTP status.
-    """
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def shown_url(url: str) -> str:
-    """Returns an address without its query and user, where secrets are."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return url.partition("?")[0]
-    return str(parsed.copy_with(query=None, username="", password="", fragment=None))
+def plain_text(text: str) -> str:
+    """Returns a text without HTML's entities, tags and line breaks."""
+    return _SPACE.sub(" ", _TAG.sub(" ", _encodable(html.unescape(text)))).strip()
 
 
 def as_json(value: object) -> bytes:
     """Returns what came from a source as JSON, for the dead letters."""
-    return msgspec.json.encode(value, enc_hook=str)
+    try:
+        return msgspec.json.encode(value, enc_hook=str)
+    except ValueError:  # half a surrogate
+        return ascii(value).encode()
 
 
-def _plain(headers: httpx.Headers) -> dict[str, str]:
-    return {name: headers[name] for name in ("ETag", "Last-Modified", "Content-Type") if name in headers}
-
-
-def _seconds(text: str) -> float | None:
-    return float(text) if text.strip().isdigit() else None
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,7 @@ def site() -> Iterator[Site]:
             status, headers, body = site.pages.get(path, (404, {}, b""))
             if headers.get("ETag") and self.headers.get("If-None-Match") == headers["ETag"]:
                 status, body = 304, b""
+            time.sleep(float(headers.get("delay", 0)))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -43,7 +45,7 @@ def site() -> Iterator[Site]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     site.url = f"http://127.0.0.1:{server.server_address[1]}"
     yield site
     server.shutdown()

@@ -8,7 +8,8 @@ from pricecast_core.errors import SettingsError, SourceError
 from pricecast_core.messages import News
 from pricecast_news.cryptopanic import CryptoPanic
 from pricecast_news.seen import Seen
-from pricecast_news.source import RateLimitedError, Refused
+from pricecast_news.source import Refused
+from pricecast_news.web import RateLimitedError
 from tests.doubles.cryptopanic import CryptoPanicDouble, post
 
 
@@ -103,6 +104,25 @@ def test_a_post_without_id_is_known_by_its_words(api: CryptoPanicDouble) -> None
     assert isinstance(first, News)
     assert isinstance(second, News)
     assert first.id == second.id
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/api/free/v1", 404, "free API was closed"),
+        ("/api/v1", 403, "v1 API was closed"),
+        ("/api/free/v2", 404, "free"),
+    ],
+)
+def test_an_api_that_was_closed_is_named_with_the_way_out(
+    api: CryptoPanicDouble, path: str, status: int, words: str
+) -> None:
+    api.failures = [(status, {})]
+    closed = CryptoPanic(api.url.replace("/api/developer/v2", path), api.key, [], Seen().is_new)
+    with pytest.raises(SettingsError, match=words) as caught:
+        list(closed.read())
+    assert "https://cryptopanic.com/api/<plan>/v2" in str(caught.value)
+    assert api.key not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 502])

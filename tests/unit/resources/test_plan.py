@@ -50,6 +50,26 @@ def test_features_of_prices_and_news_go_to_the_same_store() -> None:
     assert stores == {"hopsworks"}
 
 
+@pytest.mark.parametrize(
+    ("news", "sources", "finite"),
+    [
+        ({}, ["rss"], False),
+        ({"rss": {}}, ["rss"], False),
+        ({"gdelt": {}}, ["gdelt"], False),
+        ({"archive": {"location": "news.csv"}}, ["archive"], True),
+        ({"archive": {"location": "news.csv"}, "rss": {}}, ["rss", "archive"], False),
+        ({"cryptoPanic": {"apiKeySecretRef": {"name": "a", "key": "b"}}, "gdelt": {}}, ["cryptopanic", "gdelt"], False),
+    ],
+)
+def test_news_comes_from_every_source_that_is_given_and_else_from_feeds(
+    news: dict[str, Any], sources: list[str], finite: bool
+) -> None:
+    process = planned(news=news).process("news")
+    assert isinstance(process.settings, s.NewsSettings)
+    assert process.settings.source == sources
+    assert process.finite is finite
+
+
 def test_topics_of_news_exist_only_with_news() -> None:
     assert "btc.news" not in planned().topics
     assert "btc.news" in planned(news={"archive": {"location": "news.csv"}}).topics

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pricecast_core.errors import BadMessageError
+from pricecast_news import times
+
+NOW = datetime(2024, 6, 4, 18, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [
+        ("2024-06-04T10:00:00Z", "10:00"),
+        ("2024-06-04T10:00:00+02:00", "08:00"),
+        ("2024-06-04 10:00:00", "10:00"),
+        ("20240604T101500Z", "10:15"),
+        ("Tue, 04 Jun 2024 12:00:00 GMT", "12:00"),
+        ("Tue, 4 Jun 24 12:00 +0530", "06:30"),
+        ("Tue, 04 Jun 2024 12:00:00 +0200 (CEST)", "10:00"),
+        ("Tue, 04 Jun 2024 12:00:00 GMT+02:00", "10:00"),
+        ("Tue, 04 Jun 2024 12:00:00 UTC-3", "15:00"),
+        ("June 4, 2024 01:15 PM EDT", "17:15"),
+        ("Tue Jun  4 12:00:00 2024", "12:00"),
+        ("Tue Jun  4 12:00:00 CEST 2024", "10:00"),
+        ("Tue, 04 Jun 2024 12:00:00 CEST", "10:00"),
+        ("Tue, 04 Jun 2024 12:00:00 JST", "03:00"),
+        ("Tue, 04 Jun 2024 12:00:00 BRT", "15:00"),
+        ("Tue, 04 Jun 2024 12:00:00 hst", "22:00"),
+        ("Tue, 04 Jun 2024 12:00:00 Etc/UTC", "12:00"),
+        ("Tue, 04 Jun 2024 12:00:00", "12:00"),
+    ],
+)
+def test_times_are_read_in_utc(text: str, hour: str) -> None:
+    assert f"{times.parse(text, NOW):%Y-%m-%d %H:%M}" == f"2024-06-04 {hour}"
+
+
+@pytest.mark.parametrize("zone", ["AMT", "ECT", "WST", "A", "M", "Mars", "GMT CEST", "+02:00x", "America/New_York"])
+def test_a_zone_that_is_not_known_is_refused_and_not_taken_for_utc(zone: str) -> None:
+    with pytest.raises(BadMessageError):
+        times.parse(f"Tue, 04 Jun 2024 12:00:00 {zone}", NOW)
+
+
+@pytest.mark.parametrize("text", ["2024-06-03", "Mon, 03 Jun 2024", "20240603"])
+def test_a_day_without_a_time_counts_from_its_end(text: str) -> None:
+    assert times.parse(text, NOW) == datetime(2024, 6, 3, 23, 59, 59, tzinfo=UTC)
+
+
+def test_today_without_a_time_counts_from_now() -> None:
+    assert times.parse("2024-06-04", NOW) == NOW
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "31 Feb 2024 10:00 GMT", "2024-13-01", "04 Jun 2024 25:00 GMT", "١٢"]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(BadMessageError):
+        times.parse(text, NOW)
+
+
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.from_regex(r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{2,5} \d{1,3}:\d{2}:\d{2} ?[-+A-Za-z0-9: ]{0,8}"),
+        st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?[-+Z]?\d{0,2}:?\d{0,2}"),
+    )
+)
+def test_whatever_a_publisher_writes_is_a_time_in_utc_or_refused(text: str) -> None:
+    try:
+        parsed = times.parse(text, NOW)
+    except BadMessageError:
+        return
+    assert parsed.tzinfo is UTC
