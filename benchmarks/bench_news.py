@@ -39,7 +39,7 @@ from pricecast_core.topics import topic_name
 from pricecast_embedded_broker import running
 from pricecast_news.source import headline, parse_time
 from pricecast_news_signal.evaluate import evaluate
-from pricecast_news_signal.providers import open_extractor
+from pricecast_news_signal.registry import open_extractor
 
 NEWS = """  news:
     archive: {{location: {path}}}
@@ -54,7 +54,8 @@ def reader(examples: Sequence[dataset.Example], provider: str, model: str, url: 
     )
 
     async def run() -> Scores:
-        return await evaluate(open_extractor(settings), examples, model=model, concurrency=concurrency, attempts=1)
+        extractor = open_extractor(settings)
+        return (await evaluate(extractor, examples, model=model, concurrency=concurrency, attempts=1))[0]
 
     return asyncio.run(run())
 

@@ -26,9 +26,9 @@ from pricecast_core.news.prompt import Answer
 from pricecast_core.settings import NewsSignalSettings
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_news_signal.extractor import UnavailableError
-from pricecast_news_signal.ollama_chat import OllamaExtractor
-from pricecast_news_signal.providers import open_extractor
 from pricecast_news_signal.reader import Reader
+from pricecast_news_signal.readers.ollama import OllamaExtractor
+from pricecast_news_signal.registry import open_extractor
 from pricecast_testbed import training
 from tests.unit.news_signal.headlines import HOSTILE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -20,6 +21,7 @@ from pricecast_news_signal.extractor import Extractor
 from pricecast_news_signal.reader import Reader, Result
 
 _CHUNK = 8
+MOST_FAULTS = 3
 
 
 async def evaluate(
@@ -30,8 +32,10 @@ async def evaluate(
     concurrency: int,
     attempts: int,
     progress: Progress | None = None,
-) -> Scores:
-    """Returns the scores of an extractor on labelled headlines. No cache: what is timed is the model.
+) -> tuple[Scores, dict[str, int]]:
+    """Returns the scores of an extractor on labelled headlines, and why some answers weren't valid.
+
+    No cache: what is timed is the model.
 
     Raises:
         UnavailableError: If the provider can't be asked.
@@ -48,7 +52,9 @@ async def evaluate(
             progress.advance(task, len(chunk))
     seconds = time.perf_counter() - started
     await reader.close()
-    return score(zip((example.signals for example in examples), map(_signals, results), strict=True), seconds)
+    faults = Counter(str(result) for result in results if not isinstance(result, Answer))
+    scores = score(zip((example.signals for example in examples), map(_signals, results), strict=True), seconds)
+    return scores, dict(faults.most_common(MOST_FAULTS))
 
 
 def _signals(result: Result) -> Mapping[str, Signal] | None:
@@ -67,11 +73,11 @@ def run(
 ) -> None:
     """Evaluates, with a progress bar on standard error, and prints a table or one line of JSON."""
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        scores = asyncio.run(
+        scores, faults = asyncio.run(
             evaluate(extractor, examples, model=model, concurrency=concurrency, attempts=attempts, progress=progress)
         )
     if as_json:
-        line = {"provider": provider, "model": model, **msgspec.to_builtins(scores)}
+        line = {"provider": provider, "model": model, **msgspec.to_builtins(scores), "faults": faults}
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         return
     table = Table(title=f"{model} on {scores.headlines} headlines")
@@ -84,3 +90,5 @@ def run(
         elif name != "headlines":
             table.add_row(name, f"{value:.3f}" if value < 10 else f"{value:,.0f}")
     Console().print(table)
+    for fault, count in faults.items():
+        Console(stderr=True).print(f"{count} without a valid answer: {fault}", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""What reads a headline: the protocol, the two ways it can fail, and the baseline.
+"""What reads a headline: the protocol, and the two ways it can fail.
 
 A failure is either the headline's (the answer is outside the schema, again and again: a dead letter) or the
 provider's (it is down, overloaded, has no such model: the news waits). Mixing the two would lose news in an outage or
@@ -7,12 +7,10 @@ stop the stream for one bad headline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from pricecast_core.errors import PricecastError
-from pricecast_core.news import lexicon
-from pricecast_core.news.prompt import Answer, CoinSignal
+from pricecast_core.news.prompt import Answer
 
 
 class UnavailableError(PricecastError):
@@ -50,24 +48,3 @@ class Extractor(Protocol):
     async def close(self) -> None:
         """Gives back connections."""
         ...
-
-
-class Lexicon:
-    """The keyword baseline.
-
-    Args:
-        coins: The coins that signals may be about.
-    """
-
-    cacheable = False
-
-    def __init__(self, coins: Sequence[str]) -> None:
-        self._coins = tuple(coins)
-
-    async def extract(self, headline: str, attempt: int) -> Answer:
-        """Returns the signals; never fails."""
-        del attempt
-        return Answer([CoinSignal(coin, signal) for coin, signal in lexicon.read(headline, self._coins).items()])
-
-    async def close(self) -> None:
-        """Has nothing to give back."""

@@ -16,10 +16,8 @@ from pricecast_core.news.lexicon import MODEL_NAME
 from pricecast_core.service import EX_CONFIG, EX_FAILED, run
 from pricecast_core.settings import NewsSignalSettings, load
 from pricecast_news_signal import evaluate, label
-from pricecast_news_signal.providers import open_extractor
+from pricecast_news_signal.registry import READERS, open_extractor
 from pricecast_news_signal.serve import SERVICE, work
-
-PROVIDERS = ("lexicon", "ollama", "anthropic", "openai")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--data", type=Path, required=True, metavar="FILE", help="the headlines")
     common.add_argument(
-        "--provider", type=str.lower, choices=PROVIDERS, default="lexicon", help="who reads them (default: lexicon)"
+        "--provider",
+        type=str.lower,
+        choices=tuple(READERS),
+        default="lexicon",
+        help="who reads them (default: lexicon)",
     )
     common.add_argument("--model", default="", metavar="M", help="model, as the provider calls it")
     common.add_argument("--url", default="", help="address of the provider, where it isn't the usual one")

@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from pricecast_core import metrics
+from pricecast_core import logs, metrics
 from pricecast_core.errors import BadMessageError
 from pricecast_core.news.prompt import Answer
 from pricecast_news_signal.cache import AnswerCache
 from pricecast_news_signal.extractor import Extractor, UnavailableError
 
 Result = Answer | BadMessageError
+log = logs.get(__name__)
+INVALID_IN_A_ROW = 5
+"""So many headlines without a valid answer, and a reader that gave valid ones before is of no use now."""
 
 
 class Reader:
@@ -44,6 +47,17 @@ class Reader:
         self._outside = metrics.NEWS_MODEL_ERRORS.labels(model, "outside_schema")
         self._unavailable = metrics.NEWS_MODEL_ERRORS.labels(model, "unavailable")
         self._up = metrics.NEWS_MODEL_UP.labels(model)
+        self._ever_valid = False
+        self._invalid_in_a_row = 0
+        self._newest_fault = ""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the reader is of no use, though it answers: none of its answers is inside the schema."""
+        if self._invalid_in_a_row >= (INVALID_IN_A_ROW if self._ever_valid else 1):
+            which = "answers" if not self._ever_valid else f"last {self._invalid_in_a_row} answers"
+            return f"none of its {which} is valid: {self._newest_fault}"
+        return None
 
     async def read(self, headlines: Sequence[str]) -> list[Result]:
         """Returns for each headline its answer, or why there is no valid one.
@@ -109,6 +123,13 @@ class Reader:
             else:
                 self._seconds.observe(time.perf_counter() - started)
                 self._up.set(1)
+                self._ever_valid, self._invalid_in_a_row = True, 0
                 return answer
         assert failure is not None
+        self._invalid_in_a_row += 1
+        self._newest_fault = str(failure)
+        if self.problem is not None:
+            self._up.set(0)
+            if self._invalid_in_a_row in (1, INVALID_IN_A_ROW):
+                log.warning("the model gives no valid answers", error=self._newest_fault)
         return BadMessageError(f"{failure} (after {self._attempts} attempts)", failure.field, "outside_schema")

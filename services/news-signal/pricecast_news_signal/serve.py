@@ -23,8 +23,8 @@ from pricecast_core.settings import NewsSignalSettings
 from pricecast_core.streaming import Follower, Publisher
 from pricecast_news_signal.cache import AnswerCache
 from pricecast_news_signal.extractor import UnavailableError
-from pricecast_news_signal.providers import open_extractor
 from pricecast_news_signal.reader import Reader, Result
+from pricecast_news_signal.registry import open_extractor
 
 SERVICE = "news-signal"
 PATIENCE_SECONDS = 20.0
@@ -63,7 +63,7 @@ def work(settings: NewsSignalSettings, health: Health, stop: Stop) -> None:
     publisher = Publisher(SERVICE, settings, [topics.NEWS, topics.NEWS_SIGNALS], health, stop)
     follower: Follower[News] = Follower(SERVICE, settings, topics.NEWS, health=health, stop=stop, publisher=publisher)
     service = Service(settings, reader, follower, publisher, stop)
-    health.ready("model", lambda: service.problem)
+    health.ready("model", lambda: service.problem or reader.problem)
     health.info("model", lambda: settings.model)
     try:
         with EventLoop() as loop:

@@ -10,8 +10,9 @@ from pricecast_core.errors import BadMessageError
 from pricecast_core.news.prompt import Answer, CoinSignal
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_news_signal.cache import AnswerCache
-from pricecast_news_signal.extractor import Lexicon, UnavailableError
+from pricecast_news_signal.extractor import UnavailableError
 from pricecast_news_signal.reader import Reader
+from pricecast_news_signal.readers.lexicon import Lexicon
 from tests.unit.news_signal.headlines import HOSTILE
 
 UP = Answer([CoinSignal("BTC", 1)])

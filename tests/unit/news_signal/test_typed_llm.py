@@ -9,7 +9,7 @@ from pricecast_core.news import prompt
 from pricecast_core.news.prompt import CoinSignal
 from pricecast_core.settings import NewsSignalSettings
 from pricecast_news_signal.extractor import Extractor, UnavailableError
-from pricecast_news_signal.providers import open_extractor
+from pricecast_news_signal.registry import open_extractor
 from tests.doubles.anthropic import AnthropicDouble
 from tests.unit.news_signal.headlines import HOSTILE
 

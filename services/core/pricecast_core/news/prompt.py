@@ -6,6 +6,8 @@ answer inside the schema, about coins of the list, passes `parse`.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -42,6 +44,9 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     news_signals: Annotated[list[CoinSignal], Meta(max_length=100)]
 
 
+MAX_SEARCHED_CHARACTERS = 20_000
+_STARTS = re.compile(r'\{\s*"news_signals"')
+_finder = json.JSONDecoder()
 _decoder = msgspec.json.Decoder(Answer)
 
 
@@ -105,6 +110,38 @@ def parse(text: str | bytes, coins: Sequence[str]) -> Answer:
         if by_coin.setdefault(item.coin, item).signal != item.signal:
             raise BadMessageError(f"signal: the model gives {item.coin} two different signals", "signal")
     return Answer(list(by_coin.values()))
+
+
+def find(text: str, coins: Sequence[str]) -> Answer:
+    """Returns the answer in what a model said around it: thoughts, fences, prose.
+
+    Args:
+        text: What the model said.
+        coins: The coins that it may speak of.
+
+    Raises:
+        BadMessageError: If it holds no JSON of the schema, or several that differ: a headline may hold one, too.
+    """
+    said = text.rpartition("</think>")[2].strip()
+    if said.startswith("<think>"):
+        raise BadMessageError("the model's answer ends while it thinks", "news_signals")
+    try:
+        return parse(said, coins)
+    except BadMessageError as error:
+        found: list[Answer] = []
+        for match in _STARTS.finditer(said, 0, MAX_SEARCHED_CHARACTERS):
+            try:
+                value, _ = _finder.raw_decode(said, match.start())
+                answer = parse(msgspec.json.encode(value), coins)
+            except (BadMessageError, ValueError, RecursionError):
+                continue
+            if answer not in found:
+                found.append(answer)
+        if not found:
+            raise error from None
+        if len(found) > 1:
+            raise BadMessageError(f"the model gives {len(found)} different answers", "news_signals") from None
+        return found[0]
 
 
 def render(signals: Mapping[str, Signal]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 
 from pricecast_core.settings.base import CommaSeparated, StreamSettings
 
+NewsReader = Literal["lexicon", "ollama", "anthropic", "openai"]
+NEWS_READERS: tuple[str, ...] = get_args(NewsReader)
+"""Who can read headlines; the service has a module for each."""
 DEFAULT_COINS = (
     "BTC",
     "ETH",
@@ -30,7 +33,7 @@ DEFAULT_COINS = (
 class NewsSignalSettings(StreamSettings):
     """Who reads the headlines."""
 
-    provider: Literal["lexicon", "ollama", "anthropic", "openai"] = Field("lexicon", description="Who reads the news")
+    provider: NewsReader = Field("lexicon", description="Who reads the news")
     model: str = Field("lexicon-v1", description="Model name, as the provider calls it")
     ollama_url: str = Field("http://127.0.0.1:11434", description="Address of Ollama")
     anthropic_url: str = Field("", description="Base URL of Anthropic; empty means its own")

@@ -1,7 +1,4 @@
-"""Anthropic, and servers that speak OpenAI's protocol, by pydantic-ai: one typed output whatever the provider.
-
-Imported only when one of them is used, and each client with its own provider: together they take seconds to load.
-"""
+"""What large models with typed output have in common, by pydantic-ai: one output whatever the provider."""
 
 from __future__ import annotations
 
@@ -37,26 +34,6 @@ def _output_type(coins: Sequence[str]) -> type[BaseModel]:
     )
     items: Any = list[item]
     return create_model("NewsSignals", __base__=_Strict, news_signals=(items, Field(max_length=len(coins))))
-
-
-def anthropic_model(model: str, api_key: str, base_url: str, timeout_seconds: float) -> Model:
-    """Returns a model of Anthropic; an empty address means Anthropic's own."""
-    from anthropic import AsyncAnthropic  # noqa: PLC0415 (see the module's paragraph)
-    from pydantic_ai.models.anthropic import AnthropicModel  # noqa: PLC0415
-    from pydantic_ai.providers.anthropic import AnthropicProvider  # noqa: PLC0415
-
-    client = AsyncAnthropic(api_key=api_key, base_url=base_url or None, timeout=timeout_seconds, max_retries=0)
-    return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client))
-
-
-def openai_model(model: str, api_key: str, base_url: str, timeout_seconds: float) -> Model:
-    """Returns a model behind OpenAI's protocol; an empty address means OpenAI's own."""
-    from openai import AsyncOpenAI  # noqa: PLC0415
-    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
-    from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
-
-    client = AsyncOpenAI(api_key=api_key or "none", base_url=base_url or None, timeout=timeout_seconds, max_retries=0)
-    return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
 
 
 class TypedExtractor:

@@ -1,0 +1,92 @@
+"""A stand-in for Ollama's chat API with models that the real one can't be given here: those that think.
+
+`POST /api/chat` answers as the real one does. A model that thinks spends its tokens on `thinking` unless it is told
+`think: false`; one that can't be told refuses the field with 400.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+Say = Callable[[dict[str, Any]], dict[str, Any]]
+"""From a request to fields of its answer; the message's are under `message`."""
+
+
+def says(content: str, done_reason: str = "stop") -> Say:
+    """Returns a model that always says the same."""
+    return lambda _request: {"message": {"role": "assistant", "content": content}, "done_reason": done_reason}
+
+
+def thinks(content: str) -> Say:
+    """Returns a model that thinks until its tokens are spent, unless it is told not to."""
+
+    def say(request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("think") is False:
+            return says(content)(request)
+        message = {"role": "assistant", "content": "", "thinking": "The user wants to know. " * 50}
+        return {"message": message, "done_reason": "length"}
+
+    return say
+
+
+class OllamaDouble:
+    """The API on a loopback port.
+
+    Args:
+        say: The model.
+
+    Attributes:
+        requests: Bodies that came, in order.
+        raw: Answers to give first: (status, body).
+        takes_think: Whether the model knows the field `think`.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.requests: list[dict[str, Any]] = []
+        self.raw: list[tuple[int, bytes]] = []
+        self.takes_think = True
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, request: dict[str, Any]) -> tuple[int, bytes]:
+        self.requests.append(request)
+        if self.raw:
+            return self.raw.pop(0)
+        if "think" in request and not self.takes_think:
+            return 400, json.dumps({"error": f'"{request["model"]}" does not support thinking'}).encode()
+        head = {"model": request["model"], "created_at": "2026-06-04T10:00:00Z", "done": True}
+        return 200, json.dumps(head | self.say(request)).encode()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                status, body = double.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                """Silent."""
+
+        return Handler
