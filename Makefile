@@ -37,8 +37,8 @@ down: ## Stops what `make up` started
 
 # --- testing
 
-.PHONY: test lint types test-unit test-integration test-servers test-e2e test-finetune-e2e bench
-test: lint types test-unit test-integration ## Lint, types, unit, property and integration tests
+.PHONY: test lint types test-unit test-integration test-wheels test-servers test-e2e test-finetune-e2e bench
+test: lint types test-unit test-integration test-wheels ## Lint, types, unit, property and integration tests
 
 lint: dev
 	$(RUN) ruff format --check
@@ -54,6 +54,9 @@ test-unit: dev ## Unit and property tests
 
 test-integration: dev ## Real processes on the embedded broker and stores
 	$(PYTEST) tests/integration
+
+test-wheels: dev ## The packages built, installed into an environment of their own, used outside the repository
+	$(PYTEST) tests/wheels
 
 test-servers: dev ## Tests on real Kafka, Elasticsearch, PostgreSQL (by URL, else started by testbed/)
 	$(PYTEST) tests/servers
@@ -85,7 +88,7 @@ protos: dev ## Python code and the HTTP rules from protos/
 docs: dev ## The reference of settings, messages, metrics and resources
 	$(RUN) python docs/generate.py
 
-crds: dev ## The chart's resource definitions, dashboards and alerts, from the models and metrics
+crds: dev ## The chart's version, resource definitions, dashboards and alerts, from pyproject.toml, the models and metrics
 	$(RUN) python -m pricecast_operator.generate
 
 # --- tools

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 
 import typer
 from rich.console import Console
@@ -11,6 +12,14 @@ from pricecast_cli.commands import backtest, news, predict, report, run
 from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_core.service import EX_CONFIG, EX_FAILED
 
+
+def show_version(wanted: bool) -> None:
+    """Prints the version where it is asked for."""
+    if wanted:
+        typer.echo(metadata.version("pricecast-cli"))
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="pricecast",
     help="Real-time crypto price prediction, declared as one PricePipeline.",
@@ -18,6 +27,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", help="Shows the version and ends.", is_eager=True, callback=show_version
+    ),
+) -> None:
+    """Options of the command itself."""
+
+
 for module in (run, predict, report, backtest):
     module.register(app)
 app.add_typer(news.app, name="news")

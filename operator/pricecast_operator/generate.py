@@ -5,18 +5,27 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 from pricecast_operator import monitoring
 from pricecast_operator.crds import files as crd_files
 
 ROOT = crd_files.ROOT
+CHART = ROOT / "charts" / "pricecast" / "Chart.yaml"
 
 
 def files() -> dict[Path, str]:
     """Returns each generated file and what belongs into it."""
-    return {**crd_files.files(), **monitoring.files(ROOT / "charts" / "pricecast" / "files")}
+    return {**crd_files.files(), **monitoring.files(ROOT / "charts" / "pricecast" / "files"), CHART: chart()}
+
+
+def chart() -> str:
+    """Returns Chart.yaml with the version of the repository's pyproject.toml as its own and its images'."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return re.sub(r"(?m)^(version|appVersion): .*$", rf"\1: {version}", CHART.read_text())
 
 
 def main() -> int:

@@ -17,7 +17,10 @@ class OperatorSettings(ServiceSettings):
     http_host: str = Field("0.0.0.0", description="Address of health and metrics")  # noqa: S104 - it runs in a pod
     namespaces: CommaSeparated = Field(default_factory=list, description="Namespaces to serve; empty serves all")
     namespace: str = Field("pricecast-system", description="The operator's own namespace")
-    image: str = Field("pricecast/{service}:0.1.0", description="Image of a service; {service} stands for its name")
+    image: str = Field(
+        "pricecast/{service}:{version}",
+        description="Image of a service; {service} stands for its name, {version} for the operator's own version",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When images are pulled"
     )

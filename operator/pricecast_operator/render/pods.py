@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 from pricecast_operator.render import labels
@@ -14,6 +15,7 @@ from pricecast_resources.base import Resources, SecretKeyRef, Toleration
 
 Manifest = dict[str, Any]
 
+VERSION = metadata.version("pricecast-operator")
 HTTP_PORT = 8080
 STATE_DIR = "/var/lib/pricecast"
 USER = 65532
@@ -26,14 +28,14 @@ class RenderOptions:
     """What the operator was told about the cluster.
 
     Attributes:
-        image: Image of a service; `{service}` stands for its name.
+        image: Image of a service; `{service}` stands for its name, `{version}` for the operator's own version.
         image_pull_policy: When images are pulled.
         image_pull_secrets: Names of Secrets to pull images with, in the pipeline's namespace.
         pod_monitors: Whether the Prometheus operator's PodMonitor is known here.
         metrics_namespaces: Namespaces that may read metrics; none means all.
     """
 
-    image: str = "pricecast/{service}:0.1.0"
+    image: str = "pricecast/{service}:{version}"
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     pod_monitors: bool = False
@@ -41,7 +43,7 @@ class RenderOptions:
 
     def image_of(self, service: str, override: str = "") -> str:
         """Returns the image of a service."""
-        return override or self.image.replace("{service}", service)
+        return override or self.image.replace("{service}", service).replace("{version}", VERSION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from pricecast_core import logs, metrics
+from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
@@ -205,8 +206,13 @@ def _open_feed(settings: TradesSettings) -> Feed:
     url, names = settings.kraken_websocket_url, settings.pairs
     silence, stuck = settings.kraken_silence_seconds, settings.stall_timeout_seconds
     if settings.kraken_websocket == "v1":
-        from pricecast_trades.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy, and installs a reactor
-
+        try:
+            from pricecast_trades.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy, and installs a reactor
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"kraken_websocket: 'v1' needs {error.name}, which is not installed; "
+                "install pricecast-trades[websocket-v1], or use v2"
+            ) from error
         return websocket_v1.FeedV1(url or websocket_v1.URL, names, silence, stuck)
     from pricecast_trades.kraken import websocket_v2  # noqa: PLC0415
 
