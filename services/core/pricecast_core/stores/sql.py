@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
+from pricecast_core.addresses import checked_port
 from pricecast_core.errors import SettingsError, StoreError
 
 _LOCK_WAIT_SECONDS = 30
@@ -37,7 +38,7 @@ class SqlDatabase:
     """
 
     def __init__(self, url: str, *, durable: bool = False) -> None:
-        self._url = _parse(url)
+        self._url = parse_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._engine = _sqlite_engine(self._url, durable=durable)
@@ -102,11 +103,23 @@ class SqlDatabase:
             ) from error
 
 
-def _parse(url: str) -> sa.URL:
+def parse_url(url: str) -> sa.URL:
+    """Returns a store's URL, taken apart.
+
+    Raises:
+        SettingsError: If it is none, or names another system; the message doesn't repeat it.
+    """
     try:
         parsed = make_url(url)
-    except sa.exc.ArgumentError:
-        raise SettingsError("store URL: is not a URL; write sqlite:///FILE or postgresql://USER@HOST/DB") from None
+    except (sa.exc.ArgumentError, ValueError):  # the latter for a port that is no number, and it may quote a password
+        raise SettingsError(
+            "store URL: is not a URL; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST[:PORT]/DB, "
+            "with @ and % in a password as %40 and %25"
+        ) from None
+    if "@" in f"{parsed.host}{parsed.database}":  # the end of a password, taken for a host or a database
+        raise SettingsError("store URL: has a password with @ or /; write them as %40 and %2F")
+    if parsed.port is not None:
+        checked_port(parsed.port, "store URL")
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
