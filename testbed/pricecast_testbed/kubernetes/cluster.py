@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pricecast_testbed import cache
-from pricecast_testbed.kubernetes import binaries, config, images, pki
+from pricecast_testbed.kubernetes import binaries, config, firewall, images, pki
 from pricecast_testbed.server import alive, start_process, stop_process, wait_until
 from pricecast_testbed.shell import TestbedError, find, run
 
@@ -57,6 +57,9 @@ class Cluster:
 
     def _up(self) -> None:
         at = self.layout
+        if not any(map(alive, self._processes().values())):
+            self._foreign_chains.parent.mkdir(parents=True, exist_ok=True)
+            self._foreign_chains.write_text(json.dumps(sorted(firewall.chains())))
         pki.create(at.pki, at.address, config.API_SERVICE, at.node)
         self._write_files()
         _prepare_network(at.address)
@@ -80,6 +83,7 @@ class Cluster:
         if (self.layout.kube / "kube").exists():
             cleanup: list[str | Path] = [self.layout.kube / "kube", "kube-proxy", "--cleanup"]
             subprocess.run(cleanup, capture_output=True, check=False, env=_environment())
+        self._remove_chains()
         for link in ("cni0", _BRIDGE):
             subprocess.run([find("ip") or "true", "link", "delete", link], capture_output=True, check=False)
 
@@ -91,6 +95,19 @@ class Cluster:
                 subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
             for folder in ("data", "leases", "kubelet", "kubelet-pki", "pki", "apiserver"):
                 shutil.rmtree(self.layout.home / folder, ignore_errors=True)
+
+    @property
+    def _foreign_chains(self) -> Path:
+        return self.layout.home / "chains-of-others.json"
+
+    def _remove_chains(self) -> None:
+        """Deletes the iptables chains that came with the cluster; kube-proxy's cleanup leaves most of them."""
+        try:
+            others = {tuple(each) for each in json.loads(self._foreign_chains.read_text())}
+        except FileNotFoundError:
+            return  # nobody knows whose they are
+        firewall.remove(firewall.chains() - others)
+        self._foreign_chains.unlink()
 
     @property
     def _kubectl(self) -> list[str | Path]:
