@@ -17,9 +17,15 @@ class OperatorSettings(ServiceSettings):
     http_host: str = Field("0.0.0.0", description="Address of health and metrics")  # noqa: S104 - it runs in a pod
     namespaces: CommaSeparated = Field(default_factory=list, description="Namespaces to serve; empty serves all")
     namespace: str = Field("pricecast-system", description="The operator's own namespace")
+    deployment: str = Field(
+        "", description="The operator's own Deployment: what it keeps in its namespace is deleted with it"
+    )
     image: str = Field(
         "pricecast/{service}:{version}",
         description="Image of a service; {service} stands for its name, {version} for the operator's own version",
+    )
+    image_digests: CommaSeparated = Field(
+        default_factory=list, description="SERVICE=sha256:DIGEST, comma separated: used instead of the image's tag"
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When images are pulled"
@@ -46,4 +52,5 @@ class OperatorSettings(ServiceSettings):
             image_pull_secrets=tuple(self.image_pull_secrets),
             pod_monitors=pod_monitors,
             metrics_namespaces=tuple(self.metrics_namespaces),
+            digests=tuple((name, digest) for name, _, digest in (each.partition("=") for each in self.image_digests)),
         )

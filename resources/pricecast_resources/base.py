@@ -29,8 +29,10 @@ CoinName = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$", max_length=10, exam
 
 Quantity = Annotated[
     Annotated[int, Field(ge=0)]
+    | Annotated[float, Field(ge=0)]
     | Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)],
-    Field(examples=["500m", "512Mi"], json_schema_extra={"x-kubernetes-int-or-string": True}),
+    # A number or a text, which the API server has no type for: it leaves a field without one as it is.
+    Field(examples=["500m", "512Mi", 0.5], json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
 ]
 Address = Annotated[str, Field(pattern="^https?://[^/ ]+", max_length=2048)]
 Text = Annotated[str, Field(max_length=253)]

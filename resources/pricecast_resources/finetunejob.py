@@ -21,6 +21,7 @@ from pricecast_resources.base import (
     rule,
     rules,
 )
+from pricecast_resources.pods import PodSettings
 
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -241,6 +242,7 @@ class FinetuneJobSpec(Model):
         max_length=16,
         description="Taints of nodes that the pod accepts.",
     )
+    pods: PodSettings = Field(default_factory=PodSettings, description="What else is asked of the pod.")
     queue_name: str = Field("", max_length=63, description="Kueue's LocalQueue; empty starts at once.")
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, description="Where training is kept.")
     backoff_limit: int = Field(3, ge=0, le=100, description="Retries after failures; preemptions don't count.")

@@ -14,17 +14,16 @@ from pricecast_resources.base import (
     Address,
     Coins,
     Duration,
-    Labels,
     Model,
     PairName,
     Resources,
     SecretKeyRef,
     Text,
-    Toleration,
     rule,
     rules,
     seconds,
 )
+from pricecast_resources.pods import PodSettings
 from pricecast_resources.storage import Storage, Topics
 
 STREAMS = (
@@ -312,16 +311,14 @@ class Prediction(Model):
     )
 
 
-class ServiceOverride(Model):
-    """Changes to one service's Deployment."""
+class ServiceOverride(PodSettings):
+    """Changes to one service's Deployment, on top of `spec.pods`."""
 
     replicas: int | None = Field(None, ge=0, le=1_000, description="Replicas; up to the partitions they share work.")
     resources: Resources = Field(default_factory=Resources, description="CPU and memory.")
-    node_selector: Labels = Field(default_factory=dict, description="Labels of the nodes to run on.")
-    tolerations: list[Toleration] = Field(
-        default_factory=list, max_length=16, description="Taints of nodes that the pods accept."
+    image: str = Field(
+        "", max_length=512, description="Image instead of the operator's own for this service, with a tag or a digest."
     )
-    image: str = Field("", max_length=512, description="Image instead of the operator's own for this service.")
 
 
 class PricePipelineSpec(Model):
@@ -371,6 +368,7 @@ class PricePipelineSpec(Model):
     prediction: Prediction = Field(default_factory=Prediction, description="What is predicted.")
     storage: Storage = Field(default_factory=Storage, description="Servers that the pipeline uses.")
     topics: Topics = Field(default_factory=Topics, description="The pipeline's topics.")
+    pods: PodSettings = Field(default_factory=PodSettings, description="What is asked of all pods of the pipeline.")
     services: dict[str, ServiceOverride] = Field(
         default_factory=dict,
         max_length=16,

@@ -67,6 +67,7 @@ class PricePipelineStatus(Model):
         description="Ready, Progressing, Degraded, TopicsReady, ModelReady, Predicting, and one for each service.",
         json_schema_extra=MAP_BY_TYPE,
     )
+    message: str | None = Field(None, max_length=128, description="What is wrong, in short; none if nothing is.")
     services: list[ServiceStatus] = Field(
         default_factory=list, max_length=32, description="Each process.", json_schema_extra=MAP_BY_NAME
     )
@@ -104,6 +105,7 @@ class FinetuneJobStatus(Model):
         json_schema_extra=MAP_BY_TYPE,
     )
     state: str | None = Field(None, max_length=63, description="In one word: the condition that holds.")
+    message: str | None = Field(None, max_length=128, description="How it stands, in short.")
     job_name: str | None = Field(None, max_length=63, description="The Kubernetes Job.")
     start_time: Timestamp | None = Field(None, description="When it first started; the spec is immutable since.")
     completion_time: Timestamp | None = Field(None, description="When it ended.")

@@ -1,6 +1,10 @@
 {{/* Names and labels. */}}
 {{- define "pricecast.name" -}}
-{{- if contains "pricecast" .Release.Name }}{{ .Release.Name | trunc 45 | trimSuffix "-" }}{{ else }}{{ printf "%s-pricecast" .Release.Name | trunc 45 | trimSuffix "-" }}{{ end -}}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride | trunc 45 | trimSuffix "-" }}
+{{- else }}
+{{- $chart := .Values.nameOverride | default "pricecast" }}
+{{- if contains $chart .Release.Name }}{{ .Release.Name | trunc 45 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name $chart | trunc 45 | trimSuffix "-" }}{{ end -}}
+{{- end }}
 {{- end }}
 
 {{- define "pricecast.labels" -}}
@@ -17,7 +21,19 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
 {{- define "pricecast.image" -}}
-{{ printf "%s/%s:%s" .root.Values.image.registry .service (.root.Values.image.tag | default .root.Chart.AppVersion) }}
+{{- $digest := get .root.Values.image.digests .service }}
+{{- $name := printf "%s/%s" .root.Values.image.registry .service }}
+{{- if $digest }}{{ printf "%s@%s" $name $digest }}
+{{- else }}{{ printf "%s:%s" $name (include "pricecast.tag" .root) }}
+{{- end }}
+{{- end }}
+
+{{/* A tag that YAML takes for a number is one all the same; the largest keep all their digits. */}}
+{{- define "pricecast.tag" -}}
+{{- $tag := .Values.image.tag }}
+{{- if kindIs "float64" $tag }}{{ if eq $tag (floor $tag) }}{{ printf "%.0f" $tag }}{{ else }}{{ toString $tag }}{{ end }}
+{{- else }}{{ $tag | toString | default .Chart.AppVersion }}
+{{- end }}
 {{- end }}
 
 {{/* Pod Security `restricted`. */}}
@@ -55,6 +71,38 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .affinity }}
 affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* What values add to the container and the pod, beside what is there anyway. */}}
+{{- define "pricecast.extraEnv" -}}
+{{- if .caBundle.configMap }}
+- {name: SSL_CERT_FILE, value: /etc/pricecast/ca/ca.crt}
+- {name: REQUESTS_CA_BUNDLE, value: /etc/pricecast/ca/ca.crt}
+{{- end }}
+{{- with .extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "pricecast.extraMounts" -}}
+{{- if .caBundle.configMap }}
+- {name: ca-bundle, mountPath: /etc/pricecast/ca, readOnly: true}
+{{- end }}
+{{- with .volumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "pricecast.extraVolumes" -}}
+{{- if .caBundle.configMap }}
+- {name: ca-bundle, configMap: {name: {{ .caBundle.configMap }}, items: [{key: {{ .caBundle.key }}, path: ca.crt}]}}
+{{- end }}
+{{- with .volumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
 

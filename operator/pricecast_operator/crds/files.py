@@ -75,7 +75,7 @@ def _fields(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema, bool]
 
 
 def _type(node: Schema) -> str:
-    if node.get("x-kubernetes-int-or-string"):
+    if "type" not in node:
         return "quantity"
     if "enum" in node:
         return " or ".join(f"`{value}`" for value in node["enum"] if value != "")

@@ -33,7 +33,7 @@ _KEPT = (
     "maxItems",
     "minProperties",
     "maxProperties",
-    "x-kubernetes-int-or-string",
+    "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
     "x-kubernetes-validations",
@@ -106,6 +106,7 @@ PRICE_PIPELINE = Resource(
         ("Model", "string", ".status.model", 0),
         ("Skill", "string", ".status.skill", 0),
         ("Lag", "integer", ".status.lag", 0),
+        ("Message", "string", ".status.message", 0),
         ("Reason", "string", _condition("Ready", "reason"), 1),
         ("Last prediction", "number", ".status.lastPrediction.predictedPrice", 1),
         ("Market time", "string", ".status.lastPrediction.issuedAt", 1),
@@ -141,6 +142,7 @@ FINETUNE_JOB = Resource(
         ("Loss", "number", ".status.loss", 0),
         ("F1", "number", ".status.after.f1", 0),
         ("Model", "string", ".status.publishedModel", 0),
+        ("Message", "string", ".status.message", 0),
         ("F1 before", "number", ".status.before.f1", 1),
         ("Base", "string", ".spec.baseModel.name", 1),
         ("Age", "date", ".metadata.creationTimestamp", 0),
@@ -221,8 +223,8 @@ def _inline(node: Schema, definitions: dict[str, Schema]) -> Schema:
         target = definitions[node["$ref"].rpartition("/")[2]]
         return _inline({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
     options = [option for option in node.get("anyOf", []) if option.get("type") != "null"]
-    if node.get("x-kubernetes-int-or-string"):
-        return _int_or_string(node, options)
+    if any(option.get("type") == "number" for option in options) and len(options) > 1:
+        return _number_or_string(node, options)
     if options:
         rest = {key: value for key, value in node.items() if key != "anyOf"}
         return _inline({**options[0], **rest}, definitions)
@@ -243,12 +245,13 @@ def _inline(node: Schema, definitions: dict[str, Schema]) -> Schema:
     return result
 
 
-def _int_or_string(node: Schema, options: list[Schema]) -> Schema:
+def _number_or_string(node: Schema, options: list[Schema]) -> Schema:
+    """Returns the schema of a quantity: without a type, for there is none that takes 0.5 and 500m alike."""
     string = next(option for option in options if option["type"] == "string")
     return {
-        **{key: node[key] for key in ("description", "x-kubernetes-int-or-string") if key in node},
+        **{key: node[key] for key in ("description", "x-kubernetes-preserve-unknown-fields") if key in node},
         **{key: string[key] for key in ("pattern", "maxLength") if key in string},
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "minimum": 0,
     }
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from pricecast_core.addresses import Address
 from pricecast_core.settings import FinetuneSettings
 from pricecast_operator.render import labels
-from pricecast_operator.render.network import INTERNET, Destination, egress, from_url, metrics_ingress, policy
+from pricecast_operator.render.network import INTERNET, egress, metrics_ingress, of_urls, policy
 from pricecast_operator.render.pipeline import Owner
-from pricecast_operator.render.pods import HTTP_PORT, Container, Manifest, RenderOptions, digest, pod_template
+from pricecast_operator.render.pods import (
+    HTTP_PORT,
+    Container,
+    Manifest,
+    RenderOptions,
+    digest,
+    pod_template,
+    service_account,
+)
 from pricecast_resources.base import Resources, SecretKeyRef, seconds
 from pricecast_resources.finetunejob import Dataset, FinetuneJobSpec
+from pricecast_resources.pods import PodSettings
 
 _CHECKPOINTS, _DATASET, _MODEL = "/checkpoints", "/dataset", "/model"
 _REQUESTS = {"cpu": "1", "memory": "3Gi"}
@@ -29,8 +39,9 @@ def render_finetune(owner: Owner, spec: FinetuneJobSpec, options: RenderOptions)
     own = labels.of_finetune_job(owner.name)
     plain, secrets = environment(owner, spec)
     metadata = owner.metadata(owner.name, own)
+    account = spec.pods.service_account
     objects: list[Manifest] = [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": False},
+        *([] if account.name else [service_account(metadata, account.annotations)]),
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": plain},
         policy(
             metadata,
@@ -143,8 +154,10 @@ def _job(
         mounts=mounts,
         volumes=tuple(volumes),
         probes=False,
+        settings=spec.pods.changed_by(PodSettings(node_selector=spec.node_selector, tolerations=spec.tolerations)),
+        told=plain,
     )
-    queue = {"kueue.x-k8s.io/queue-name": spec.queue_name} if spec.queue_name else {}
+    queue = {labels.QUEUE: spec.queue_name} if spec.queue_name else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -166,8 +179,6 @@ def _job(
                 pod_labels=own,
                 service_account=owner.name,
                 options=options,
-                node_selector=spec.node_selector,
-                tolerations=spec.tolerations,
                 restart_policy="Never",
                 grace_seconds=_GRACE_SECONDS,
             ),
@@ -207,7 +218,7 @@ def _claim(owner: Owner, spec: FinetuneJobSpec, own: dict[str, str]) -> Manifest
     }
 
 
-def _destinations(spec: FinetuneJobSpec) -> list[Destination]:
+def _destinations(spec: FinetuneJobSpec) -> list[Address]:
     outputs = spec.outputs
     needs_internet = (
         not spec.base_model.volume_claim
@@ -219,5 +230,5 @@ def _destinations(spec: FinetuneJobSpec) -> list[Destination]:
     urls = [outputs.ollama.url] if outputs.ollama is not None else []
     if spec.dataset.s3 is not None and spec.dataset.s3.endpoint:
         urls.append(spec.dataset.s3.endpoint)
-    found = [destination for url in urls if (destination := from_url(url)) is not None]
+    found = of_urls(*urls)
     return [*found, INTERNET] if needs_internet else found

@@ -9,43 +9,30 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+
+from pricecast_core.addresses import Address, of_url
 
 Manifest = dict[str, Any]
 
 PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "postgresql": 5432, "postgres": 5432}
 _DNS: Manifest = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Destination:
-    """A host and port that a service talks to; an empty host is any."""
-
-    host: str
-    port: int
-
-
-INTERNET = Destination("internet.invalid", 443)
+INTERNET = Address("internet.invalid", 443)
 """HTTPS to any public address."""
 
 
-def from_url(url: str) -> Destination | None:
-    """Returns the destination of a URL, or None for one without a host (a file)."""
-    parts = urlsplit(url)
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0], 443)
-    return Destination(parts.hostname, port) if parts.hostname else None
+def of_urls(*urls: str) -> list[Address]:
+    """Returns the addresses of those URLs that are not empty.
+
+    Raises:
+        SettingsError: If one is no URL of a server.
+    """
+    return [of_url(url, "URL", ("http", "https", "ws", "wss")) for url in urls if url]
 
 
-def from_brokers(brokers: str) -> list[Destination]:
-    """Returns the destinations of Kafka's bootstrap servers."""
-    pairs = (broker.strip().rpartition(":") for broker in brokers.split(","))
-    return [Destination(host.strip("[]"), int(port)) for host, _, port in pairs]
-
-
-def egress(destinations: Iterable[Destination]) -> list[Manifest]:
+def egress(destinations: Iterable[Address]) -> list[Manifest]:
     """Returns egress rules for these destinations and for DNS."""
     rules = [_DNS]
     for each in sorted(set(destinations)):

@@ -13,17 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pricecast_core.addresses import Address, of_brokers
 from pricecast_core.settings import NewsSettings, NewsSignalSettings, TradesSettings
 from pricecast_operator.render import labels
-from pricecast_operator.render.network import (
-    INTERNET,
-    Destination,
-    egress,
-    from_brokers,
-    from_url,
-    metrics_ingress,
-    policy,
-)
+from pricecast_operator.render.network import INTERNET, egress, metrics_ingress, of_urls, policy
 from pricecast_operator.render.pods import (
     HTTP_PORT,
     STATE_DIR,
@@ -33,13 +26,15 @@ from pricecast_operator.render.pods import (
     digest,
     pod_monitor,
     pod_template,
+    service_account,
 )
 from pricecast_resources.base import API_VERSION, SecretKeyRef
 from pricecast_resources.plan import Env, Plan, ServiceProcess
+from pricecast_resources.pods import PodSettings
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 _DATA_DIR = "/data"
-_UNKNOWN_DATABASE = Destination("", 5432)
+_UNKNOWN_DATABASE = Address("", 5432)
 """Where a Secret's URL is not known: PostgreSQL's port, at any address."""
 _STREAM = ({"cpu": "50m", "memory": "192Mi"}, {"memory": "512Mi"})
 _RESOURCES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -98,7 +93,7 @@ class Pipeline:
     owner: Owner
     spec: PricePipelineSpec
     plan: Plan
-    databases: Mapping[SecretKeyRef, Destination] = field(default_factory=dict)
+    databases: Mapping[SecretKeyRef, Address] = field(default_factory=dict)
     secret_versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -119,12 +114,11 @@ def _foundations(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifes
     yield policy(owner.metadata(f"{name}-default-deny", common), everything, [], [])
     for service, processes in _by_service(pipeline.plan).items():
         metadata = owner.metadata(f"{name}-{service}", {**common, labels.SERVICE: service})
-        yield {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": metadata,
-            "automountServiceAccountToken": False,
-        }
+        accounts = [_asked(pipeline, process).service_account for process in processes]
+        if not all(account.name for account in accounts):
+            yield service_account(
+                metadata, {key: value for each in accounts for key, value in each.annotations.items()}
+            )
         yield policy(
             metadata,
             {**everything, labels.SERVICE: service},
@@ -164,6 +158,8 @@ def _workloads(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifest]
         if process.kind == "schedule":
             yield _cron_job(pipeline, process, options)
         elif is_job(process):
+            if _queue(pipeline, process) and pipeline.spec.suspend:
+                continue  # Kueue alone starts and stops it: while it is to stand still there is none
             yield _job(pipeline, process, options)
         else:
             yield _deployment(pipeline, process, options)
@@ -217,10 +213,12 @@ def _job(pipeline: Pipeline, process: ServiceProcess, options: RenderOptions) ->
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": pipeline.owner.metadata(object_name(pipeline, process), _process_labels(pipeline, process)),
+        "metadata": pipeline.owner.metadata(
+            object_name(pipeline, process), {**_process_labels(pipeline, process), **_queue(pipeline, process)}
+        ),
         "spec": {
             **_job_spec(backoff_limit=100 if process.finite else 6),
-            "suspend": pipeline.spec.suspend,
+            **({} if _queue(pipeline, process) else {"suspend": pipeline.spec.suspend}),
             "template": _pods(pipeline, process, options, restart_policy="Never"),
         },
     }
@@ -241,11 +239,12 @@ def _cron_job(pipeline: Pipeline, process: ServiceProcess, options: RenderOption
             "failedJobsHistoryLimit": 1,
             "suspend": pipeline.spec.suspend,
             "jobTemplate": {
+                **({"metadata": {"labels": queue}} if (queue := _queue(pipeline, process)) else {}),
                 "spec": {
                     **_job_spec(backoff_limit=2),
                     "activeDeadlineSeconds": 86_400,
                     "template": _pods(pipeline, process, options, restart_policy="Never"),
-                }
+                },
             },
         },
     }
@@ -289,6 +288,7 @@ def _pods(
             config_map=_config_map_name(pipeline, process),
             checksum=digest(_settings(pipeline, process)),
             secrets=process.secrets,
+            told=pipeline.plain[process.name],
             secret_versions=_secret_versions(pipeline, process) if restart_policy == "Always" else "",
             requests=requests,
             limits=limits,
@@ -296,14 +296,23 @@ def _pods(
             mounts=mounts,
             volumes=volumes,
             probes=restart_policy == "Always",
+            settings=_asked(pipeline, process),
         ),
         pod_labels=_process_labels(pipeline, process),
         service_account=f"{pipeline.owner.name}-{process.service}",
         options=options,
-        node_selector=override.node_selector,
-        tolerations=override.tolerations,
         restart_policy=restart_policy,
     )
+
+
+def _asked(pipeline: Pipeline, process: ServiceProcess) -> PodSettings:
+    """Returns what the spec asks of a process's pods."""
+    return pipeline.spec.pods.changed_by(process.override)
+
+
+def _queue(pipeline: Pipeline, process: ServiceProcess) -> dict[str, str]:
+    queue = _asked(pipeline, process).queue_name
+    return {labels.QUEUE: queue} if queue else {}
 
 
 def _data_volume(spec: PricePipelineSpec, process: ServiceProcess) -> tuple[dict[str, str], tuple[Manifest, ...]]:
@@ -356,31 +365,24 @@ def _by_service(plan: Plan) -> dict[str, list[ServiceProcess]]:
     return services
 
 
-def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Destination]:
+def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Address]:
     """Yields whom a process talks to, as its settings say."""
     plain = pipeline.plain[process.name]
     if "KAFKA_BROKERS" in plain:
-        yield from from_brokers(plain["KAFKA_BROKERS"])
+        yield from of_brokers(plain["KAFKA_BROKERS"], "KAFKA_BROKERS")
     for name, value in process.access.items():
         if isinstance(value, SecretKeyRef):
             if name.endswith("_URL"):
                 yield pipeline.databases.get(value, _UNKNOWN_DATABASE)
         elif name.endswith("_URL"):
-            yield from _urls(value)
+            yield from of_urls(value)
     settings = process.settings
     if isinstance(settings, TradesSettings) and settings.source == "kraken":
-        yield from _urls(settings.kraken_rest_url, settings.kraken_websocket_url or "https://ws.kraken.com")
+        yield from of_urls(settings.kraken_rest_url, settings.kraken_websocket_url or "https://ws.kraken.com")
     elif isinstance(settings, NewsSettings):
         yield INTERNET
-        yield from _urls(*settings.addresses)
+        yield from of_urls(*settings.addresses)
     elif isinstance(settings, NewsSignalSettings) and settings.provider != "lexicon":
-        yield from _urls(settings.ollama_url if settings.provider == "ollama" else settings.openai_url)
+        yield from of_urls(settings.ollama_url if settings.provider == "ollama" else settings.openai_url)
         if settings.provider == "anthropic" or (settings.provider == "openai" and not settings.openai_url):
             yield INTERNET
-
-
-def _urls(*urls: str) -> Iterator[Destination]:
-    for url in urls:
-        destination = from_url(url)
-        if destination is not None:
-            yield destination

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
 from pricecast_operator.render import labels
 from pricecast_resources.base import Resources, SecretKeyRef, Toleration
+from pricecast_resources.pods import PodSettings
 
 Manifest = dict[str, Any]
 
@@ -19,6 +20,7 @@ VERSION = metadata.version("pricecast-operator")
 HTTP_PORT = 8080
 STATE_DIR = "/var/lib/pricecast"
 USER = 65532
+_CA_FOLDER, _CA_FILE = "/etc/pricecast/ca", "ca.crt"
 GRACE_SECONDS = 60
 """Time for a clean end: the longest commit, closing transactions and leaving the consumer group."""
 
@@ -33,6 +35,7 @@ class RenderOptions:
         image_pull_secrets: Names of Secrets to pull images with, in the pipeline's namespace.
         pod_monitors: Whether the Prometheus operator's PodMonitor is known here.
         metrics_namespaces: Namespaces that may read metrics; none means all.
+        digests: Digests of images, by service: they are used instead of the tag.
     """
 
     image: str = "pricecast/{service}:{version}"
@@ -40,10 +43,16 @@ class RenderOptions:
     image_pull_secrets: tuple[str, ...] = ()
     pod_monitors: bool = False
     metrics_namespaces: tuple[str, ...] = ()
+    digests: tuple[tuple[str, str], ...] = ()
 
     def image_of(self, service: str, override: str = "") -> str:
         """Returns the image of a service."""
-        return override or self.image.replace("{service}", service).replace("{version}", VERSION)
+        image = self.image.replace("{service}", service).replace("{version}", VERSION)
+        digest = dict(self.digests).get(service)
+        if digest:
+            repository, _, tag = image.rpartition(":")
+            image = f"{repository if repository and '/' not in tag else image}@{digest}"
+        return override or image
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class Container:
         args: Arguments of its command.
         config_map: ConfigMap that holds its settings.
         secrets: Variables whose values are in Secrets.
+        told: Names of the variables in that ConfigMap: no setting of the pod overrides them.
         checksum: Digest of the settings.
         secret_versions: Digest of the Secrets' versions; empty where a new one needs no new pod.
         requests: CPU and memory guaranteed, by default.
@@ -64,6 +74,7 @@ class Container:
         mounts: Folders by name of the volume.
         volumes: Further volumes.
         probes: Whether health decides on restarts and readiness.
+        settings: What the spec asks of the pod.
     """
 
     service: str
@@ -72,6 +83,7 @@ class Container:
     checksum: str
     args: tuple[str, ...] = ()
     secrets: Mapping[str, SecretKeyRef] = field(default_factory=dict)
+    told: Collection[str] = ()
     secret_versions: str = ""
     requests: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +91,7 @@ class Container:
     mounts: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[Manifest, ...] = ()
     probes: bool = True
+    settings: PodSettings = field(default_factory=PodSettings)
 
 
 def digest(value: Any) -> str:
@@ -92,14 +105,24 @@ def pod_template(
     pod_labels: Mapping[str, str],
     service_account: str,
     options: RenderOptions,
-    node_selector: Mapping[str, str],
-    tolerations: list[Toleration],
     restart_policy: str = "Always",
     grace_seconds: int = GRACE_SECONDS,
 ) -> Manifest:
-    """Returns a pod template."""
+    """Returns a pod template; what pricecast itself needs of it no setting can change."""
+    asked = container.settings
+    own_volume: Manifest = {"sizeLimit": str(asked.state_size_limit)} if asked.state_size_limit is not None else {}
+    volumes = [
+        {"name": "state", "emptyDir": own_volume},
+        {"name": "tmp", "emptyDir": own_volume},
+        *container.volumes,
+        *asked.volumes,
+    ]
+    if asked.ca_bundle is not None:
+        items = [{"key": asked.ca_bundle.key, "path": _CA_FILE}]
+        volumes.append({"name": "ca-bundle", "configMap": {"name": asked.ca_bundle.config_map, "items": items}})
+    pull_secrets = list(dict.fromkeys([*options.image_pull_secrets, *asked.image_pull_secrets]))
     spec: Manifest = {
-        "serviceAccountName": service_account,
+        "serviceAccountName": asked.service_account.name or service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds,
@@ -112,24 +135,34 @@ def pod_template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(container, options)],
-        "volumes": [{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *container.volumes],
+        "volumes": volumes,
     }
-    if options.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in options.image_pull_secrets]
-    if node_selector:
-        spec["nodeSelector"] = dict(node_selector)
-    if tolerations:
-        spec["tolerations"] = [_toleration(each) for each in tolerations]
+    optional = {
+        "imagePullSecrets": [{"name": name} for name in pull_secrets],
+        "nodeSelector": dict(asked.node_selector),
+        "tolerations": [_toleration(each) for each in asked.tolerations],
+        "affinity": dict(asked.affinity),
+        "topologySpreadConstraints": list(asked.topology_spread_constraints),
+        "priorityClassName": asked.priority_class_name,
+    }
+    spec |= {name: value for name, value in optional.items() if value}
     return {
         "metadata": {
-            "labels": dict(pod_labels),
+            "labels": {**asked.labels, **pod_labels},
             "annotations": {
+                **asked.annotations,
                 labels.SETTINGS_ANNOTATION: container.checksum,
                 **({labels.SECRETS_ANNOTATION: container.secret_versions} if container.secret_versions else {}),
             },
         },
         "spec": spec,
     }
+
+
+def service_account(metadata: Manifest, annotations: Mapping[str, str]) -> Manifest:
+    """Returns the account of pods that don't talk to the API server."""
+    noted = {**metadata, "annotations": dict(annotations)} if annotations else metadata
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": noted, "automountServiceAccountToken": False}
 
 
 def pod_monitor(metadata: Manifest, pods: Mapping[str, str]) -> Manifest:
@@ -150,6 +183,7 @@ def pod_monitor(metadata: Manifest, pods: Mapping[str, str]) -> Manifest:
 
 
 def _container(container: Container, options: RenderOptions) -> Manifest:
+    asked = container.settings
     requests = container.resources.requests or container.requests
     limits = container.resources.limits or container.limits
     rendered: Manifest = {
@@ -172,15 +206,25 @@ def _container(container: Container, options: RenderOptions) -> Manifest:
             {"name": "state", "mountPath": STATE_DIR},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own volume
             *({"name": name, "mountPath": path} for name, path in container.mounts.items()),
+            *asked.volume_mounts,
         ],
     }
+    if asked.ca_bundle is not None:
+        mount = {"name": "ca-bundle", "mountPath": _CA_FOLDER, "readOnly": True}
+        rendered["volumeMounts"].append(mount)
     if container.args:
         rendered["args"] = list(container.args)
-    if container.secrets:
-        rendered["env"] = [
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
-            for name, ref in sorted(container.secrets.items())
-        ]
+    variables: dict[str, Manifest] = {each.name: {"name": each.name, "value": each.value} for each in asked.env}
+    if asked.ca_bundle is not None:
+        trust = f"{_CA_FOLDER}/{_CA_FILE}"
+        variables |= {name: {"name": name, "value": trust} for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
+    variables = {name: each for name, each in variables.items() if name not in container.told}
+    variables |= {
+        name: {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+        for name, ref in container.secrets.items()
+    }
+    if variables:
+        rendered["env"] = [variables[name] for name in sorted(variables)]
     if container.probes:
         rendered |= {
             # Importing takes seconds where many start at once; liveness counts from there on.

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pricecast_core.addresses import Address
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.finetune import render_finetune
-from pricecast_operator.render.network import Destination, from_brokers, from_url
 from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_resources.base import SecretKeyRef
@@ -232,30 +232,12 @@ def test_every_pod_is_covered_by_default_deny_and_names_whom_it_talks_to() -> No
 
 def test_known_databases_are_named_exactly() -> None:
     parsed = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"]})
-    databases = {SecretKeyRef(name="pricecast-storage", key="sql-url"): Destination("db.data.svc", 6432)}
+    databases = {SecretKeyRef(name="pricecast-storage", key="sql-url"): Address("db.data.svc", 6432)}
     planned = plan("btc", parsed, ClusterBackends(parsed.storage))
     rendered = by_name(render(Pipeline(OWNER, parsed, planned, databases), RenderOptions()))
     policy = yaml.safe_dump(rendered["NetworkPolicy/btc-to-feature-store"])
     assert "port: 6432" in policy
     assert "port: 5432" not in policy
-
-
-@pytest.mark.parametrize(
-    ("url", "destination"),
-    [
-        ("postgresql+psycopg://u:p@db:6000/x", Destination("db", 6000)),
-        ("postgresql://u@db/x", Destination("db", 5432)),
-        ("https://api.kraken.com", Destination("api.kraken.com", 443)),
-        ("http://es:9200/path", Destination("es", 9200)),
-        ("sqlite:///file.db", None),
-    ],
-)
-def test_destinations_of_urls(url: str, destination: Destination | None) -> None:
-    assert from_url(url) == destination
-
-
-def test_destinations_of_brokers() -> None:
-    assert from_brokers("a:1, b:2,[::1]:3") == [Destination("a", 1), Destination("b", 2), Destination("::1", 3)]
 
 
 def finetune(**spec: Any) -> dict[str, dict[str, Any]]:
