@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -18,7 +19,10 @@ from pricecast_core.health import Health
 from pricecast_core.service import EX_CONFIG, EX_FAILED
 from pricecast_core.settings import load
 from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.lease import Lease, LeaseTakenError
+from pricecast_operator.cluster.objects import Ref
 from pricecast_operator.controllers.operator import Operator
+from pricecast_operator.render.pods import Manifest
 from pricecast_operator.settings import OperatorSettings
 
 SERVICE = "operator"
@@ -46,8 +50,11 @@ def main() -> None:
     health = Health()
     cluster = Cluster(ApiClient())
     _await_definitions(cluster)
-    operator = Operator(settings, cluster, health)
     port = health.start(settings.http_host, settings.http_port)
+    owners = _owners(cluster, settings)
+    lease = Lease(cluster, settings.namespace, settings.namespaces, owners)
+    _lead(lease, health)
+    operator = Operator(settings, cluster, health, owners)
     log.info("started", health=f"http://{settings.http_host}:{port}", namespaces=settings.namespaces or "all")
     try:
         kopf.run(
@@ -57,8 +64,41 @@ def main() -> None:
             namespaces=settings.namespaces,
         )
     finally:
+        lease.release()
         health.stop()
     log.info("stopped")
+
+
+def _owners(cluster: Cluster, settings: OperatorSettings) -> list[Manifest]:
+    """Returns the owner references of what the operator keeps for itself: uninstalling leaves nothing of it."""
+    found = cluster.find(Ref("Deployment", settings.namespace, settings.deployment)) if settings.deployment else None
+    if found is None:
+        return []
+    return [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": settings.deployment, "uid": found["metadata"]["uid"]}
+    ]
+
+
+def _lead(lease: Lease, health: Health) -> None:
+    """Waits until this is the one operator that reconciles; ends the process at once if it no longer is."""
+    log = logs.get(SERVICE)
+
+    def lost(holder: str) -> None:
+        log.error("another operator leads; this one ends", holder=holder)
+        os._exit(EX_FAILED)  # not a write more: two would undo each other's
+
+    def waits(holder: str) -> None:
+        log.info("waits for the operator that leads", holder=holder)
+        health.ready("standby", lambda: None)  # to take over is all that it is for
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container ignores it otherwise
+    try:
+        lease.acquire(waits)
+    except LeaseTakenError as error:
+        log.error("another operator serves the same", error=str(error))
+        sys.exit(EX_FAILED)
+    log.info("leads", holder=lease.holder)
+    lease.hold(lost)
 
 
 def _await_definitions(cluster: Cluster) -> None:

@@ -213,6 +213,8 @@ def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
     stack.kubectl("delete", "namespaces", "-l", f"{label}={value}", "--timeout=180s")
     stack.kube.create_namespace(SYSTEM)
     endings.append(lambda: stack.kube.delete("Namespace", SYSTEM))
+    # Helm installs definitions once and never again: those of an earlier run may be of another version.
+    stack.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
     stack.install()
     endings.append(lambda: stack.helm("uninstall", RELEASE, "-n", SYSTEM, "--wait"))
     return stack

@@ -114,7 +114,7 @@ def test_kubectl_get_tells_it_all(stack: Stack, pipeline: tuple[str, str]) -> No
     namespace, name = pipeline
     until("the last prediction is told", lambda: "lastPrediction" in status(stack, pipeline), 60)
     head, row = stack.kubectl("-n", namespace, "get", "pp", name).splitlines()
-    assert head.split() == ["NAME", "PAIRS", "READY", "MODEL", "SKILL", "LAG", "AGE"]
+    assert head.split() == ["NAME", "PAIRS", "READY", "MODEL", "SKILL", "LAG", "MESSAGE", "AGE"]
     assert row.split()[:3] == [name, '["BTC/USD"]', "True"]
     wide = stack.kubectl("-n", namespace, "get", "pp", name, "-o", "wide")
     assert "Replay" in wide

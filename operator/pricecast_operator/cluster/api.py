@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
@@ -21,7 +22,7 @@ from kubernetes.dynamic.resource import Resource, Subresource
 
 from pricecast_core.errors import PricecastError
 from pricecast_operator import metrics
-from pricecast_operator.cluster.objects import Ref
+from pricecast_operator.cluster.objects import Ref, fields_as_applied
 from pricecast_operator.render.labels import MANAGER
 from pricecast_operator.render.pods import Manifest
 from pricecast_resources.base import API_VERSION
@@ -32,6 +33,8 @@ _dynamic: Any = dynamic  # untyped
 _THREADS = 8
 _RAW: dict[str, Any] = {"serialize": False, "_request_timeout": (10, 60)}
 """Answers as they come, and no waiting for ever: seconds for a connection and for each part of an answer."""
+_NOT_PERMITTED = re.compile(r" cannot \w+ resource ")
+"""How RBAC says no; a webhook, Pod Security or a range of limits says it otherwise."""
 _PAGE = 100
 """Objects in a page of a list: parsed, a page of Deployments takes some megabytes."""
 API_VERSIONS = {
@@ -40,6 +43,7 @@ API_VERSIONS = {
     "Deployment": "apps/v1",
     "FinetuneJob": API_VERSION,
     "Job": "batch/v1",
+    "Lease": "coordination.k8s.io/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
     "PersistentVolumeClaim": "v1",
     "Pod": "v1",
@@ -58,6 +62,7 @@ class ClusterError(PricecastError):
     Attributes:
         status: HTTP status; 0 where there was no answer.
         reason: One word, such as Conflict.
+        message: The API server's words.
         namespace_ends: Whether it was refused because the namespace is being deleted.
     """
 
@@ -65,12 +70,27 @@ class ClusterError(PricecastError):
         super().__init__(f"{what}: {reason or status}: {message}")
         self.status = status
         self.reason = reason
+        self.message = message
         self.namespace_ends = namespace_ends
 
     @property
     def is_final(self) -> bool:
-        """Whether trying the same again is useless."""
+        """Whether trying the same again at once is useless."""
         return self.status in (400, 403, 405, 413, 415, 422)
+
+    @property
+    def cause(self) -> str:
+        """One word that tells people whose no it is: a quota, an admission rule, our own rights, or the API's."""
+        if self.status != 403:
+            return "Refused"
+        if "exceeded quota" in self.message:
+            return "QuotaExceeded"
+        return "NotPermitted" if _NOT_PERMITTED.search(self.message) else "AdmissionDenied"
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether something was not created because there is one of that name."""
+        return self.status == 409 and self.reason == "AlreadyExists"
 
 
 class Cluster:
@@ -104,14 +124,95 @@ class Cluster:
             raise
         return any(each["kind"] == kind for each in json.loads(response.data)["resources"])
 
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Creates or changes an object so that it holds the manifest; returns it as it is now.
+    def find(self, ref: Ref) -> Manifest | None:
+        """Returns an object, or None if there is none. Blocks.
+
+        Raises:
+            ClusterError: If the API server doesn't say.
+        """
+        try:
+            return self._now(f"read {ref}", "get", ref)
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def find_all(self, kind: str, labels: str) -> list[Manifest]:
+        """Returns the objects of a kind in all namespaces. Blocks.
+
+        Raises:
+            ClusterError: If they can't be read.
+        """
+        return list(self._now(f"list {kind}", "get", Ref(kind, "", ""), label_selector=labels)["items"])
+
+    def put(self, manifest: Manifest) -> Manifest:
+        """Creates an object, or replaces the version that the manifest is of; returns it as it is now. Blocks.
+
+        Raises:
+            ClusterError: If it is refused; status 409 if there is another version by now.
+        """
+        ref = Ref.of(manifest)
+        verb = "replace" if "resourceVersion" in manifest["metadata"] else "create"
+        return self._now(f"{verb} {ref}", verb, ref, body=manifest, field_manager=MANAGER)
+
+    def _now(self, what: str, verb: str, ref: Ref, **options: Any) -> Manifest:
+        names = {"name": ref.name or None} if verb != "create" else {}
+        call = getattr(self._client, verb)
+        answer = _told(
+            what,
+            lambda: call(self._resource(ref.kind), namespace=ref.namespace or None, **names, **_RAW, **options),
+        )
+        return cast("Manifest", json.loads(answer.data))
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Creates an object; returns it as it is now.
+
+        Raises:
+            ClusterError: If it is refused; with `is_taken` where there is one of that name.
+        """
+        ref = Ref.of(manifest)
+        return await self._call(
+            "create",
+            ref,
+            lambda: self._client.create(
+                self._resource(ref.kind), body=manifest, namespace=ref.namespace, field_manager=MANAGER, **_RAW
+            ),
+        )
+
+    async def apply(self, manifest: Manifest, uid: str = "") -> Manifest:
+        """Changes an object so that it holds the manifest; returns it as it is now.
+
+        Args:
+            manifest: What it is to hold.
+            uid: Identity of the object that is to be changed; without it, one that is absent is created.
+
+        Raises:
+            ClusterError: If it is refused, also because the object is another one by now.
+        """
+        ref = Ref.of(manifest)
+        body = {**manifest, "metadata": {**manifest["metadata"], "uid": uid}} if uid else manifest
+        return await self._call("apply", ref, lambda: self._apply(self._resource(ref.kind), ref, body))
+
+    async def own_as_applied(self, ref: Ref) -> None:
+        """Turns the fields that we own by having created an object into fields that we have applied.
 
         Raises:
             ClusterError: If it is refused.
         """
-        ref = Ref.of(manifest)
-        return await self._call("apply", ref, lambda: self._apply(self._resource(ref.kind), ref, manifest))
+        metadata = (await self._get(ref))["metadata"]
+        fields = fields_as_applied(metadata.get("managedFields") or ())
+        if fields is not None:
+            version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+            await self.patch(ref, {"metadata": {**version, "managedFields": fields}})
+
+    async def get(self, ref: Ref) -> Manifest | None:
+        """Returns an object, or None if there is none.
+
+        Raises:
+            ClusterError: If it can't be read.
+        """
+        found = await self._found(ref)
+        return None if found is None else {"kind": ref.kind, **found}
 
     async def apply_status(self, ref: Ref, status: Mapping[str, Any]) -> Manifest:
         """Sets the status of one of our resources; returns the resource as it is now.

@@ -8,13 +8,17 @@ finds a noted pipeline gone, at once or after its own restart, it deletes them a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from pricecast_core import logs
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.render.labels import MANAGED_BY, MANAGER
+from pricecast_operator.render.pods import Manifest
 
 NAME = "pricecast-topics-to-delete"
 Key = tuple[str, str]
+log = logs.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +35,23 @@ class Inventory:
     Args:
         cluster: The API server.
         namespace: The operator's own.
+        owners: Owner references of the ConfigMap: it goes with them.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, owners: Sequence[Manifest] = ()) -> None:
         self._cluster = cluster
         self._namespace = namespace
+        self._owners = list(owners)
         self._notes: dict[Key, Note] = {}
 
     async def load(self) -> list[Key]:
         """Reads the notes; returns the pipelines they are about."""
         data = await self._cluster.config_map(self._namespace, NAME)
-        self._notes = {_key(name): Note(**json.loads(text)) for name, text in data.items()}
+        for name, text in data.items():
+            try:
+                self._notes[_key(name)] = Note(**json.loads(text))
+            except (ValueError, TypeError):
+                log.warning("a note of topics to delete can't be read and is passed over", name=name)
         return list(self._notes)
 
     def get(self, key: Key) -> Note | None:
@@ -64,7 +74,12 @@ class Inventory:
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": {"name": NAME, "namespace": self._namespace, "labels": {MANAGED_BY: MANAGER}},
+                "metadata": {
+                    "name": NAME,
+                    "namespace": self._namespace,
+                    "labels": {MANAGED_BY: MANAGER},
+                    "ownerReferences": self._owners,
+                },
                 "data": {f"{key[0]}.{key[1]}": json.dumps(asdict(note)) for key, note in self._notes.items()},
             }
         )

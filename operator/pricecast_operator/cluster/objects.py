@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pricecast_operator.render.labels import PROCESS
+from pricecast_operator.render.labels import MANAGER, PROCESS
 from pricecast_operator.render.pods import Manifest
 
 WORKLOADS = ("Deployment", "Job", "CronJob")
@@ -22,6 +22,7 @@ WORKLOADS = ("Deployment", "Job", "CronJob")
 _TOLD = (*WORKLOADS, "Pod")
 """Kinds whose status is told of in our own."""
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
+_ELSEWHERE = ("status", "metadata", "kind", "apiVersion")
 _MUTABLE_OF_A_JOB = ("suspend", "ttlSecondsAfterFinished")
 
 
@@ -41,6 +42,21 @@ class Ref:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an object can't be as it should be, until someone changes something.
+
+    Attributes:
+        ref: Which object.
+        reason: One word for the condition.
+        message: For people: names the object.
+    """
+
+    ref: Ref
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,8 @@ class Child:
         ref: Which object.
         uid: Its identity.
         version: Its resource version.
-        owners: Uids of its owners.
+        controller: Uid of the resource that controls it; empty if nothing does.
+        posted: Whether we own fields of it by having created it, and not yet by having applied it.
         process: The process that it runs; empty if it is no workload of a pipeline.
         generation: Generation of its spec.
         status: Its status, where anyone asks for it.
@@ -89,7 +106,8 @@ class Child:
     ref: Ref
     uid: str
     version: int
-    owners: tuple[str, ...]
+    controller: str
+    posted: bool
     process: str
     generation: int
     status: Mapping[str, Any]
@@ -101,22 +119,80 @@ class Child:
     def of(cls, live: Mapping[str, Any]) -> Child:
         """Remembers a live object."""
         metadata = live["metadata"]
-        kept = {name: value for name, value in metadata.items() if name not in _VOLATILE}
-        rest = {name: value for name, value in live.items() if name not in ("status", "metadata", "kind", "apiVersion")}
-        content = _dump({**rest, "metadata": kept})
         kind = sys.intern(live["kind"])
+        status = live.get("status") or {}
+        content = b""  # of a pod, which is a Deployment's or a Job's, nothing is compared
+        if kind == "Pod":
+            status = _of_pod(status)
+        else:
+            kept = {name: value for name, value in metadata.items() if name not in _VOLATILE}
+            rest = {name: value for name, value in live.items() if name not in _ELSEWHERE}
+            content = _dump({**rest, "metadata": kept})
         return cls(
             ref=Ref(kind, sys.intern(metadata.get("namespace", "")), metadata["name"]),
             uid=metadata["uid"],
             version=int(metadata.get("resourceVersion") or 0),
-            owners=tuple(owner["uid"] for owner in metadata.get("ownerReferences", ())),
-            process=sys.intern((metadata.get("labels") or {}).get(PROCESS, "")) if kind in WORKLOADS else "",
+            controller=controller_of(live),
+            posted=fields_as_applied(metadata.get("managedFields") or ()) is not None,
+            process=sys.intern((metadata.get("labels") or {}).get(PROCESS, "")) if kind in _TOLD else "",
             generation=int(metadata.get("generation") or 0),
-            status=dict(live.get("status") or {}) if kind in _TOLD else {},
+            status=dict(status) if kind in _TOLD else {},
             content=content,
             digest=_digest(content),
             deleting="deletionTimestamp" in metadata,
         )
+
+    def says_as_much_as(self, other: Child) -> bool:
+        """Returns whether nothing that anyone asks for differs from another sight of the same object."""
+        return (self.uid, self.controller, self.digest, self.generation, self.status, self.deleting) == (
+            other.uid, other.controller, other.digest, other.generation, other.status, other.deleting
+        )  # fmt: skip
+
+
+def _of_pod(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is asked of a pod's status: where it is, and what keeps it from running. A tenth of it all."""
+    kept = {name: status[name] for name in ("phase", "podIP", "reason", "message") if name in status}
+    scheduled = [
+        {name: each.get(name) for name in ("type", "status", "message")}
+        for each in status.get("conditions") or ()
+        if each["type"] == "PodScheduled" and each["status"] == "False"
+    ]
+    containers = [
+        {
+            name: each[name]
+            for name in ("image", "ready", "state", "lastState")
+            if each.get(name) not in (None, {}) and not (name == "lastState" and each.get("ready"))
+        }
+        for each in status.get("containerStatuses") or ()
+    ]
+    return {
+        **kept,
+        **({"conditions": scheduled} if scheduled else {}),
+        **({"containerStatuses": containers} if containers else {}),
+    }
+
+
+def controller_of(live: Mapping[str, Any]) -> str:
+    """Returns the uid of the resource that controls a live object; empty if nothing does."""
+    references = live["metadata"].get("ownerReferences") or ()
+    return next((str(each["uid"]) for each in references if each.get("controller")), "")
+
+
+def fields_as_applied(managed: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]] | None:
+    """Returns `metadata.managedFields` with what we created turned into what we applied; None if it is so already.
+
+    An object is created by a request that fails where the name is taken, which applying doesn't: it would adopt what
+    is there. But only of applied fields does the API server know which to remove once they are applied no more.
+    """
+    entries = list(managed)
+    ours = [each for each in entries if each.get("manager") == MANAGER and not each.get("subresource")]
+    created = [each for each in ours if each.get("operation") == "Update"]
+    if not created:
+        return None
+    others = [each for each in entries if each not in created]
+    if len(created) < len(ours):
+        return others  # applied already; what it held besides is nobody's
+    return [*others, {**created[0], "operation": "Apply"}]
 
 
 def is_as_wanted(wanted: Wanted, child: Child) -> bool:

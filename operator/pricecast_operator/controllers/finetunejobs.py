@@ -10,10 +10,11 @@ from pricecast_operator import metrics
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.objects import Ref, Wanted
 from pricecast_operator.controllers.children import Children
-from pricecast_operator.controllers.resources import Announce, Known, Name, Resources
+from pricecast_operator.controllers.resources import Again, Announce, Known, Name, Resources
 from pricecast_operator.render.finetune import render_finetune
 from pricecast_operator.render.pipeline import Owner
 from pricecast_operator.render.pods import RenderOptions
+from pricecast_operator.status.causes import short
 from pricecast_operator.status.conditions import Finding, Round
 from pricecast_operator.status.finetune import Status, finetune_status, is_finished
 from pricecast_resources.finetunejob import FinetuneJobSpec
@@ -39,6 +40,7 @@ class FinetuneJobs(Resources[_Job, FinetuneJobSpec]):
         cluster: The API server.
         children: Objects that exist.
         announce: Tells people of conditions that turned.
+        again: Has a job reconciled after so many seconds.
         options: What rendering needs to know.
         finished: Called with namespace and name of a job that has published its model.
     """
@@ -48,11 +50,14 @@ class FinetuneJobs(Resources[_Job, FinetuneJobSpec]):
         cluster: Cluster,
         children: Children,
         announce: Announce,
+        again: Again,
         *,
         options: RenderOptions,
         finished: Callable[[str, str], None],
     ) -> None:
-        super().__init__(KIND, FinetuneJobSpec, _Job, cluster=cluster, children=children, announce=announce)
+        super().__init__(
+            KIND, FinetuneJobSpec, _Job, cluster=cluster, children=children, announce=announce, again=again
+        )
         self._options = options
         self._finished = finished
 
@@ -95,19 +100,24 @@ class FinetuneJobs(Resources[_Job, FinetuneJobSpec]):
         owner = Owner(KIND, name[1], name[0], known.uid)
         wanted = [Wanted.of(manifest) for manifest in render_finetune(owner, spec, self._options)]
         key = self._key(name)
-        live = self._children.of(key)
         if is_finished(this.previous):  # a Job that was cleaned up after its time is not made again
-            wanted = [each for each in wanted if each.ref in live]
-        refused = await self._children.sync(key, owner.uid, wanted)
-        live = self._children.of(key)
-        pods = [child for child in live.values() if child.ref.kind == "Pod"]
-        status = finetune_status(spec, live.get(Ref("Job", *name)), pods, known.progress, this, refused=refused)
+            made = self._children.controlled_by(key, known.uid)
+            wanted = [each for each in wanted if each.ref in made]
+        refused = await self._sync(name, known, wanted)
+        job = self._children.controlled_by(key, known.uid).get(Ref("Job", *name))
+        pods = list(self._children.controlled_by(key, job.uid).values()) if job is not None else []
+        status = finetune_status(spec, job, pods, known.progress, this, refused=refused)
         _measure(name, status)
         return status
 
     def _invalid(self, this: Round, reason: str, message: str) -> Status:
         findings = [Finding("Failed", "True", reason, message)]
-        return {"state": "Failed", "conditions": this.conditions(findings), "observedGeneration": this.generation}
+        return {
+            "state": "Failed",
+            "message": short(message),
+            "conditions": this.conditions(findings),
+            "observedGeneration": this.generation,
+        }
 
 
 def _measure(name: Name, status: Status) -> None:

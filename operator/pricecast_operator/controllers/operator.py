@@ -14,7 +14,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,16 +29,19 @@ from pricecast_operator import metrics
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.inventory import Inventory
 from pricecast_operator.cluster.objects import Child, Ref
-from pricecast_operator.controllers.children import Children, Key, owner_key
+from pricecast_operator.controllers.children import OURS, Children, Key, owner_key
 from pricecast_operator.controllers.finetunejobs import FinetuneJobs
 from pricecast_operator.controllers.pipelines import Pipelines
 from pricecast_operator.controllers.queue import WorkQueue
 from pricecast_operator.controllers.secrets import Secrets
+from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics
-from pricecast_operator.observe.observer import Observer
-from pricecast_operator.render.labels import FINETUNE_JOB, MANAGED_BY, MANAGER
+from pricecast_operator.observe.observed import describe
+from pricecast_operator.observe.observer import Observer, Sight, Target
+from pricecast_operator.render.labels import MANAGER
 from pricecast_operator.render.pods import HTTP_PORT
 from pricecast_operator.settings import OperatorSettings
+from pricecast_operator.status.conditions import is_bad
 from pricecast_resources.base import GROUP, VERSION
 
 WATCHED = {
@@ -54,11 +57,13 @@ WATCHED = {
     "PodMonitor": ("monitoring.coreos.com", "v1", "podmonitors"),
     "Pod": ("", "v1", "pods"),
 }
-"""What is watched of what we make; of pods, those of fine-tuning."""
+"""What is watched of what we make, and the pods of it."""
 _SPEC_SETTLE_SECONDS = 0.05
 _CHILD_SETTLE_SECONDS = 0.5
 """How long events of a resource's children are gathered: a rollout is many."""
 _FIRST_RESYNC_SECONDS = 30.0
+_KAFKA_SECONDS = 6.0
+"""Time between two looks at whether Kafka is there: with the time that a look takes, its absence is told in 15 s."""
 _STALL_SECONDS = 120.0
 _PROGRESS_SECONDS = 2.0
 _EXIT_SECONDS = 20.0
@@ -73,30 +78,40 @@ class Operator:
         settings: What it was told.
         cluster: The API server.
         health: Learns whether it is alive and ready.
+        owners: Owner references of what it keeps for itself.
     """
 
-    def __init__(self, settings: OperatorSettings, cluster: Cluster, health: Health) -> None:
+    def __init__(
+        self, settings: OperatorSettings, cluster: Cluster, health: Health, owners: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self._settings = settings
         self._cluster = cluster
         options = settings.render_options(pod_monitors=cluster.serves("PodMonitor"))
         topics = Topics()
-        self._observer = Observer(topics, _open_registry, _open_store)
-        self._inventory = Inventory(cluster, settings.namespace)
+        self._calls = calls = Calls()
+        self._observer = Observer(topics, _open_registry, _open_store, calls)
+        self._inventory = Inventory(cluster, settings.namespace, [dict(owner) for owner in owners])
         self._secrets = Secrets(cluster)
         self.children = Children(cluster)
         self.finetune_jobs = FinetuneJobs(
-            cluster, self.children, self._announce, options=options, finished=self._model_published
+            cluster,
+            self.children,
+            self._announce,
+            lambda name, delay: self.queue.add(("FinetuneJob", *name), delay),
+            options=options,
+            finished=self._model_published,
         )
         self.pipelines = Pipelines(
             cluster,
             self.children,
             self._announce,
+            lambda name, delay: self.queue.add(("PricePipeline", *name), delay),
             topics=topics,
+            calls=calls,
             secrets=self._secrets,
             inventory=self._inventory,
             options=options,
             published=self.finetune_jobs.published,
-            again=lambda name, delay: self.queue.add(("PricePipeline", *name), delay),
             quiet_seconds=settings.quiet_seconds,
         )
         self._kinds: dict[str, Pipelines | FinetuneJobs] = {
@@ -131,7 +146,7 @@ class Operator:
         settings.watching.chunk_size = 100
         settings.queueing.idle_timeout = 1.0  # kopf keeps a worker for each object that was heard of: 5,000 at once
         settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
-        settings.peering.standalone = True  # one replica, recreated; applying is idempotent should two ever meet
+        settings.peering.standalone = True  # a Lease says who leads
         settings.persistence.finalizer = f"{GROUP}/operator"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")
         settings.persistence.diffbase_storage = _NoDifferences()
@@ -139,8 +154,8 @@ class Operator:
         settings.posting.reporting_component = MANAGER
         settings.posting.event_name_prefix = "pricecast-"
         settings.scanning.disabled = bool(self._settings.namespaces)
-        for kind, watched in WATCHED.items():
-            settings.watching.label_selectors[watched] = FINETUNE_JOB if kind == "Pod" else f"{MANAGED_BY}={MANAGER}"
+        for watched in WATCHED.values():
+            settings.watching.label_selectors[watched] = OURS
         await self.children.load(self._served(), self._settings.namespaces)
         self.queue: WorkQueue[Key] = WorkQueue(self._reconcile)
         for key in await self._inventory.load():
@@ -202,28 +217,39 @@ class Operator:
             metrics.RECONCILE_SECONDS.labels(kind).observe(time.monotonic() - started)
 
     async def _observe_forever(self) -> None:
-        """Looks, once in a while, at all that no watch tells of."""
+        """Looks, once in a while, at all that no watch tells of; at whether Kafka is there more often."""
+        looked = float("-inf")
         while True:
-            try:
-                await self._look_at_kinds()
-                await self._look_at_secrets()
-                await self._look_at_stores()
-            except PricecastError as error:
-                log.warning("could not look around", error=str(error))
-            except Exception:
-                log.exception("looking around failed")  # the next look may do better
+            due = time.monotonic() >= looked + self._settings.observe_seconds
+            looks = (
+                (self._look_at_kinds, self._look_at_secrets, self._look_at_stores) if due else (self._look_at_kafka,)
+            )
+            looked = time.monotonic() if due else looked
+            for look in looks:
+                try:
+                    await look()
+                except Exception as error:  # the next look may do better
+                    log.warning("could not look around", error=describe(error))
             self._first.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._first.wait(), self._settings.observe_seconds)
+                await asyncio.wait_for(self._first.wait(), min(_KAFKA_SECONDS, self._settings.observe_seconds))
+                looked = float("-inf")
+
+    async def _look_at_kafka(self) -> None:
+        self._observer.look_at_kafka(self._targets(), self._saw)
 
     async def _look_at_stores(self) -> None:
-        targets = [target for name in self.pipelines.names() if (target := self.pipelines.look_at(name))]
+        targets = self._targets()
         self._looked_at = len(targets)
-        if targets:
-            sights = await asyncio.to_thread(self._observer.look, targets)
-            for name, sight in sights.items():
-                if self.pipelines.looked(name, sight):
-                    self.queue.add(("PricePipeline", *name))
+        self._observer.look_at_kafka(targets, self._saw)
+        self._observer.look(targets, self._saw)
+
+    def _targets(self) -> list[Target]:
+        return [target for name in self.pipelines.names() if (target := self.pipelines.look_at(name))]
+
+    def _saw(self, name: tuple[str, str], sight: Sight) -> None:
+        if self.pipelines.looked(name, sight):
+            self.queue.add(("PricePipeline", *name))
 
     async def _look_at_secrets(self) -> None:
         changed = await self._secrets.changed(self.pipelines.secrets_used())
@@ -245,11 +271,22 @@ class Operator:
     async def _progress_forever(self) -> None:
         while True:
             self._beat = time.monotonic()
-            for name, address in self.finetune_jobs.running_pods().items():
-                progress = await asyncio.to_thread(_progress_of, address)
-                if progress and self.finetune_jobs.looked(name, progress):
+            jobs, trainings = self.finetune_jobs.running_pods(), self.pipelines.training_pods()
+            told = await asyncio.gather(*(self._info_of(address) for address in (*jobs.values(), *trainings.values())))
+            for name, info in zip(jobs, told, strict=False):
+                progress = info.get("progress")
+                if isinstance(progress, dict) and progress and self.finetune_jobs.looked(name, progress):
                     self.queue.add(("FinetuneJob", *name))
+            for name, info in zip(trainings, told[len(jobs) :], strict=True):
+                if self.pipelines.waits_for(name, str(info.get("waits for") or "")):
+                    self.queue.add(("PricePipeline", *name))
             await asyncio.sleep(min(15.0, self._settings.observe_seconds))
+
+    async def _info_of(self, address: str) -> dict[str, Any]:
+        try:
+            return await self._calls.run(("pod", address), lambda: _info_of(address), 2 * _PROGRESS_SECONDS)
+        except TimeoutError:
+            return {}
 
     async def _resync_forever(self) -> None:
         """Compares everything once in a while, with a list of its own: a watch that has missed something is no end."""
@@ -283,14 +320,13 @@ class Operator:
             self.queue.add(("PricePipeline", *pipeline))
 
     def _announce(self, body: Mapping[str, Any], condition: Mapping[str, Any]) -> None:
-        bad = (condition["status"] == "True") == (condition["type"] in ("Degraded", "Failed"))
         post: Any = kopf.event
         metrics.API_WRITES.labels("create", "Event").inc()
         with contextlib.suppress(LookupError):  # kopf takes no events before it has begun to watch
             self._context.run(
                 post,
                 dict(body),
-                type="Warning" if bad else "Normal",
+                type="Warning" if is_bad(condition) else "Normal",
                 reason=condition["reason"] if condition["reason"].isalnum() else condition["type"],
                 message=f"{condition['type']} is {condition['status']}: {condition['message']}"[:1000],
             )
@@ -323,8 +359,8 @@ def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: body[name] for name in body}
 
 
-def _progress_of(address: str) -> dict[str, Any]:
-    """Returns what a training pod says of itself; empty if it doesn't answer."""
+def _info_of(address: str) -> dict[str, Any]:
+    """Returns what a pod says of itself; empty if it doesn't answer."""
     try:
         with urllib.request.urlopen(f"http://{address}:{HTTP_PORT}/readyz", timeout=_PROGRESS_SECONDS) as answer:
             info = json.load(answer)
@@ -335,8 +371,8 @@ def _progress_of(address: str) -> dict[str, Any]:
             return {}
     except (OSError, ValueError):
         return {}
-    progress = info.get("info", {}).get("progress") if isinstance(info, dict) else None
-    return progress if isinstance(progress, dict) else {}
+    told = info.get("info") if isinstance(info, dict) else None
+    return told if isinstance(told, dict) else {}
 
 
 def _open_registry(url: str) -> ModelRegistry:

@@ -6,24 +6,28 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pricecast_core import logs
+from pricecast_core.addresses import Address, of_brokers
+from pricecast_core.errors import SettingsError
 from pricecast_core.pairs import slug
 from pricecast_core.stores.models import model_name
+from pricecast_core.stores.sql import parse_url
 from pricecast_operator import metrics
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.inventory import Inventory, Note
 from pricecast_operator.cluster.objects import WORKLOADS, Child, Ref, Wanted
 from pricecast_operator.controllers.children import Children
-from pricecast_operator.controllers.resources import Announce, Known, Name, Resources
+from pricecast_operator.controllers.resources import Again, Announce, Known, Name, Resources
 from pricecast_operator.controllers.secrets import Secrets
+from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError
-from pricecast_operator.observe.observed import Observed, Problem
+from pricecast_operator.observe.observed import Observed, Problem, describe
 from pricecast_operator.observe.observer import Sight, Target
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
-from pricecast_operator.render.network import Destination, from_url
 from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_operator.status.conditions import Round
@@ -37,6 +41,13 @@ _TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady")
 """Conditions whose turns are worth an event."""
 _NUMBERS = ("lag", "lastPrediction")
 _GONE_SECONDS = 2.0
+_TOPICS_SECONDS = 30.0
+"""How long making or deleting topics may take."""
+_TOPICS_AGAIN_SECONDS = 10.0
+"""Until topics that could not be made or deleted are tried again."""
+_PATIENCE_SECONDS = 1.0
+"""How long a round waits for topics that are being made: Kafka answers sooner, or not at all."""
+_POSTGRES_PORT = 5432
 log = logs.get(__name__)
 
 
@@ -46,22 +57,28 @@ class _Pipeline(Known):
 
     Attributes:
         observed: What was seen outside of the API server.
+        spec: Its spec as the last round read it.
         plan: Its plan; None before the first round.
         planned_for: What the plan follows from.
         secrets: Names of the Secrets that it uses.
         rendered_for: What `wanted` was rendered for.
         wanted: Its objects as they should be.
         topics_ensured: The topics that were made, if they were.
+        topics_made: The task that makes topics, while it does.
+        topics_again: When making topics may be tried again.
         status_written: When its status was written last.
     """
 
     observed: Observed = field(default_factory=Observed)
+    spec: PricePipelineSpec | None = None
     plan: Plan | None = None
     planned_for: Any = None
     secrets: frozenset[str] = frozenset()
     rendered_for: Any = None
     wanted: Sequence[Wanted] = ()
     topics_ensured: TopicPlan | None = None
+    topics_made: asyncio.Task[None] | None = None
+    topics_again: float = 0.0
     status_written: float = float("-inf")
 
 
@@ -72,12 +89,13 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         cluster: The API server.
         children: Objects that exist.
         announce: Tells people of turns.
+        again: Has a pipeline reconciled after so many seconds.
         topics: Kafka's admin API.
+        calls: Runs what blocks.
         secrets: Secrets that specs name.
         inventory: Notes of topics to delete.
         options: What rendering needs to know.
         published: Returns the model that a FinetuneJob (namespace, name) has published, or an empty text.
-        again: Has a pipeline reconciled after so many seconds.
         quiet_seconds: Least time between two status writes in which only numbers moved.
 
     Attributes:
@@ -89,28 +107,34 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         cluster: Cluster,
         children: Children,
         announce: Announce,
+        again: Again,
         *,
         topics: Topics,
+        calls: Calls,
         secrets: Secrets,
         inventory: Inventory,
         options: RenderOptions,
         published: Callable[[str, str], str],
-        again: Callable[[Name, float], None],
         quiet_seconds: float,
     ) -> None:
-        super().__init__(KIND, PricePipelineSpec, _Pipeline, cluster=cluster, children=children, announce=announce)
+        super().__init__(
+            KIND, PricePipelineSpec, _Pipeline, cluster=cluster, children=children, announce=announce, again=again
+        )
         self.options = options
         self._topics = topics
+        self._calls = calls
         self._secrets = secrets
         self._inventory = inventory
         self._published = published
-        self._again = again
         self._quiet_seconds = quiet_seconds
 
     def lost(self, name: Name) -> None:
         """Takes note that a pipeline is gone."""
         super().lost(name)
         metrics.forget(*name, metrics.READY, metrics.LAG, metrics.SKILL, metrics.PREDICTED_AT)
+        for other in self._known:
+            if other[1] == name[1]:
+                self._again(other, 0.0)  # its name may be free now
 
     def that_use(self, namespace: str, finetune_job: str) -> list[Name]:
         """Returns the pipelines whose news model is that of a FinetuneJob."""
@@ -136,16 +160,19 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         if elder is not None:
             told = f"metadata.name: {elder[0]}/{elder[1]} has the same name and brokers, so the same topics; choose another"
             return self._invalid(this, "NameTaken", told)
+        known.spec = spec
         planned = await self._render(known, name, spec)
         topics_stand = await self._ensure_topics(known, name, spec, planned)
         key = self._key(name)
         wanted = known.wanted
-        if not topics_stand and not any(ref.kind in WORKLOADS for ref in self._children.of(key)):
+        made = self._children.controlled_by(key, known.uid)
+        if not topics_stand and not any(ref.kind in WORKLOADS for ref in made):
             # A service that came first would make the topics its own way.
             wanted = [each for each in wanted if each.ref.kind not in WORKLOADS]
-        refused = await self._children.sync(key, known.uid, wanted)
-        children = _by_process(self._children.of(key))
-        status = pipeline_status(spec, planned, children, known.observed, this, refused=refused)
+        refused = await self._sync(name, known, wanted)
+        children = _by_process(self._children.controlled_by(key, known.uid))
+        pods = [child for child in self._children.of(key).values() if child.ref.kind == "Pod"]
+        status = pipeline_status(spec, planned, children, known.observed, this, refused=refused, pods=pods)
         _measure(name, status, known.observed)
         return status
 
@@ -169,38 +196,90 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
     def look_at(self, name: Name) -> Target | None:
         """Returns what to look at for a pipeline; None where there is no plan yet."""
         known = self._known.get(name)
-        if known is None or known.plan is None:
+        if known is None or known.plan is None or known.spec is None:
             return None
-        spec = PricePipelineSpec.model_validate(dict(known.body["spec"]))
+        spec = known.spec
         storage = spec.storage
         key = storage.predictions.api_key_secret_ref
+        in_sql = storage.models.kind == "SQL"
         return Target(
             key=name,
             brokers=storage.kafka.brokers,
             topics=tuple(known.plan.topics),
-            registry_url=self._secrets.known(name[0], storage.models.url_secret_ref)
-            if storage.models.kind == "SQL"
-            else "",
+            registry_url=self._database_url(name[0], storage.models.url_secret_ref) if in_sql else None,
             models=tuple(
                 model_name(name[1], slug(pair), horizon)
                 for pair in spec.pairs
                 for horizon in spec.prediction.horizons_seconds
             ),
             store_url=storage.predictions.url,
-            store_key=self._secrets.known(name[0], key) if key is not None else None,
+            store_key=self._secret(name[0], key) if key is not None else None,
         )
 
     def looked(self, name: Name, sight: Sight) -> bool:
-        """Takes note of what was seen; returns whether it says anything new."""
+        """Takes note of what one look has seen; returns whether it says anything new."""
         known = self._known.get(name)
         if known is None:
             return False
-        if sight.missing_topics:
-            known.topics_ensured = None
-        new = replace(known.observed, lag=sight.lag, models=sight.models, predictions=sight.predictions)
+        new = known.observed
+        if isinstance(sight.missing_topics, Problem):
+            new = replace(new, kafka=sight.missing_topics, lag=sight.missing_topics)
+        elif sight.missing_topics is not None:
+            new = replace(new, kafka=None)
+            if sight.missing_topics:
+                known.topics_ensured = None
+        if sight.lag is not None and new.kafka is None:
+            new = replace(new, lag=sight.lag)
+        if sight.models is not None:
+            new = replace(new, models=sight.models)
+        if sight.predictions is not None:
+            new = replace(new, predictions=sight.predictions)
         changed = new != known.observed or bool(sight.missing_topics)
         known.observed = new
         return changed
+
+    def training_pods(self) -> dict[Name, str]:
+        """Returns the address of the pod that trains first, by pipeline: it tells what it waits for."""
+        return {
+            name: str(child.status["podIP"])
+            for name in self._known
+            for child in self._children.of(self._key(name)).values()
+            if child.ref.kind == "Pod"
+            and child.process == "train"
+            and child.status.get("phase") == "Running"
+            and child.status.get("podIP")
+        }
+
+    def waits_for(self, name: Name, what: str) -> bool:
+        """Takes note of what a pipeline's training waits for; returns whether that is news."""
+        known = self._known.get(name)
+        if known is None or known.observed.waits_for == what:
+            return False
+        known.observed = replace(known.observed, waits_for=what)
+        return True
+
+    def _secret(self, namespace: str, ref: SecretKeyRef) -> str | Problem:
+        """Returns a value of a Secret, or why there is none."""
+        value = self._secrets.known(namespace, ref)
+        if value is not None:
+            return value
+        if self._secrets.is_there(namespace, ref.name):
+            return Problem("SecretKeyMissing", f"Secret {ref.name} has no key {ref.key}")
+        return Problem("SecretMissing", f"Secret {ref.name} does not exist, or may not be read by the operator")
+
+    def _database_url(self, namespace: str, ref: SecretKeyRef) -> str | Problem:
+        """Returns the URL of a database that the operator can look at, or why it can't."""
+        value = self._secret(namespace, ref)
+        if isinstance(value, Problem):
+            return value
+        where = f"key {ref.key} of Secret {ref.name}"
+        try:
+            parsed = parse_url(value)
+        except SettingsError as error:
+            return Problem("SecretInvalid", f"{where}: {error}")
+        if parsed.get_backend_name() == "sqlite":
+            return Problem("SecretInvalid", f"{where}: is a file of one pod; write postgresql://USER:PASSWORD@HOST/DB")
+        return value
 
     async def _render(self, known: _Pipeline, name: Name, spec: PricePipelineSpec) -> Plan:
         """Renders a pipeline's objects, where anything that they follow from has changed; returns its plan."""
@@ -220,17 +299,19 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.rendered_for = rendered_for
         return planned
 
-    def _databases(self, namespace: str, spec: PricePipelineSpec) -> dict[SecretKeyRef, Destination]:
+    def _databases(self, namespace: str, spec: PricePipelineSpec) -> dict[SecretKeyRef, Address]:
+        """Returns where the databases are, as far as Secrets say."""
         found = {}
         for ref in {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}:
-            url = self._secrets.known(namespace, ref)
-            destination = from_url(url) if url else None
-            if destination is not None:
-                found[ref] = destination
+            url = self._database_url(namespace, ref)
+            if not isinstance(url, Problem):
+                parsed = parse_url(url)
+                if parsed.host:
+                    found[ref] = Address(parsed.host, parsed.port or _POSTGRES_PORT)
         return found
 
     async def _ensure_topics(self, known: _Pipeline, name: Name, spec: PricePipelineSpec, planned: Plan) -> bool:
-        """Makes the topics as planned; returns whether they exist."""
+        """Has the topics made as planned; returns whether they exist by now."""
         if spec.topics.deletion_policy == "Delete":
             await self._inventory.note(name, Note(known.uid, spec.storage.kafka.brokers))
         else:
@@ -238,28 +319,48 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         wanted = TopicPlan(planned.topics, spec.topics.partitions, spec.topics.replication_factor)
         if known.topics_ensured == wanted:
             return True
+        wait = known.topics_again - time.monotonic()
+        if known.topics_made is None and wait > 0:
+            self._again(name, wait)
+            return False
+        if known.topics_made is None:
+            known.topics_made = asyncio.create_task(self._make_topics(known, name, spec.storage.kafka.brokers, wanted))
+        if known.observed.topics is None:
+            await asyncio.wait({known.topics_made}, timeout=_PATIENCE_SECONDS)
+        return known.topics_ensured == wanted
+
+    async def _make_topics(self, known: _Pipeline, name: Name, brokers: str, wanted: TopicPlan) -> None:
+        """Makes topics, and has the pipeline reconciled once that is done, or is to be tried again."""
         problem = None
         try:
-            await asyncio.to_thread(self._topics.ensure, spec.storage.kafka.brokers, wanted)
+            await self._calls.run(("topics", name), partial(self._topics.ensure, brokers, wanted), _TOPICS_SECONDS)
+        except TimeoutError:
+            problem = Problem("KafkaUnreachable", f"{brokers} has not answered within {_TOPICS_SECONDS:.0f} s")
         except TopicsError as error:
             problem = Problem(error.reason, str(error))
+        except Exception as error:  # a library's, of whatever kind, is this pipeline's alone
+            problem = Problem("TopicsRefused", describe(error))
+        finally:
+            known.topics_made = None
+        if problem is None or problem.reason == "PartitionsDiffer":
+            known.topics_ensured = wanted
+        else:
+            known.topics_again = time.monotonic() + _TOPICS_AGAIN_SECONDS
         known.observed = replace(known.observed, topics=problem, topics_seen=True)
-        if problem is not None and problem.reason != "PartitionsDiffer":
-            self._again(name, 15.0)
-            return False
-        known.topics_ensured = wanted
-        return True
+        self._again(name, 0.0)
 
     def _elder_of(self, name: Name, spec: PricePipelineSpec) -> Name | None:
-        """Returns an older pipeline of the same name on the same brokers, in another namespace."""
+        """Returns an older pipeline of the same name on the same Kafka, in another namespace."""
         mine = self._known[name].body["metadata"]
         for other, known in self._known.items():
             if other[1] != name[1] or other == name:
                 continue
             theirs = known.body["metadata"]
             brokers = ((known.body["spec"].get("storage") or {}).get("kafka") or {}).get("brokers")
-            same = brokers == spec.storage.kafka.brokers
-            if same and (theirs["creationTimestamp"], theirs["uid"]) < (mine["creationTimestamp"], mine["uid"]):
+            if _share(brokers or "", spec.storage.kafka.brokers) and (theirs["creationTimestamp"], theirs["uid"]) < (
+                mine["creationTimestamp"],
+                mine["uid"],
+            ):
                 return other
         return None
 
@@ -274,13 +375,27 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         if any(pod["status"].get("phase") in ("Pending", "Running") for pod in pods):
             self._again(name, _GONE_SECONDS)  # they would make the topics anew
             return
-        deleted = await asyncio.to_thread(self._topics.delete, note.brokers, name[1])
+        delete = partial(self._topics.delete, note.brokers, name[1])
+        try:
+            deleted = await self._calls.run(("topics", name), delete, _TOPICS_SECONDS)
+        except (TimeoutError, TopicsError) as error:
+            log.warning("topics wait for Kafka to be deleted", pipeline="/".join(name), error=str(error))
+            self._again(name, _TOPICS_AGAIN_SECONDS)  # for as long as it takes
+            return
         log.info("topics deleted with their pipeline", pipeline="/".join(name), topics=len(deleted))
         await self._inventory.discard(name)
 
 
 def _by_process(children: Mapping[Ref, Child]) -> dict[str, Child]:
     return {child.process: child for child in children.values() if child.process and not child.deleting}
+
+
+def _share(brokers: str, others: str) -> bool:
+    """Returns whether two lists of brokers have one in common, however they are spelled."""
+    try:
+        return bool({*of_brokers(brokers, "brokers")} & {*of_brokers(others, "brokers")})
+    except SettingsError:
+        return brokers == others
 
 
 def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -293,6 +408,8 @@ def _measure(name: Name, status: Status, observed: Observed) -> None:
     metrics.READY.labels(*name).set(ready["status"] == "True")
     if "lag" in status:
         metrics.LAG.labels(*name).set(status["lag"])
+    else:
+        metrics.forget(*name, metrics.LAG)
     skills = [model["distributionSkill"] for model in status.get("models", []) if "distributionSkill" in model]
     if skills:
         metrics.SKILL.labels(*name).set(min(skills))

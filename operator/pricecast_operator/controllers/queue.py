@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from pricecast_core import logs
-from pricecast_core.errors import PricecastError
 from pricecast_operator import metrics
+from pricecast_operator.observe.observed import describe
 
 K = TypeVar("K", bound=Hashable)
 
@@ -107,8 +107,7 @@ class WorkQueue(Generic[K]):
                 "could not reconcile",
                 key=str(key),
                 attempt=failures,
-                error=str(error),
-                exc_info=not isinstance(error, PricecastError),
+                error=describe(error),
             )
         finally:
             self._busy.discard(key)

@@ -6,17 +6,19 @@ A round reads what was seen last, never what an event said, so that it may run a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from pricecast_core.errors import PricecastError
 from pricecast_operator.cluster.api import Cluster, ClusterError
-from pricecast_operator.cluster.objects import Ref
+from pricecast_operator.cluster.objects import Ref, Refusal, Wanted
 from pricecast_operator.controllers.children import Children, Key
-from pricecast_operator.status.conditions import INVALID_SPEC, Round, transitions
+from pricecast_operator.observe.observed import describe
+from pricecast_operator.status.conditions import FAULT, INVALID_SPEC, Round, transitions
 from pricecast_resources.manifest import explain_all
 
 Name = tuple[str, str]
@@ -24,6 +26,11 @@ Name = tuple[str, str]
 Status = dict[str, Any]
 Announce = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
 """Tells people of a condition that turned: resource, condition."""
+
+Again = Callable[[Name, float], None]
+"""Has a resource reconciled after so many seconds."""
+_REFUSED_SECONDS = 20.0
+"""Until what was refused is tried again: no watch tells when a quota grows or a stranger's object goes."""
 
 
 @dataclass(slots=True)
@@ -57,6 +64,10 @@ class Known:
         return int(self.body["metadata"]["resourceVersion"])
 
 
+class ReconcileError(PricecastError):
+    """A round failed; its resource's condition says so too."""
+
+
 K = TypeVar("K", bound=Known)
 S = TypeVar("S", bound=BaseModel)
 
@@ -71,6 +82,7 @@ class Resources(ABC, Generic[K, S]):
         cluster: The API server.
         children: Objects that exist.
         announce: Tells people of turns.
+        again: Has a resource reconciled after so many seconds.
     """
 
     def __init__(
@@ -82,6 +94,7 @@ class Resources(ABC, Generic[K, S]):
         cluster: Cluster,
         children: Children,
         announce: Announce,
+        again: Again,
     ) -> None:
         self.kind = kind
         self._spec = spec
@@ -89,6 +102,7 @@ class Resources(ABC, Generic[K, S]):
         self._cluster = cluster
         self._children = children
         self._announce = announce
+        self._again = again
         self._known: dict[Name, K] = {}
 
     def names(self) -> list[Name]:
@@ -114,6 +128,7 @@ class Resources(ABC, Generic[K, S]):
 
         Raises:
             ClusterError: If the API server can't be reached, or asks to try again.
+            ReconcileError: If anything else went wrong.
         """
         known = self._known.get(name)
         if known is None:
@@ -133,6 +148,10 @@ class Resources(ABC, Generic[K, S]):
                 if error.namespace_ends:
                     return  # and so does this resource
                 raise
+            except Exception as error:  # whatever it is, it is this resource's alone
+                told = describe(error)
+                await self._tell(name, known, self._invalid(this, FAULT, f"could not be reconciled: {told}"))
+                raise ReconcileError(told) from None
         await self._tell(name, known, status)
 
     @abstractmethod
@@ -145,6 +164,13 @@ class Resources(ABC, Generic[K, S]):
 
     async def _clean_up(self, name: Name) -> None:
         """Does what is left to do once one is gone; Kubernetes itself deletes what it owned."""
+
+    async def _sync(self, name: Name, known: K, wanted: Sequence[Wanted]) -> list[Refusal]:
+        """Makes a resource's objects as they should be; returns what can't be so."""
+        refused = await self._children.sync(self._key(name), known.uid, wanted)
+        if refused:
+            self._again(name, _REFUSED_SECONDS)
+        return refused
 
     def _is_told(self, condition: Mapping[str, Any]) -> bool:
         """Returns whether the turn of a condition is worth an event."""

@@ -56,6 +56,10 @@ class Secrets:
         """Returns a value as it was read last; None if there was none."""
         return self._kept.get((namespace, ref.name), Secret()).values.get(ref.key)
 
+    def is_there(self, namespace: str, name: str) -> bool:
+        """Returns whether there was such a Secret when it was read last."""
+        return bool(self._kept.get((namespace, name), Secret()).version)
+
     async def changed(self, used: Iterable[Name]) -> set[Name]:
         """Reads those that are used again and forgets the others; returns those that are not what they were."""
         names = set(used)

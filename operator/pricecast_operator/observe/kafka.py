@@ -25,7 +25,7 @@ T = TypeVar("T")
 _kafka: Any = confluent_kafka  # untyped
 _admin: Any = kafka_admin
 _TIMEOUT_SECONDS = 5.0
-_PAUSE_SECONDS = 10.0
+_PAUSE_SECONDS = 6.0
 _CLIENT: dict[str, Any] = {
     "enable.metrics.push": False,
     "socket.timeout.ms": 5_000,
@@ -137,12 +137,14 @@ class Topics:
         def call(client: Any) -> dict[str, dict[str, int]]:
             groups = self._groups(client, pipelines)
             asked = {
-                group: client.list_consumer_group_offsets([_kafka.ConsumerGroupTopicPartitions(group)])[group]
+                group: client.list_consumer_group_offsets(
+                    [_kafka.ConsumerGroupTopicPartitions(group)], request_timeout=_TIMEOUT_SECONDS
+                )[group]
                 for names in groups.values()
                 for group in names
             }
-            committed = {group: future.result().topic_partitions for group, future in asked.items()}
-            wanted = {(item.topic, item.partition) for items in committed.values() for item in items}
+            committed = {group: _partitions(future) for group, future in asked.items()}
+            wanted = {(item.topic, item.partition) for items in committed.values() for item in items or ()}
             ends = (
                 client.list_offsets(
                     {TopicPartition(*key): _admin.OffsetSpec.latest() for key in wanted},
@@ -151,14 +153,14 @@ class Topics:
                 if wanted
                 else {}
             )
-            end_of = {(item.topic, item.partition): future.result().offset for item, future in ends.items()}
+            end_of = {(item.topic, item.partition): _offset(future) for item, future in ends.items()}
+            if wanted and all(end is None for end in end_of.values()):
+                raise TopicsError("LagUnknown", f"{brokers} does not say how far any topic goes")
             return {
                 pipeline: {
-                    group.removeprefix(f"{pipeline}."): sum(
-                        max(0, end_of[item.topic, item.partition] - max(item.offset, 0) - 1)
-                        for item in committed[group]
-                    )
+                    group.removeprefix(f"{pipeline}."): lag
                     for group in names
+                    if (lag := _lag(committed[group], end_of)) is not None
                 }
                 for pipeline, names in groups.items()
             }
@@ -228,12 +230,41 @@ class Topics:
         except KafkaException as failed:
             problem = TopicsError("KafkaUnreachable", f"{brokers} can't be reached: {failed.args[0].str()}")
             self._pause(brokers, problem)
+            # The next call asks anew: what a client remembers of a cluster that has restarted can be wrong for minutes.
+            self._clients.pop(brokers, None)
             raise problem from None
         self._away.pop(brokers, None)
         return answer
 
     def _pause(self, brokers: str, problem: TopicsError) -> None:
         self._away[brokers] = (time.monotonic() + _PAUSE_SECONDS, problem)
+
+
+def _partitions(future: Any) -> list[Any] | None:
+    """Returns what a group has committed; None where it isn't known, which is no matter of the other groups."""
+    try:
+        return list(future.result().topic_partitions)
+    except KafkaException:
+        return None
+
+
+def _offset(future: Any) -> int | None:
+    """Returns a partition's last offset; None where it isn't known, as of a topic that has just been deleted."""
+    try:
+        return int(future.result().offset)
+    except KafkaException:
+        return None
+
+
+def _lag(committed: list[Any] | None, end_of: Mapping[tuple[str, int], int | None]) -> int | None:
+    """Returns the messages that a group has yet to read; None unless all of it is known."""
+    lag = 0
+    for item in committed or ():
+        end = end_of[item.topic, item.partition]
+        if end is None:
+            return None
+        lag += max(0, end - max(item.offset, 0) - 1)
+    return lag if committed else None
 
 
 def is_of_pipeline(topic: str, pipeline: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
+from pricecast_core.errors import PricecastError
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
 
@@ -27,15 +30,29 @@ class Observed:
     """What was seen of one pipeline; None where nobody has looked yet.
 
     Attributes:
+        kafka: Why Kafka could not be reached at the last look; None if it could, or nobody has looked yet.
         topics: None once the topics are as planned, or what is wrong with them.
         topics_seen: Whether anyone has looked at the topics.
         lag: Messages not yet read, by consumer group without the pipeline's name.
         models: Versions in production, by model name.
         predictions: The newest prediction of each pair and horizon.
+        waits_for: What the training says that it waits for; empty if nothing.
     """
 
+    kafka: Problem | None = None
     topics: Problem | None = None
     topics_seen: bool = False
     lag: Mapping[str, int] | Problem | None = None
     models: Mapping[str, ModelVersion] | Problem | None = None
-    predictions: Sequence[Prediction] | Problem | None = field(default=None)
+    predictions: Sequence[Prediction] | Problem | None = None
+    waits_for: str = ""
+
+
+def describe(error: BaseException) -> str:
+    """Returns an error for people: our own in its words, a library's by kind and place, for it may quote a secret."""
+    if isinstance(error, PricecastError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " < ".join(
+        [type(error).__name__, *(f"{Path(each.filename).name}:{each.lineno}" for each in reversed(frames))]
+    )

@@ -1,26 +1,32 @@
-"""Looks at Kafka, the model registries and the prediction stores, for all pipelines at once.
+"""Looks at Kafka, the model registries and the prediction stores of all pipelines.
 
-Few calls however many pipelines: one round for each broker, registry and store. All of it blocks, so it runs in a
-thread. What can't be reached comes back as a `Problem`, for the pipelines that use it, and as nothing worse.
+Few calls however many pipelines: one for each broker, registry and store. The looks are independent of each other and
+bounded in time. What can't be reached, whatever it raises, comes back as a `Problem` for the pipelines that use it,
+and as nothing worse.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-from pricecast_core.errors import PricecastError
+from pricecast_core import logs
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelRegistry, ModelVersion
 from pricecast_core.stores.predictions import PredictionStore
+from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics, TopicsError
-from pricecast_operator.observe.observed import Problem
+from pricecast_operator.observe.observed import Problem, describe
 
-K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
-
+Key = tuple[str, str]
+"""Namespace and name of a pipeline."""
 _MESSAGE_CHARACTERS = 400
+_SECONDS = 10.0
+"""How long a look may take."""
+log = logs.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +37,49 @@ class Target:
         key: The pipeline's namespace and name.
         brokers: Kafka's bootstrap servers.
         topics: Its topics.
-        registry_url: SQLAlchemy URL of the model registry; None where it is not known, empty where it is not in SQL.
+        registry_url: SQLAlchemy URL of the model registry, why it is not known, or None where it is not in SQL.
         models: Names of its models.
         store_url: Address of Elasticsearch.
-        store_key: API key of Elasticsearch.
+        store_key: API key of Elasticsearch; a problem where it is not known.
     """
 
-    key: tuple[str, str]
+    key: Key
     brokers: str
     topics: tuple[str, ...]
-    registry_url: str | None
+    registry_url: str | Problem | None
     models: tuple[str, ...]
     store_url: str
-    store_key: str | None
+    store_key: str | Problem | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen for one pipeline."""
+    """What one look has seen for one pipeline; None is what it wasn't about."""
 
-    missing_topics: frozenset[str]
-    lag: Mapping[str, int] | Problem
-    models: Mapping[str, ModelVersion] | Problem
-    predictions: Sequence[Prediction] | Problem
+    missing_topics: frozenset[str] | Problem | None = None
+    lag: Mapping[str, int] | Problem | None = None
+    models: Mapping[str, ModelVersion] | Problem | None = None
+    predictions: Sequence[Prediction] | Problem | None = None
+
+
+Seen = Callable[[Key, Sight], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One kind of look.
+
+    Attributes:
+        reason: Reason of the problem if it fails.
+        what: What it looks at, for people.
+        sight: Makes a sight of an answer or a problem.
+        call: Looks; returns the answer for each target. Blocks.
+    """
+
+    reason: str
+    what: str
+    sight: Callable[[Any], Sight]
+    call: Callable[[Any, Sequence[Target]], Callable[[Target], Any]]
 
 
 class Observer:
@@ -63,6 +89,8 @@ class Observer:
         topics: Kafka's admin API.
         open_registry: Opens a model registry by URL.
         open_store: Opens a prediction store by URL and API key.
+        calls: Runs what blocks.
+        seconds: How long a look may take.
     """
 
     def __init__(
@@ -70,35 +98,84 @@ class Observer:
         topics: Topics,
         open_registry: Callable[[str], ModelRegistry],
         open_store: Callable[[str, str | None], PredictionStore],
+        calls: Calls,
+        seconds: float = _SECONDS,
     ) -> None:
         self._topics = topics
         self._open_registry = open_registry
         self._open_store = open_store
-        self._opened: dict[Any, Any] = {}
+        self._calls = calls
+        self._seconds = seconds
+        self._opened: dict[Hashable, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reach = _Look("KafkaUnreachable", "Kafka", lambda seen: Sight(missing_topics=seen), self._missing)
+        self._lag = _Look("LagUnknown", "Kafka's consumer groups", lambda seen: Sight(lag=seen), self._lags)
+        self._registry = _Look(
+            "RegistryUnreachable", "the model registry", lambda seen: Sight(models=seen), self._models
+        )
+        self._store = _Look("ElasticsearchUnreachable", "Elasticsearch", _sight_of_predictions, self._predictions)
+        self._store_alone = _Look(
+            "ElasticsearchUnreachable",
+            "Elasticsearch",
+            lambda seen: Sight(predictions=seen, models=_from_predictions(seen)),
+            self._predictions,
+        )
 
-    def look(self, targets: Sequence[Target]) -> dict[tuple[str, str], Sight]:
-        """Returns what was seen, by pipeline. Blocks."""
-        lags = _each(targets, lambda target: target.brokers, self._lags)
-        missing = _each(targets, lambda target: target.brokers, self._missing)
-        models = _each(targets, lambda target: target.registry_url, self._models)
-        predictions = _each(targets, lambda target: (target.store_url, target.store_key), self._predictions)
-        sights = {}
-        for target in targets:
-            seen = predictions[target.key]
-            absent = missing[target.key]
-            known = models[target.key]
-            sights[target.key] = Sight(
-                missing_topics=frozenset() if isinstance(absent, Problem) else absent,
-                lag=lags[target.key],
-                models=_from_predictions(seen) if known is None else known,
-                predictions=seen,
-            )
-        return sights
+    def look_at_kafka(self, targets: Sequence[Target], seen: Seen) -> None:
+        """Starts to look whether Kafka can be reached and has the topics; each answer is handed to `seen` as it comes."""
+        self._start(self._reach, targets, lambda target: target.brokers, seen)
+
+    def look(self, targets: Sequence[Target], seen: Seen) -> None:
+        """Starts to look at lag, models and predictions; each answer is handed to `seen` as it comes."""
+        self._start(self._lag, targets, lambda target: target.brokers, seen)
+        in_sql = [target for target in targets if target.registry_url is not None]
+        self._start(self._registry, in_sql, lambda target: target.registry_url, seen)
+        alone = [target for target in targets if target.registry_url is None]
+        for look, members in ((self._store, in_sql), (self._store_alone, alone)):
+            self._start(look, members, _store_of, seen)
+        self._close_all_but(targets)
+
+    async def settled(self) -> None:
+        """Waits until all looks that were started have answered or run out of time."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
 
     def close(self) -> None:
-        """Gives back connections."""
+        """Gives up looking, and gives back connections."""
+        for task in self._tasks:
+            task.cancel()
         for opened in self._opened.values():
             opened.close()
+
+    def _start(
+        self, look: _Look, targets: Iterable[Target], part: Callable[[Target], Hashable | Problem], seen: Seen
+    ) -> None:
+        groups: dict[Hashable, list[Target]] = {}
+        for target in targets:
+            key = part(target)
+            if isinstance(key, Problem):
+                seen(target.key, look.sight(key))
+            else:
+                groups.setdefault(key, []).append(target)
+        for key, members in groups.items():
+            task = asyncio.create_task(self._run(look, key, members, seen))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, look: _Look, key: Any, members: Sequence[Target], seen: Seen) -> None:
+        problem = None
+        try:
+            answer = await self._calls.run((look.what, key), partial(look.call, key, members), self._seconds)
+        except TimeoutError:
+            problem = Problem(look.reason, f"{look.what} has not answered within {self._seconds:.0f} s")
+        except TopicsError as error:
+            problem = Problem(error.reason, str(error))
+        except Exception as error:  # a library's, of whatever kind: it is told, and no other pipeline is harmed
+            text = " ".join(describe(error).split())[:_MESSAGE_CHARACTERS]
+            problem = Problem(look.reason, f"{look.what} can't be read: {text}")
+            log.info("a look failed", at=look.what, error=text)
+        for target in members:
+            seen(target.key, look.sight(problem if problem is not None else answer(target)))
 
     def _lags(self, brokers: str, targets: Sequence[Target]) -> Callable[[Target], Mapping[str, int]]:
         found = self._topics.lags(brokers, [target.key[1] for target in targets])
@@ -108,55 +185,50 @@ class Observer:
         absent = self._topics.missing(brokers, [topic for target in targets for topic in target.topics])
         return lambda target: frozenset(absent.intersection(target.topics))
 
-    def _models(
-        self, url: str | None, targets: Sequence[Target]
-    ) -> Callable[[Target], Mapping[str, ModelVersion] | Problem | None]:
-        if url is None:
-            problem = Problem("SecretMissing", "the Secret of storage.models.urlSecretRef, or its key, does not exist")
-            return lambda _: problem
-        if not url:
-            return lambda _: None
-        registry = self._open(("registry", url), lambda: self._open_registry(url))
+    def _models(self, url: str, targets: Sequence[Target]) -> Callable[[Target], Mapping[str, ModelVersion]]:
+        registry = self._open(url, lambda: self._open_registry(url))
         found = registry.production([name for target in targets for name in target.models])
         return lambda target: {name: found[name] for name in target.models if name in found}
 
     def _predictions(
-        self, store: tuple[str, str | None], targets: Sequence[Target]
+        self, store: tuple[str, str | None], _: Sequence[Target]
     ) -> Callable[[Target], Sequence[Prediction]]:
-        opened = self._open(("store", store), lambda: self._open_store(*store))
+        opened = self._open(store, lambda: self._open_store(*store))
         of_pipeline: dict[str, list[Prediction]] = {}
         for prediction in opened.latest():
             of_pipeline.setdefault(prediction.pipeline, []).append(prediction)
         return lambda target: of_pipeline.get(target.key[1], [])
 
-    def _open(self, key: Any, make: Callable[[], Any]) -> Any:
+    def _open(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self._opened:
             self._opened[key] = make()
         return self._opened[key]
 
+    def _close_all_but(self, targets: Iterable[Target]) -> None:
+        """Gives back the connections of what no pipeline uses any more, such as those by an old password."""
+        used = {part for target in targets for part in (target.registry_url, _store_of(target))}
+        for key in [key for key in self._opened if key not in used]:
+            opened = self._opened.pop(key)
+            self._start_closing(key, opened.close)
 
-def _each(
-    targets: Iterable[Target], part: Callable[[Target], K], look: Callable[[K, Sequence[Target]], Callable[[Target], T]]
-) -> dict[tuple[str, str], T | Problem]:
-    """Looks once for each distinct part, and hands every target what is its own."""
-    groups: dict[K, list[Target]] = {}
-    for target in targets:
-        groups.setdefault(part(target), []).append(target)
-    seen: dict[tuple[str, str], T | Problem] = {}
-    for key, members in groups.items():
-        try:
-            answer = look(key, members)
-            seen.update((target.key, answer(target)) for target in members)
-        except PricecastError as error:
-            problem = Problem(_reason(look.__name__, error), " ".join(str(error).split())[:_MESSAGE_CHARACTERS])
-            seen.update((target.key, problem) for target in members)
-    return seen
+    def _start_closing(self, key: Hashable, close: Callable[[], None]) -> None:
+        async def run() -> None:
+            try:
+                await self._calls.run(("closing", key), close, self._seconds)
+            except Exception as error:
+                log.info("a connection was not given back", error=describe(error))
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def _reason(look: str, error: PricecastError) -> str:
-    if isinstance(error, TopicsError):
-        return error.reason
-    return {"_models": "RegistryUnreachable", "_predictions": "ElasticsearchUnreachable"}.get(look, "Unreachable")
+def _store_of(target: Target) -> tuple[str, str | None] | Problem:
+    return target.store_key if isinstance(target.store_key, Problem) else (target.store_url, target.store_key)
+
+
+def _sight_of_predictions(seen: Sequence[Prediction] | Problem) -> Sight:
+    return Sight(predictions=seen)
 
 
 def _from_predictions(seen: Sequence[Prediction] | Problem) -> Mapping[str, ModelVersion] | Problem:

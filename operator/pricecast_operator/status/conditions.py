@@ -9,6 +9,10 @@ from typing import Any, Literal
 Truth = Literal["True", "False", "Unknown"]
 INVALID_SPEC = "InvalidSpec"
 """Reason of a resource that can't be acted on; the API server's own checks let few of them through."""
+FAULT = "ReconcileFailed"
+"""Reason of a resource whose round failed in a way that nobody foresaw."""
+_BAD_WHEN_TRUE = ("Degraded", "Failed")
+_CAUSED = ("Ready", "Degraded")
 NOT_SEEN_YET = "NotSeenYet"
 """Reason where nobody has looked since the operator's start."""
 
@@ -83,14 +87,30 @@ def merge(
 
 
 def transitions(previous: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Returns the conditions that turned true or false, for events; the first sight of a false one is no turn."""
-    known = {condition["type"]: condition["status"] for condition in previous}
+    """Returns the conditions that turned, for events: another truth, or another cause of what is not as it should be.
+
+    The first sight of a false one is no turn, nor is what nobody knows.
+    """
+    known = {condition["type"]: condition for condition in previous}
     return [
         condition
         for condition in current
-        if condition["status"] != known.get(condition["type"], "False" if condition["status"] != "True" else "")
-        and condition["status"] != "Unknown"
+        if condition["status"] != "Unknown" and _turned(known.get(condition["type"]), condition)
     ]
+
+
+def _turned(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    if before is None:
+        return bool(now["status"] == "True")
+    if now["status"] != before["status"]:
+        return True
+    # Of those that may be false for several reasons, one after the other, or true for several.
+    return bool(now["type"] in _CAUSED and now["reason"] != before["reason"] and is_bad(now))
+
+
+def is_bad(condition: Mapping[str, Any]) -> bool:
+    """Returns whether a condition tells of trouble: most are good when true."""
+    return bool((condition["status"] == "True") == (condition["type"] in _BAD_WHEN_TRUE))
 
 
 def truth(value: bool) -> Truth:

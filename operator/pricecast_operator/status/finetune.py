@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pricecast_operator.cluster.objects import Child
-from pricecast_operator.status.conditions import INVALID_SPEC, Finding, Round, truth
+from pricecast_operator.cluster.objects import Child, Refusal
+from pricecast_operator.status.causes import of_pods, short
+from pricecast_operator.status.conditions import FAULT, INVALID_SPEC, Finding, Round, truth
 from pricecast_resources.finetunejob import FinetuneJobSpec
 
 Status = dict[str, Any]
 
-_INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+)")
 _PROGRESS = {"step": "step", "total_steps": "totalSteps", "loss": "loss", "eta_seconds": "etaSeconds"}
 
 
 def is_finished(status: Mapping[str, Any]) -> bool:
     """Returns whether a FinetuneJob has come to its end, whatever became of its Job since.
 
-    A spec that could not be acted on is no end: it may be mended.
+    A spec that could not be acted on is no end: it may be mended. Nor is a round that failed.
     """
     return any(
-        each["type"] in ("Complete", "Failed") and each["status"] == "True" and each["reason"] != INVALID_SPEC
+        each["type"] in ("Complete", "Failed")
+        and each["status"] == "True"
+        and each["reason"] not in (INVALID_SPEC, FAULT)
         for each in status.get("conditions", [])
     )
 
@@ -35,7 +36,7 @@ def finetune_status(
     progress: Mapping[str, Any],
     this: Round,
     *,
-    refused: Sequence[str] = (),
+    refused: Sequence[Refusal] = (),
 ) -> Status:
     """Returns the status of a FinetuneJob.
 
@@ -45,7 +46,7 @@ def finetune_status(
         pods: The Job's pods.
         progress: What the running pod says of itself.
         this: The round: generation, status so far (what is known of a Job that has been cleaned up), time.
-        refused: Objects that the API server refused, with its words.
+        refused: Objects that can't be as they should be, and why.
     """
     previous = this.previous
     if is_finished(previous):
@@ -64,6 +65,7 @@ def finetune_status(
         "observedGeneration": this.generation,
         "conditions": this.conditions(findings),
         "state": state,
+        "message": short(message),
     }
     if job is not None:
         status["jobName"] = job.ref.name
@@ -85,7 +87,7 @@ def _why(state: str, aspect: str, reason: str, message: str) -> tuple[str, str]:
 
 
 def _state(
-    spec: FinetuneJobSpec, job: Child | None, pods: Sequence[Child], refused: Sequence[str]
+    spec: FinetuneJobSpec, job: Child | None, pods: Sequence[Child], refused: Sequence[Refusal]
 ) -> tuple[str, str, str]:
     """Returns the state in one word, the reason in one word, and the reason for people."""
     held = {}
@@ -100,7 +102,7 @@ def _state(
         reason = str(told.get("reason") or held["Failed"].get("reason") or "Failed")
         answer = ("Failed", reason, str(told.get("error") or held["Failed"].get("message") or "the Job has failed"))
     elif refused:
-        answer = ("Pending", "Refused", "; ".join(refused))
+        answer = ("Pending", refused[0].reason, "; ".join(refusal.message for refusal in refused))
     elif spec.suspend and (job is None or "Suspended" in held):
         answer = ("Suspended", "SuspendedByUser", "spec.suspend is true; checkpoints are kept")
     elif job is None:
@@ -115,18 +117,9 @@ def _state(
 
 
 def _pending(spec: FinetuneJobSpec, pods: Sequence[Child]) -> tuple[str, str]:
-    for pod in pods:
-        for condition in pod.status.get("conditions", ()):
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                text = str(condition.get("message", ""))
-                missing = sorted({name.rstrip(".") for name in _INSUFFICIENT.findall(text)})
-                if missing:
-                    return "InsufficientResources", f"no node has enough {', '.join(missing)}: {text}"
-                return "Unschedulable", text
-        for container in pod.status.get("containerStatuses", ()):
-            waiting = container.get("state", {}).get("waiting")
-            if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                return str(waiting["reason"]), str(waiting.get("message") or waiting["reason"])
+    cause = of_pods(pods)
+    if cause is not None:
+        return cause.reason, cause.message
     gpu = f", {spec.gpu.count} {spec.gpu.resource}" if spec.gpu.count else ""
     return "Starting", f"a pod is starting{gpu}"
 

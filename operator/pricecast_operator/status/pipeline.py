@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,16 +15,19 @@ from pricecast_core.messages import Prediction
 from pricecast_core.pairs import slug
 from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.models import ModelVersion, model_name
-from pricecast_operator.cluster.objects import Child
+from pricecast_operator.cluster.objects import Child, Refusal
 from pricecast_operator.observe.observed import Observed, Problem
 from pricecast_operator.render import labels
 from pricecast_operator.render.pipeline import is_job, replicas
+from pricecast_operator.status.causes import Cause, by_process, of_newest, of_pods, of_rollout, short
 from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding, Round, truth
 from pricecast_resources.plan import Plan, ServiceProcess
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 Status = dict[str, Any]
 
+SCALED_TO_ZERO = "ScaledToZero"
+KAFKA_UNREACHABLE = "KafkaUnreachable"
 NAIVE = "the naive forecast serves meanwhile"
 
 
@@ -37,12 +40,14 @@ class ProcessState:
         text: For people: 1/1, Complete.
         finding: Its condition.
         moving: Whether a change is being rolled out.
+        cause: What keeps pods of it from running, if anything does.
     """
 
     process: ServiceProcess
     text: str
     finding: Finding
     moving: bool
+    cause: Cause | None = None
 
 
 def invalid_status(this: Round, reason: str, message: str) -> Status:
@@ -55,7 +60,7 @@ def invalid_status(this: Round, reason: str, message: str) -> Status:
     told = {finding.type for finding in findings}
     others = [each for each in this.previous.get("conditions", []) if each["type"] not in told]
     conditions = [*this.conditions(findings), *others]
-    return {**this.previous, "observedGeneration": this.generation, "conditions": conditions}
+    return {**this.previous, "message": short(message), "observedGeneration": this.generation, "conditions": conditions}
 
 
 def pipeline_status(
@@ -65,7 +70,8 @@ def pipeline_status(
     observed: Observed,
     this: Round,
     *,
-    refused: Sequence[str] = (),
+    refused: Sequence[Refusal] = (),
+    pods: Iterable[Child] = (),
 ) -> Status:
     """Returns the status of a pipeline.
 
@@ -75,15 +81,21 @@ def pipeline_status(
         children: Its Deployments, Jobs and CronJobs, by process.
         observed: What was seen outside of the API server.
         this: The round: generation, status so far, time.
-        refused: Objects that the API server refused, with its words.
+        refused: Objects that can't be as they should be, and why.
+        pods: Its pods.
     """
-    states = [process_state(process, children.get(process.name), spec) for process in plan.processes]
+    pods_of = by_process(pods)
+    states = [
+        process_state(process, children.get(process.name), spec, pods_of.get(process.name, ()))
+        for process in plan.processes
+    ]
     topics = this.remembered(_topics(observed))
     model = this.remembered(_model(spec, plan, states, observed))
-    predicting = this.remembered(_predicting(observed))
-    degraded = _degraded(states, topics, model, predicting, refused)
+    predicting = this.remembered(_predicting(spec, observed))
+    ready = _ready(spec, states, topics, refused)
+    degraded = this.remembered(_degraded(spec, states, (topics, model, predicting), refused))
     findings = [
-        _ready(spec, states, topics, refused),
+        ready,
         _progressing(states),
         degraded,
         topics,
@@ -103,80 +115,102 @@ def pipeline_status(
     }
     status |= _models(spec, plan, observed, this.previous)
     status |= _last_prediction(spec, observed, this.previous)
-    if isinstance(observed.lag, Mapping):
-        status["lag"] = sum(service.get("lag", 0) for service in status["services"])
-    elif "lag" in this.previous:
-        status["lag"] = this.previous["lag"]
+    lags = [service["lag"] for service in status["services"] if "lag" in service]
+    if lags:
+        status["lag"] = sum(lags)
+    if not (ready.holds and degraded.status != "True"):
+        status["message"] = short(degraded.message if ready.holds else ready.message)
     if spec.news is not None:
         reader = next(process for process in plan.processes if process.service == "news-signal")
         status["newsModel"] = str(getattr(reader.settings, "model", ""))
     return status
 
 
-def process_state(process: ServiceProcess, child: Child | None, spec: PricePipelineSpec) -> ProcessState:
-    """Returns how a process is, from its Deployment, Job or CronJob."""
-    kind = f"{''.join(part.capitalize() for part in process.name.split('-'))}Ready"
-
-    def state(ready: bool, text: str, reason: str, message: str, moving: bool = False) -> ProcessState:
-        return ProcessState(process, text, Finding(kind, truth(ready), reason, message), moving)
-
+def process_state(
+    process: ServiceProcess, child: Child | None, spec: PricePipelineSpec, pods: Sequence[Child] = ()
+) -> ProcessState:
+    """Returns how a process is, from its Deployment, Job or CronJob, and its pods."""
     if child is None:
-        return state(False, "-", "NotCreated", "is not created yet", moving=True)
-    if process.kind == "schedule":
-        return state(True, "Suspended" if spec.suspend else "Scheduled", "Scheduled", process.schedule)
-    if spec.suspend:
+        how = _How(False, "-", "NotCreated", "is not created yet", moving=True)
+    elif process.kind == "schedule":
+        cause = None if spec.suspend else of_newest(pods)
+        how = _How(True, "Suspended" if spec.suspend else "Scheduled", "Scheduled", process.schedule, cause=cause)
+    elif spec.suspend:
         left = _number(child, "replicas") + _number(child, "active")
-        return state(False, "Suspended", "Suspended", "spec.suspend is true", moving=left > 0)
-    if is_job(process):
-        return state(*_job_state(child))
-    return state(*_deployment_state(child, replicas(process, spec)))
+        how = _How(False, "Suspended", "Suspended", "spec.suspend is true", moving=left > 0)
+    else:
+        how = _job_state(child, pods) if is_job(process) else _deployment_state(child, replicas(process, spec), pods)
+    kind = f"{''.join(part.capitalize() for part in process.name.split('-'))}Ready"
+    return ProcessState(
+        process, how.text, Finding(kind, truth(how.ready), how.reason, how.message), how.moving, how.cause
+    )
 
 
-def _job_state(child: Child) -> tuple[bool, str, str, str]:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How a process is: whether it is ready, in short, why in a word and in a sentence."""
+
+    ready: bool
+    text: str
+    reason: str
+    message: str
+    moving: bool = False
+    cause: Cause | None = None
+
+
+def _job_state(child: Child, pods: Sequence[Child]) -> _How:
     held = {each["type"]: each for each in child.status.get("conditions", ()) if each["status"] == "True"}
     if "Complete" in held:
-        return True, "Complete", "Complete", "has run to its end"
+        return _How(True, "Complete", "Complete", "has run to its end")
+    cause = of_newest(pods)
     if "Failed" in held:
         failed = held["Failed"]
-        return False, "Failed", str(failed.get("reason") or "Failed"), str(failed.get("message") or "has failed")
+        told = cause.message if cause is not None else str(failed.get("message") or "has failed")
+        return _How(False, "Failed", str(failed.get("reason") or "Failed"), told)
     if _number(child, "ready"):
-        return True, "Running", "Running", "is running"
-    failures = _number(child, "failed")
-    return False, "Pending", "Pending", f"has no pod that runs; {failures} have failed" if failures else "is starting"
+        return _How(True, "Running", "Running", "is running")
+    if cause is not None:
+        return _How(False, "Pending", cause.reason, cause.message, cause=cause)
+    return _How(False, "Pending", "Pending", "has no pod that runs yet")
 
 
-def _deployment_state(child: Child, wanted: int) -> tuple[bool, str, str, str, bool]:
+def _deployment_state(child: Child, wanted: int, pods: Sequence[Child]) -> _How:
     current = int(child.status.get("observedGeneration") or 0) >= child.generation
     ready, updated = _number(child, "availableReplicas"), _number(child, "updatedReplicas")
     total = _number(child, "replicas")
-    text = f"{ready}/{wanted}"
-    conditions = {each["type"]: each for each in child.status.get("conditions", ())}
-    if not current or updated < wanted or total > updated:
-        stuck = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
-        serving = ready >= wanted > 0
-        reason = "RolloutStuck" if stuck else "RollingOut"
-        return serving, text, reason, f"{updated} of {wanted} pods are of the current version", True
-    if ready < wanted:
-        stuck = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
-        return False, text, "Unavailable" if stuck else "Starting", f"{ready} of {wanted} pods are ready", not stuck
+    text, told = f"{ready}/{wanted}", f"{ready} of {wanted} pods are ready"
     if not wanted:
-        return True, text, "ScaledToZero", "no replicas are wanted", False
-    return True, text, "Available", f"{ready} of {wanted} pods are ready", False
+        return _How(False, text, SCALED_TO_ZERO, "no replicas are wanted", moving=total > 0)
+    conditions = {each["type"]: each for each in child.status.get("conditions", ())}
+    stuck = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
+    settled = current and updated >= wanted and total <= updated
+    if settled and ready >= wanted:
+        return _How(True, text, "Available", told)
+    cause = of_rollout(child.status) or of_pods(pods)
+    serving = ready >= wanted  # pods of the version before, while this one is rolled out
+    if cause is not None:
+        return _How(serving, text, cause.reason, cause.message, moving=not stuck, cause=cause)
+    if not settled:
+        told = f"{updated} of {wanted} pods are of the current version"
+        return _How(serving, text, "RolloutStuck" if stuck else "RollingOut", told, moving=True)
+    return _How(False, text, "Unavailable" if stuck else "Starting", told, moving=not stuck)
 
 
 def _topics(observed: Observed) -> Finding:
-    if not observed.topics_seen:
+    if not observed.topics_seen and observed.kafka is None:
         return Finding("TopicsReady", "Unknown", NOT_SEEN_YET, "Kafka has not been asked yet")
+    away = observed.kafka or observed.topics
+    if away is not None and away.reason == KAFKA_UNREACHABLE:
+        return Finding("TopicsReady", "Unknown", away.reason, away.message)
     if observed.topics is not None:
         return Finding("TopicsReady", "False", observed.topics.reason, observed.topics.message)
     return Finding("TopicsReady", "True", "AsPlanned", "all topics exist")
 
 
 def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], observed: Observed) -> Finding:
-    if observed.models is None:
-        return Finding("ModelReady", "Unknown", NOT_SEEN_YET, "the model registry has not been asked yet")
-    if isinstance(observed.models, Problem):
-        return Finding("ModelReady", "Unknown", observed.models.reason, observed.models.message)
+    if not isinstance(observed.models, Mapping):
+        unseen = observed.models or Problem(NOT_SEEN_YET, "the model registry has not been asked yet")
+        return Finding("ModelReady", "Unknown", unseen.reason, unseen.message)
     wanted = _model_names(spec, plan)
     found = [name for name in wanted if name in observed.models]
     if len(found) == len(wanted):
@@ -187,15 +221,17 @@ def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], 
         return Finding("ModelReady", "False", "NotBetterThanNaive", f"{share}; {NAIVE}, and training goes on")
     if train.text in ("Failed", "Suspended"):
         return Finding("ModelReady", "False", f"Training{train.text}", f"{share}; {train.finding.message}; {NAIVE}")
+    if train.cause is not None:
+        return Finding("ModelReady", "False", train.cause.reason, f"{share}; train: {train.cause.message}; {NAIVE}")
+    told = observed.waits_for or f"trains once {spec.training.min_rows} rows of each pair are stored"
     return Finding(
-        "ModelReady",
-        "False",
-        "Training",
-        f"{share}; trains once {spec.training.min_rows} rows of each pair are stored; {NAIVE}",
+        "ModelReady", "False", "WarmingUp" if observed.waits_for else "Training", f"{share}; {told}; {NAIVE}"
     )
 
 
-def _predicting(observed: Observed) -> Finding:
+def _predicting(spec: PricePipelineSpec, observed: Observed) -> Finding:
+    if spec.suspend:
+        return Finding("Predicting", "False", "Suspended", "spec.suspend is true; nothing is predicted")
     if observed.predictions is None:
         return Finding("Predicting", "Unknown", NOT_SEEN_YET, "the prediction store has not been asked yet")
     if isinstance(observed.predictions, Problem):
@@ -205,17 +241,25 @@ def _predicting(observed: Observed) -> Finding:
     return Finding("Predicting", "True", "Predicted", "predictions are in the store")
 
 
-def _ready(spec: PricePipelineSpec, states: Sequence[ProcessState], topics: Finding, refused: Sequence[str]) -> Finding:
+def _ready(
+    spec: PricePipelineSpec, states: Sequence[ProcessState], topics: Finding, refused: Sequence[Refusal]
+) -> Finding:
+    if refused:
+        return Finding("Ready", "False", refused[0].reason, "; ".join(refusal.message for refusal in refused))
     if spec.suspend:
         return Finding("Ready", "False", "Suspended", "spec.suspend is true; all state is kept")
-    if refused:
-        return Finding("Ready", "False", "Refused", f"the API server refused {'; '.join(refused)}")
+    if topics.reason == KAFKA_UNREACHABLE:
+        return Finding("Ready", "False", topics.reason, topics.message)
     waiting = [state for state in _needed(states) if not state.finding.holds]
     if waiting and topics.status == "False" and topics.reason != "PartitionsDiffer":
         return Finding("Ready", "False", topics.reason, topics.message)
+    # What has a cause is told first: the others may wait for nothing but that.
+    waiting.sort(key=lambda state: state.cause is None)
     if waiting:
         told = "; ".join(f"{state.process.name}: {state.finding.message}" for state in waiting)
-        return Finding("Ready", "False", "ServicesNotReady", told)
+        first = waiting[0]
+        named = first.cause is not None or first.finding.reason == SCALED_TO_ZERO
+        return Finding("Ready", "False", first.finding.reason if named else "ServicesNotReady", told)
     return Finding("Ready", "True", "ServicesReady", "all services of the price path are ready")
 
 
@@ -227,27 +271,36 @@ def _progressing(states: Sequence[ProcessState]) -> Finding:
 
 
 def _degraded(
-    states: Sequence[ProcessState], topics: Finding, model: Finding, predicting: Finding, refused: Sequence[str]
+    spec: PricePipelineSpec, states: Sequence[ProcessState], looks: Sequence[Finding], refused: Sequence[Refusal]
 ) -> Finding:
-    problems = [finding for finding in (topics,) if finding.status == "False"]
-    problems += [
-        finding for finding in (model, predicting) if finding.status == "Unknown" and finding.reason != NOT_SEEN_YET
-    ]
+    topics = looks[0]
+    problems = [Finding("Degraded", "True", refusal.reason, refusal.message) for refusal in refused]
+    problems += [topics] if topics.status == "False" else []
+    problems += [finding for finding in looks if finding.status == "Unknown" and finding.reason != NOT_SEEN_YET]
     problems += [
         Finding("Degraded", "True", state.finding.reason, f"{state.process.name}: {state.finding.message}")
         for state in states
         if state.finding.reason in ("Unavailable", "RolloutStuck")  # an old pod that still serves hides nothing
     ]
     problems += [
+        Finding("Degraded", "True", state.cause.reason, f"{state.process.name}: {state.cause.message}")
+        for state in states
+        if state.cause is not None
+    ]
+    problems += [
         Finding("Degraded", "True", f"{state.process.name.capitalize()}Failed", state.finding.message)
         for state in states
         if state.text == "Failed"
     ]
-    problems += [Finding("Degraded", "True", "Refused", text) for text in refused]
     if problems:
         message = "; ".join(problem.message for problem in problems)
         return Finding("Degraded", "True", problems[0].reason, message)
-    return Finding("Degraded", "False", "AsExpected", "nothing is wrong")
+    unseen = [finding.message for finding in looks if finding.reason == NOT_SEEN_YET]
+    if unseen:
+        return Finding("Degraded", "Unknown", NOT_SEEN_YET, "; ".join(unseen))
+    if spec.suspend:
+        return Finding("Degraded", "False", "Suspended", "nothing runs, and nothing that was looked at is wrong")
+    return Finding("Degraded", "False", "AsExpected", "Kafka, stores and pods were looked at; nothing is wrong")
 
 
 def _needed(states: Sequence[ProcessState]) -> list[ProcessState]:
@@ -265,10 +318,11 @@ def _services(states: Sequence[ProcessState], observed: Observed, previous: Mapp
     for state in states:
         name = state.process.name
         service: dict[str, Any] = {"name": name, "ready": state.text}
-        if isinstance(observed.lag, Mapping):
-            lag = observed.lag.get(_consumer_group(state.process)) if state.process.kind == "stream" else None
-        else:
+        lag = None  # where it can't be known, nothing is told: no number is no zero
+        if observed.lag is None:
             lag = told.get(name)
+        elif not isinstance(observed.lag, Problem) and state.process.kind == "stream":
+            lag = observed.lag.get(_consumer_group(state.process))
         if lag is not None:
             service["lag"] = lag
         services.append(service)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pricecast_core import logs
-from pricecast_core.errors import NotEnoughHistoryError, StoppedWaitingError
+from pricecast_core.errors import NotEnoughHistoryError, PricecastError, StoppedWaitingError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored
 from pricecast_core.pairs import slug
@@ -180,6 +180,7 @@ def _await_history(settings: PricePredictorSettings, store: FeatureStore, health
             raise NotEnoughHistoryError(missing)
         return
     log.info("waiting for history", missing=_missing(settings, store) or "the newest rows")
+    health.info("waits for", lambda: _waits_for(settings, store))
     try:
         publisher = Publisher(SERVICE, settings, [FEATURES], health, stop)
     except StoppedWaitingError as error:
@@ -208,6 +209,14 @@ def _missing(settings: PricePredictorSettings, store: FeatureStore) -> str | Non
     """Says which pair lacks rows; None if none does."""
     missing = missing_history(store, view.indicators_group(settings), settings.pairs, settings.training_min_rows)
     return f"{missing}; wait, or lower TRAINING_MIN_ROWS" if missing else None
+
+
+def _waits_for(settings: PricePredictorSettings, store: FeatureStore) -> str:
+    """Says what the training waits for, to whoever asks meanwhile."""
+    try:
+        return _missing(settings, store) or "the newest rows"
+    except PricecastError as error:
+        return str(error)
 
 
 def _caught_up(settings: PricePredictorSettings, store: FeatureStore) -> bool:

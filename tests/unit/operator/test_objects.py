@@ -8,7 +8,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricecast_operator.cluster.objects import Child, Wanted, contains, is_as_wanted, job_patch
+from pricecast_operator.cluster.objects import (
+    Child,
+    Wanted,
+    contains,
+    controller_of,
+    fields_as_applied,
+    is_as_wanted,
+    job_patch,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -97,3 +105,21 @@ def test_everything_contains_itself(value: Any) -> None:
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=4), st.text(min_size=6, max_size=8))
 def test_an_added_field_is_no_difference(value: dict[str, Any], name: str) -> None:
     assert contains({**value, name: 1}, value)
+
+
+def test_what_was_created_becomes_what_was_applied_and_others_keep_theirs() -> None:
+    theirs = {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:metadata": {}}}
+    status = {"manager": "pricecast-operator", "operation": "Update", "subresource": "status", "fieldsV1": {}}
+    created = {"manager": "pricecast-operator", "operation": "Update", "fieldsV1": {"f:spec": {}}}
+    applied = {**created, "operation": "Apply"}
+    assert fields_as_applied([theirs, status, created]) == [theirs, status, applied]
+    assert fields_as_applied([theirs, status, applied]) is None
+    assert fields_as_applied([theirs, created, applied]) == [theirs, applied]
+
+
+def test_only_a_controller_owns() -> None:
+    live = as_live(deployment())
+    live["metadata"]["ownerReferences"] = [{"kind": "PricePipeline", "name": "btc", "uid": "7"}]
+    assert controller_of(live) == ""
+    live["metadata"]["ownerReferences"][0]["controller"] = True
+    assert controller_of(live) == "7"

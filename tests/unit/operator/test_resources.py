@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pricecast_operator.cluster.api import Cluster, ClusterError
-from pricecast_operator.cluster.objects import Ref
+from pricecast_operator.cluster.objects import Child, Ref
 from pricecast_operator.controllers.children import Children
 from pricecast_operator.controllers.finetunejobs import FinetuneJobs
 from pricecast_operator.render.pods import RenderOptions
@@ -38,11 +38,26 @@ class Server:
         self.objects[ref] = {**known, **manifest, **more, "metadata": {**known["metadata"], **metadata}}
         return self.objects[ref]
 
-    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
         if self.refuses is not None:
             raise self.refuses
+        if Ref.of(manifest) in self.objects:
+            raise ClusterError(f"create {Ref.of(manifest)}", 409, "AlreadyExists", "already exists")
         self.writes.append(str(Ref.of(manifest)))
         return self.put(manifest)
+
+    async def apply(self, manifest: dict[str, Any], uid: str) -> dict[str, Any]:
+        if self.objects[Ref.of(manifest)]["metadata"]["uid"] != uid:
+            raise ClusterError("apply", 409, "Conflict", "another uid")
+        self.writes.append(str(Ref.of(manifest)))
+        return self.put(manifest)
+
+    async def delete(self, ref: Ref, uid: str) -> None:
+        assert self.objects.pop(ref)["metadata"]["uid"] == uid
+        self.writes.append(f"deletion of {ref}")
+
+    async def get(self, ref: Ref) -> dict[str, Any] | None:
+        return self.objects.get(ref)
 
     async def apply_status(self, ref: Ref, status: dict[str, Any]) -> dict[str, Any]:
         self.writes.append(f"status of {ref}")
@@ -69,7 +84,8 @@ def told() -> Told:
 @pytest.fixture
 def jobs(server: Server, told: Told) -> FinetuneJobs:
     cluster = cast("Cluster", server)
-    return FinetuneJobs(cluster, Children(cluster), told, options=RenderOptions(), finished=lambda *_: None)
+    children = Children(cluster)
+    return FinetuneJobs(cluster, children, told, lambda *_: None, options=RenderOptions(), finished=lambda *_: None)
 
 
 def resource(server: Server, generation: int = 1, **spec: Any) -> dict[str, Any]:
@@ -131,10 +147,10 @@ async def test_what_is_refused_for_good_is_told_and_what_is_not_is_tried_again(
     jobs: FinetuneJobs, server: Server
 ) -> None:
     jobs.seen(resource(server))
-    server.refuses = ClusterError("apply", 422, "Invalid", "no")
+    server.refuses = ClusterError("create", 422, "Invalid", "no")
     await jobs.reconcile(NAME)
     assert server.objects[Ref("FinetuneJob", *NAME)]["status"]["conditions"][1]["reason"] == "Refused"
-    server.refuses = ClusterError("apply", 500, "InternalError", "later")
+    server.refuses = ClusterError("create", 500, "InternalError", "later")
     with pytest.raises(ClusterError):
         await jobs.reconcile(NAME)
 
@@ -145,3 +161,52 @@ async def test_one_that_is_on_its_way_out_is_left_alone(jobs: FinetuneJobs, serv
     jobs.seen(body)
     await jobs.reconcile(NAME)
     assert server.writes == []
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "ServiceAccount", "NetworkPolicy", "PersistentVolumeClaim", "Job"])
+@pytest.mark.parametrize("labelled", [True, False])
+async def test_what_someone_else_made_is_left_alone_and_named(
+    jobs: FinetuneJobs, server: Server, kind: str, labelled: bool
+) -> None:
+    jobs.seen(resource(server))
+    await jobs.reconcile(NAME)
+    (ref,) = [ref for ref in server.objects if ref.kind == kind]
+    theirs = FinetuneJobs(
+        cast("Cluster", server),
+        Children(cast("Cluster", server)),
+        Told(),
+        lambda *_: None,
+        options=RenderOptions(),
+        finished=lambda *_: None,
+    )
+    for each in list(server.objects):
+        if each.kind != "FinetuneJob":
+            del server.objects[each]
+    labels = {"pricecast.dev/finetune-job": NAME[1]} if labelled else {}
+    before = server.put(
+        {"kind": kind, "metadata": {"namespace": NAME[0], "name": ref.name, "labels": labels}, "spec": {}}
+    )
+    if labelled:
+        theirs._children.seen(before)
+    theirs.seen(server.objects[Ref("FinetuneJob", *NAME)])
+    server.writes.clear()
+    for _ in range(3):
+        await theirs.reconcile(NAME)
+    assert str(ref) not in server.writes
+    assert server.objects[ref] is before
+    conditions = server.objects[Ref("FinetuneJob", *NAME)]["status"]["conditions"]
+    running = next(each for each in conditions if each["type"] == "Running")
+    assert running["reason"] == "ForeignObject"
+    assert str(ref) in running["message"]
+    assert "Job news/llama" not in server.writes or kind not in ("ConfigMap", "ServiceAccount")
+
+
+async def test_an_object_of_ours_without_its_labels_gets_them_back(jobs: FinetuneJobs, server: Server) -> None:
+    jobs.seen(resource(server))
+    await jobs.reconcile(NAME)
+    (ref,) = [ref for ref in server.objects if ref.kind == "ServiceAccount"]
+    labels = server.objects[ref]["metadata"].pop("labels")
+    child = Child.of(server.objects[ref])
+    jobs._children.gone(("FinetuneJob", *NAME), child)  # as the watch, which selects by label, sees it
+    await jobs.reconcile(NAME)
+    assert server.objects[ref]["metadata"]["labels"] == labels

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
-from pricecast_operator.cluster.objects import Child
+from pricecast_operator.cluster.objects import Child, Ref, Refusal
 from pricecast_operator.observe.observed import Observed, Problem
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
@@ -23,6 +24,7 @@ from tests.contracts.manifests import FINETUNE
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"
 SPEC = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"]})
+PLAN = plan("btc", SPEC, ClusterBackends(SPEC.storage))
 ALL_SEEN = Observed(topics_seen=True, lag={}, models={}, predictions=[])
 
 
@@ -116,7 +118,7 @@ def test_nothing_created_yet() -> None:
     status = told({}, Observed())
     assert condition(status, "Ready") == ("False", "ServicesNotReady")
     assert condition(status, "TopicsReady") == ("Unknown", "NotSeenYet")
-    assert condition(status, "Degraded")[0] == "False"
+    assert condition(status, "Degraded") == ("Unknown", "NotSeenYet")  # all is well only once it was looked at
 
 
 def test_a_service_that_is_not_ready_is_named() -> None:
@@ -169,11 +171,11 @@ def test_unreachable_servers_are_conditions_with_reasons() -> None:
         predictions=Problem("ElasticsearchUnreachable", "no elasticsearch"),
     )
     status = told(children(), observed)
-    assert condition(status, "TopicsReady") == ("False", "KafkaUnreachable")
+    assert condition(status, "TopicsReady") == ("Unknown", "KafkaUnreachable")
     assert condition(status, "ModelReady") == ("Unknown", "RegistryUnreachable")
     assert condition(status, "Predicting") == ("Unknown", "ElasticsearchUnreachable")
     assert condition(status, "Degraded") == ("True", "KafkaUnreachable")
-    assert condition(status, "Ready")[0] == "True"  # what runs, runs
+    assert condition(status, "Ready") == ("False", "KafkaUnreachable")  # pods that run have nothing to do
 
 
 @pytest.mark.parametrize(
@@ -221,8 +223,9 @@ def test_what_can_not_be_seen_keeps_what_was_seen() -> None:
     before = told(children(), seen)
     lost = Problem("ElasticsearchUnreachable", "gone")
     after = told(children(), Observed(topics_seen=True, lag=lost, models=lost, predictions=lost), previous=before)
-    for field in ("model", "skill", "models", "lastPrediction", "lag"):
+    for field in ("model", "skill", "models", "lastPrediction"):
         assert after[field] == before[field]
+    assert "lag" not in after  # no number is no zero
 
 
 def test_the_same_state_gives_the_same_status_later() -> None:
@@ -261,7 +264,12 @@ def test_an_invalid_spec_is_told_and_what_runs_is_left() -> None:
 def test_refused_objects_are_told() -> None:
     planned = plan("btc", SPEC, ClusterBackends(SPEC.storage))
     status = pipeline_status(
-        SPEC, planned, children(), ALL_SEEN, Round(1, {}, NOW), refused=["apply Job x: Invalid: no"]
+        SPEC,
+        planned,
+        children(),
+        ALL_SEEN,
+        Round(1, {}, NOW),
+        refused=[Refusal(Ref("Job", "prices", "x"), "Refused", "apply Job x: Invalid: no")],
     )
     assert condition(status, "Ready") == ("False", "Refused")
 
@@ -358,3 +366,50 @@ def test_a_spec_that_could_not_be_acted_on_is_no_end() -> None:
 
     assert is_finished(failed("BackoffLimitExceeded"))
     assert not is_finished(failed("InvalidSpec"))
+
+
+def test_a_cause_is_readys_reason_and_the_message_to_look_at_first() -> None:
+    failing = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "pricecast-storage" not found'}}
+    metadata = {"name": "p", "namespace": "prices", "uid": "p", "resourceVersion": "1"}
+    pod = Child.of(
+        {
+            "kind": "Pod",
+            "metadata": {**metadata, "labels": {labels.PROCESS: "price-predictor"}},
+            "status": {"phase": "Pending", "containerStatuses": [{"image": "x", "ready": False, "state": failing}]},
+        }
+    )
+    waits = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
+    found = children()
+    for process in ("candles", "price-predictor"):
+        found[process] = live("Deployment", process, waits)
+    status = pipeline_status(SPEC, PLAN, found, ALL_SEEN, Round(1, {}, NOW), pods=[pod])
+    assert condition(status, "Ready") == ("False", "SecretMissing")
+    assert condition(status, "PricePredictorReady") == ("False", "SecretMissing")
+    assert condition(status, "Degraded") == ("True", "SecretMissing")
+    assert condition(status, "CandlesReady") == ("False", "Starting")
+    assert status["message"].startswith("price-predictor: Secret pricecast-storage does not exist")
+    assert len(status["message"]) <= 80
+
+
+def test_no_replicas_are_not_ready_and_suspended_is_not_predicting() -> None:
+    none = SPEC.model_copy(update={"replicas": 0})
+    status = pipeline_status(none, PLAN, children(), ALL_SEEN, Round(1, {}, NOW))
+    assert condition(status, "Ready") == ("False", "ScaledToZero")
+    suspended = SPEC.model_copy(update={"suspend": True})
+    seen = replace(ALL_SEEN, predictions=[prediction(0)])
+    status = pipeline_status(suspended, PLAN, children(), seen, Round(1, {}, NOW))
+    assert condition(status, "Predicting") == ("False", "Suspended")
+
+
+def test_a_training_says_what_it_waits_for() -> None:
+    seen = replace(ALL_SEEN, waits_for="BTC/USD has 12 of 2000 rows")
+    conditions = told(children(), seen)["conditions"]
+    assert "12 of 2000" in next(each["message"] for each in conditions if each["type"] == "ModelReady")
+
+
+def test_another_cause_of_the_same_falsehood_is_a_turn_and_a_cause_that_stays_is_none() -> None:
+    def ready(reason: str) -> list[dict[str, Any]]:
+        return [{"type": "Ready", "status": "False", "reason": reason}]
+
+    assert transitions(ready("SecretMissing"), ready("CrashLoop")) == ready("CrashLoop")
+    assert transitions(ready("CrashLoop"), ready("CrashLoop")) == []

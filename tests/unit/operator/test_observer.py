@@ -1,0 +1,160 @@
+"""Looks outside: independent, bounded, and whatever goes wrong is told to those whom it concerns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import pytest
+
+from pricecast_core.stores.models import ModelRegistry
+from pricecast_core.stores.predictions import PredictionStore
+from pricecast_operator.observe.calls import Calls
+from pricecast_operator.observe.kafka import Topics, TopicsError
+from pricecast_operator.observe.observed import Problem
+from pricecast_operator.observe.observer import Key, Observer, Sight, Target
+
+HANGS, FAILS = "http://hangs", "http://fails"
+
+
+class Kafka:
+    """Answers as Kafka's admin API does, where `away` isn't asked."""
+
+    def lags(self, brokers: str, pipelines: list[str]) -> dict[str, dict[str, int]]:
+        if brokers == "away":
+            raise TopicsError("KafkaUnreachable", "away can't be reached")
+        return {pipeline: {"candles": 3} for pipeline in pipelines}
+
+    def missing(self, brokers: str, names: list[str]) -> set[str]:
+        return set(self.lags(brokers, names)) & {"missing"}
+
+
+class Registry:
+    """A registry without models."""
+
+    closed = 0
+
+    def production(self, names: list[str]) -> Mapping[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        Registry.closed += 1
+
+
+class Store:
+    """A store that hangs, fails or is empty, by its address."""
+
+    hanging = 0
+
+    def __init__(self, url: str, ends: threading.Event) -> None:
+        self.url = url
+        self.ends = ends
+
+    def latest(self) -> list[Any]:
+        if self.url == HANGS:
+            Store.hanging += 1
+            self.ends.wait(60)
+        if self.url == FAILS:
+            raise ValueError("invalid literal for int() with base 10: 'hunter2'")
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def ends() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def observer(ends: threading.Event) -> Observer:
+    return Observer(
+        cast("Topics", Kafka()),
+        lambda url: cast("ModelRegistry", Registry()),
+        lambda url, key: cast("PredictionStore", Store(url, ends)),
+        Calls(at_once=4),
+        seconds=0.3,
+    )
+
+
+def target(name: str, **more: Any) -> Target:
+    told = {"brokers": "kafka", "registry_url": "postgresql://db", "store_url": "http://es", "store_key": None}
+    return Target(key=("ns", name), topics=(name,), models=(), **{**told, **more})
+
+
+class Seen(dict[Key, Sight]):
+    """What was seen, put together by pipeline, and in which order the stores answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+
+    def __call__(self, key: Key, sight: Sight) -> None:
+        before = self.get(key, Sight())
+        fields = ("missing_topics", "lag", "models", "predictions")
+        told = {field: getattr(sight, field) for field in fields if getattr(sight, field) is not None}
+        self[key] = Sight(**{**{field: getattr(before, field) for field in fields}, **told})
+        if sight.predictions is not None:
+            self.order.append(key[1])
+
+
+async def test_a_store_that_hangs_delays_only_its_own(observer: Observer) -> None:
+    seen = Seen()
+    targets = [target("stuck", store_url=HANGS), *(target(f"fine-{number}") for number in range(200))]
+    observer.look(targets, seen)
+    await observer.settled()
+    stuck = seen["ns", "stuck"]
+    assert stuck.lag == {"candles": 3}
+    assert isinstance(stuck.predictions, Problem)
+    assert stuck.predictions.reason == "ElasticsearchUnreachable"
+    assert all(seen["ns", f"fine-{number}"].predictions == [] for number in range(200))
+    assert seen.order[-1] == "stuck"  # the others did not wait for it
+
+
+async def test_while_a_call_hangs_the_same_server_is_asked_no_more(observer: Observer) -> None:
+    Store.hanging = 0
+    for _ in range(5):
+        observer.look([target("stuck", store_url=HANGS)], Seen())
+        await observer.settled()
+    assert Store.hanging == 1
+
+
+async def test_whatever_is_raised_is_the_problem_of_its_own_pipeline_and_quotes_nothing(observer: Observer) -> None:
+    seen = Seen()
+    observer.look([target("bad", store_url=FAILS), target("good")], seen)
+    await observer.settled()
+    problem = seen["ns", "bad"].predictions
+    assert isinstance(problem, Problem)
+    assert "ValueError" in problem.message
+    assert "hunter2" not in problem.message
+    assert seen["ns", "good"].predictions == []
+
+
+async def test_what_is_known_to_be_unknown_is_told_without_a_look(observer: Observer) -> None:
+    seen = Seen()
+    missing = Problem("SecretKeyMissing", "Secret s has no key k")
+    observer.look([target("a", registry_url=missing, store_key=missing), target("b", registry_url=None)], seen)
+    await observer.settled()
+    assert (seen["ns", "a"].models, seen["ns", "a"].predictions) == (missing, missing)
+    assert seen["ns", "b"].models == {}
+
+
+async def test_kafka_away_is_told_to_those_who_use_it(observer: Observer) -> None:
+    seen = Seen()
+    observer.look_at_kafka([target("a", brokers="away"), target("missing")], seen)
+    await observer.settled()
+    assert seen["ns", "a"].missing_topics == Problem("KafkaUnreachable", "away can't be reached")
+    assert seen["ns", "missing"].missing_topics == {"missing"}
+
+
+async def test_connections_that_no_pipeline_uses_any_more_are_given_back(observer: Observer) -> None:
+    Registry.closed = 0
+    observer.look([target("a", registry_url="postgresql://old")], Seen())
+    await observer.settled()
+    observer.look([target("a", registry_url="postgresql://new")], Seen())
+    await observer.settled()
+    assert Registry.closed == 1
