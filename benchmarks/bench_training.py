@@ -24,7 +24,9 @@ from pricecast_core.indicators import choose, columns
 from pricecast_price_predictor import features, grid, model, training
 from pricecast_price_predictor.features import FeatureSpec
 from pricecast_price_predictor.forecasting import Forecaster
+from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.training import Options
+from pricecast_price_predictor.tuning import Budget
 
 HORIZON_ROWS = 5
 LIVE_ROWS = 200
@@ -62,8 +64,10 @@ def measure(count: int, runs: int) -> dict[str, float]:
     table = features.compute(spec, rows)
     return {
         "features_seconds": _median(runs, lambda: features.compute(spec, rows)),
-        "fit_seconds": _median(runs, lambda: model.fit(spec, table, HORIZON_ROWS)),
-        "training_seconds": _median(runs, lambda: training.train(spec, table, HORIZON_ROWS, Options(trials=0))),
+        "fit_seconds": _median(runs, lambda: model.fit(Sample(spec, table, HORIZON_ROWS))),
+        "training_seconds": _median(
+            runs, lambda: training.train(Sample(spec, table, HORIZON_ROWS), Options(Budget(0)))
+        ),
     }
 
 
@@ -71,7 +75,7 @@ def measure_live() -> dict[str, float]:
     """Returns the time to forecast one new row, in milliseconds."""
     rows = grid.regular(market(6_000), 60)
     spec = FeatureSpec(60, tuple(sorted(columns(choose([])))))
-    forecaster = Forecaster(model.fit(spec, features.compute(spec, rows), HORIZON_ROWS, stop=5_000))
+    forecaster = Forecaster(model.fit(Sample(spec, features.compute(spec, rows), HORIZON_ROWS, 5_000)))
     forecaster.advance(features.compute(spec, rows[:5_500]))
     times = []
     for stop in range(5_501, 5_501 + LIVE_ROWS):

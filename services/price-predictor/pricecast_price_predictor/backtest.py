@@ -20,6 +20,7 @@ from pricecast_core.stores.models import model_name
 from pricecast_core.stores.open import open_feature_store
 from pricecast_price_predictor import baselines, report, training, view, walkforward
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
+from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.train import options_of, progress
 from pricecast_price_predictor.walkforward import Forecasts
@@ -84,7 +85,7 @@ def _one(
     options = options_of(settings)
     start = time.monotonic()
     with progress(name, options) as on_step:
-        trained = training.train(spec, table.rows(0, split), horizon, options, on_step)
+        trained = training.train(Sample(spec, table.rows(0, split), horizon), options, on_step)
     training_seconds = time.monotonic() - start
     naive = baselines.naive_quantiles(table.log_close, horizon, spec.day)
     forecasts = walkforward.replay(trained.model, table, naive, split, len(table))

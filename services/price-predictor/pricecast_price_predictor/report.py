@@ -50,9 +50,9 @@ def render(title: str, trained: Trained, candle_seconds: int, *, simulated: bool
         _svg(_errors(pooled, horizon)),
         _svg(_calibration(pooled)),
         _svg(_last_days(pooled)),
-        _svg(_importance(trained)),
+        _svg(_importance(trained)) if trained.model.importance() else "",
         "<h2>Hyper-parameters</h2><table>",
-        *(f"<tr><td>{name}<td>{value:.4g}" for name, value in trained.parameters.as_dict().items()),
+        *(f"<tr><td>{name}<td>{value:.4g}" for name, value in trained.parameters.items()),
         "</table>",
     ]
     return (

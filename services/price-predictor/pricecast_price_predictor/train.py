@@ -25,8 +25,10 @@ from pricecast_core.topics import FEATURES
 from pricecast_price_predictor import report, training, view
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.grid import TIME
+from pricecast_price_predictor.models.base import Compute, Sample
 from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.training import Options, Trained
+from pricecast_price_predictor.tuning import Budget
 
 SERVICE = "price-predictor-train"
 QUIET_SECONDS = 3.0
@@ -61,11 +63,9 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
 def options_of(settings: PricePredictorSettings) -> Options:
     """Returns the budgets of the settings."""
     return Options(
-        trials=settings.training_trials,
-        max_seconds=settings.training_max_seconds,
+        search=Budget(settings.training_trials, settings.training_max_seconds),
         folds=settings.training_folds,
-        threads=settings.training_threads,
-        seed=settings.training_seed,
+        compute=Compute(settings.training_threads, settings.training_seed),
     )
 
 
@@ -87,7 +87,8 @@ def register(
         TrainingRun(
             model_name=name,
             parameters={
-                **trained.parameters.as_dict(),
+                "kind": trained.model.kind,
+                **trained.parameters,
                 "horizon_rows": trained.model.horizon_rows,
                 "candle_seconds": candle_seconds,
                 "indicators": ",".join(spec.indicators),
@@ -133,7 +134,7 @@ def _train_one(
     with progress(name, options) as on_step:
         horizon = horizon_rows(seconds, settings.candle_seconds)
         try:
-            trained = training.train(view.spec_of(settings, store, pair), table, horizon, options, on_step)
+            trained = training.train(Sample(view.spec_of(settings, store, pair), table, horizon), options, on_step)
         except ValueError as error:
             raise NotEnoughHistoryError(f"{name}: {error}") from error
     version = register(

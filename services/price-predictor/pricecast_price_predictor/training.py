@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pricecast_price_predictor import model, tuning, walkforward
 from pricecast_price_predictor.evaluation import Scores
-from pricecast_price_predictor.features import FeatureSpec, FeatureTable
-from pricecast_price_predictor.model import Parameters, PriceModel
+from pricecast_price_predictor.model import PriceModel, Recipe
+from pricecast_price_predictor.models.base import Compute, Parameters, Sample
+from pricecast_price_predictor.models.kinds import DEFAULT
+from pricecast_price_predictor.tuning import Budget
 from pricecast_price_predictor.walkforward import WalkForward
 
 
@@ -17,18 +19,16 @@ class Options:
     """What training may spend and how it judges.
 
     Attributes:
-        trials: Trials of the search.
-        max_seconds: Budget of the search.
+        search: Budget of the search.
         folds: Folds of the evaluation.
-        threads: Threads of XGBoost.
-        seed: Seed of everything random.
+        compute: Threads and seed.
+        kind: The model kind.
     """
 
-    trials: int = 10
-    max_seconds: float = 300.0
+    search: Budget = field(default_factory=Budget)
     folds: int = 4
-    threads: int = 1
-    seed: int = 7
+    compute: Compute = field(default_factory=Compute)
+    kind: str = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,51 +66,27 @@ class Trained:
 
 def steps(options: Options) -> int:
     """Returns how often `train` calls `on_step`, at most, for a progress bar."""
-    return max(0, options.trials) + options.folds + 1
+    return max(0, options.search.trials) + options.folds + 1
 
 
-def train(
-    spec: FeatureSpec,
-    table: FeatureTable,
-    horizon: int,
-    options: Options,
-    on_step: Callable[[str], None] = lambda _text: None,
-) -> Trained:
+def train(sample: Sample, options: Options, on_step: Callable[[str], None] = lambda _text: None) -> Trained:
     """Searches, evaluates and fits.
 
     Args:
-        spec: The features in the table.
-        table: Features of all rows to learn from.
-        horizon: Horizon in rows.
+        sample: All rows to learn from.
         options: Budgets.
         on_step: Called after each step with what was done.
 
     Raises:
         ValueError: If there are too few rows.
     """
-    folds = walkforward.splits(len(table), options.folds)
+    folds = walkforward.splits(len(sample.table), options.folds)
+    recipe = Recipe(options.kind, None, options.compute)
     parameters = tuning.search(
-        spec,
-        table,
-        horizon,
-        rows=folds[0].start,
-        trials=options.trials,
-        max_seconds=options.max_seconds,
-        threads=options.threads,
-        seed=options.seed,
-        on_trial=lambda best: on_step(f"search: best skill {best:+.2%}"),
+        sample.head(folds[0].start), recipe, options.search, lambda best: on_step(f"search: best skill {best:+.2%}")
     )
-    evaluation = walkforward.evaluate(
-        spec,
-        table,
-        horizon,
-        folds,
-        parameters=parameters,
-        threads=options.threads,
-        seed=options.seed,
-        on_fold=lambda: on_step("walk-forward evaluation"),
-    )
-    fitted = model.fit(spec, table, horizon, parameters=parameters, threads=options.threads, seed=options.seed)
-    final = replace(fitted, use_median=evaluation.use_median, ends=evaluation.ends)
+    recipe = replace(recipe, parameters=parameters)
+    evaluation = walkforward.evaluate(sample, folds, recipe, lambda: on_step("walk-forward evaluation"))
+    final = replace(model.fit(sample, recipe), use_median=evaluation.use_median, ends=evaluation.ends)
     on_step("final fit")
     return Trained(final, evaluation, evaluation.pooled().scores(), parameters)

@@ -7,12 +7,14 @@ those that were optimised. The defaults are the first trial, and are left only f
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import optuna
 
 from pricecast_price_predictor import walkforward
-from pricecast_price_predictor.features import FeatureSpec, FeatureTable
-from pricecast_price_predictor.model import Parameters
+from pricecast_price_predictor.model import Recipe
+from pricecast_price_predictor.models.base import Parameters, Sample
+from pricecast_price_predictor.models.kinds import kind_of
 
 FOLDS = 2
 MIN_ROWS = 1_000
@@ -21,60 +23,50 @@ WORTHWHILE_GAIN = 0.001
 """Gain in distribution skill below which the defaults stay."""
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the search may spend.
+
+    Attributes:
+        trials: Most trials, the defaults' included; below 2 nothing is searched.
+        max_seconds: A trial that has begun by then is finished.
+    """
+
+    trials: int = 10
+    max_seconds: float = 300.0
+
+
 def search(
-    spec: FeatureSpec,
-    table: FeatureTable,
-    horizon: int,
-    *,
-    rows: int,
-    trials: int,
-    max_seconds: float,
-    threads: int,
-    seed: int,
-    on_trial: Callable[[float], None] = lambda _best: None,
+    sample: Sample, recipe: Recipe, budget: Budget, on_trial: Callable[[float], None] = lambda _best: None
 ) -> Parameters:
     """Returns the best hyper-parameters found.
 
     Args:
-        spec: The features in the table.
-        table: Features.
-        horizon: Horizon in rows.
-        rows: How many of the first rows may be looked at.
-        trials: Most trials, the defaults' included; below 2 nothing is searched.
-        max_seconds: The budget; a trial that has begun is finished.
-        threads: Threads of XGBoost.
-        seed: Seed of the search and of training.
+        sample: The rows that may be looked at.
+        recipe: The kind, threads and seed.
+        budget: What may be spent.
         on_trial: Called after each trial with the best skill so far.
     """
-    if trials < 2 or rows < MIN_ROWS:
-        return Parameters()
-    head = table.rows(0, rows)
+    kind, rows = kind_of(recipe.kind), len(sample.table)
+    defaults = kind.defaults()
+    if budget.trials < 2 or rows < MIN_ROWS or not defaults:
+        return defaults
     folds = walkforward.splits(rows, FOLDS, first=rows // 2)
 
     def objective(trial: optuna.Trial) -> float:
-        parameters = _suggest(trial)
-        result = walkforward.evaluate(spec, head, horizon, folds, parameters=parameters, threads=threads, seed=seed)
+        result = walkforward.evaluate(sample, folds, replace(recipe, parameters=kind.suggest(trial)))
         return result.pooled().scores().distribution_skill
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    study.enqueue_trial(Parameters().as_dict())
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=recipe.compute.seed))
+    study.enqueue_trial(dict(defaults))
     study.optimize(
-        objective, n_trials=trials, timeout=max_seconds, callbacks=[lambda study, _trial: on_trial(study.best_value)]
+        objective,
+        n_trials=budget.trials,
+        timeout=budget.max_seconds,
+        callbacks=[lambda study, _trial: on_trial(study.best_value)],
     )
     default = study.trials[0].value or 0.0
     if study.best_value - default < WORTHWHILE_GAIN:
-        return Parameters()
-    return Parameters(**study.best_params)
-
-
-def _suggest(trial: optuna.Trial) -> Parameters:
-    return Parameters(
-        trees=trial.suggest_int("trees", 100, 400, step=50),
-        depth=trial.suggest_int("depth", 2, 5),
-        learning_rate=trial.suggest_float("learning_rate", 0.015, 0.06, log=True),
-        min_child_weight=trial.suggest_float("min_child_weight", 50.0, 500.0, log=True),
-        subsample=trial.suggest_float("subsample", 0.3, 0.8),
-        colsample=trial.suggest_float("colsample", 0.2, 0.8),
-        l2=trial.suggest_float("l2", 1.0, 100.0, log=True),
-    )
+        return defaults
+    return study.best_params

@@ -15,8 +15,9 @@ import numpy as np
 
 from pricecast_price_predictor import baselines, conformal, model, target
 from pricecast_price_predictor.evaluation import Matrix, Scores, score
-from pricecast_price_predictor.features import FeatureSpec, FeatureTable
-from pricecast_price_predictor.model import Parameters, PriceModel
+from pricecast_price_predictor.features import FeatureTable
+from pricecast_price_predictor.model import PriceModel, Recipe
+from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.windows import Floats
 
 FIRST_TRAINING_SHARE = 0.4
@@ -106,34 +107,23 @@ def replay(price_model: PriceModel, table: FeatureTable, naive: Matrix, start: i
 
 
 def evaluate(
-    spec: FeatureSpec,
-    table: FeatureTable,
-    horizon: int,
-    folds: Sequence[Fold],
-    *,
-    parameters: Parameters | None = None,
-    threads: int = 1,
-    seed: int = 7,
-    on_fold: Callable[[], None] = lambda: None,
+    sample: Sample, folds: Sequence[Fold], recipe: Recipe, on_fold: Callable[[], None] = lambda: None
 ) -> WalkForward:
     """Runs the walk-forward evaluation.
 
     Args:
-        spec: The features in the table.
-        table: Features.
-        horizon: Horizon in rows; the embargo too.
+        sample: What is learned from and judged; its horizon is the embargo too.
         folds: What to train on and evaluate.
-        parameters: Hyper-parameters of every fold's model.
-        threads: Threads of XGBoost.
-        seed: Seed of training.
+        recipe: How every fold's model is made.
         on_fold: Called after each fold, for a progress bar.
     """
-    naive = baselines.naive_quantiles(table.log_close, horizon, spec.day)
+    table = sample.table
+    naive = baselines.naive_quantiles(table.log_close, sample.horizon, sample.spec.day)
     plain: list[Forecasts] = []
     moved: list[Forecasts] = []
     chosen: list[Forecasts] = []
     for fold in folds:
-        fitted = model.fit(spec, table, horizon, parameters=parameters, stop=fold.start, threads=threads, seed=seed)
+        fitted = model.fit(sample.until(fold.start), recipe)
         use = median_wins(moved)
         plain.append(replay(fitted, table, naive, fold.start, fold.stop))
         moved.append(replay(fitted.with_median(use=True), table, naive, fold.start, fold.stop))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -11,12 +12,14 @@ from pricecast_price_predictor import baselines, conformal, features, grid, mode
 from pricecast_price_predictor.evaluation import pinball, score
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
-from pricecast_price_predictor.model import Parameters, PriceModel
+from pricecast_price_predictor.model import PriceModel, Recipe
+from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.training import Options
+from pricecast_price_predictor.tuning import Budget
 
 HORIZON = 5
 SPEC = FeatureSpec(60, ("atr_10", "macd", "rsi_14", "sma_21"))
-FAST = Parameters(trees=40)
+FAST = Recipe(parameters={"trees": 40})
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def table(rows: pl.DataFrame) -> FeatureTable:
 
 @pytest.fixture(scope="module")
 def fitted(table: FeatureTable) -> PriceModel:
-    return model.fit(SPEC, table, HORIZON, parameters=FAST, stop=5_000).with_median(use=True)
+    return model.fit(Sample(SPEC, table, HORIZON, 5_000), FAST).with_median(use=True)
 
 
 def naive_of(table: FeatureTable) -> np.ndarray:
@@ -50,8 +53,8 @@ def changed_from(table: FeatureTable, row: int) -> FeatureTable:
 
 
 def test_training_up_to_a_row_knows_nothing_of_it_or_later(table: FeatureTable) -> None:
-    one = model.fit(SPEC, table, HORIZON, parameters=FAST, stop=4_000)
-    other = model.fit(SPEC, changed_from(table, 4_000), HORIZON, parameters=FAST, stop=4_000)
+    one = model.fit(Sample(SPEC, table, HORIZON, 4_000), FAST)
+    other = model.fit(Sample(SPEC, changed_from(table, 4_000), HORIZON, 4_000), FAST)
     assert one.to_bytes() == other.to_bytes()
     assert one.trained_through_ms == table.time_ms[3_999]
 
@@ -84,6 +87,22 @@ def test_bytes_that_are_no_model_are_refused_with_a_remedy(data: bytes) -> None:
         PriceModel.from_bytes(data)
 
 
+def test_the_artifact_names_its_kind_and_an_unknown_or_old_one_is_refused(fitted: PriceModel) -> None:
+    stored = msgspec.msgpack.decode(fitted.to_bytes())
+    assert stored["kind"] == "Trees"
+    with pytest.raises(StoreError, match="'Oracle' is unknown; train again"):
+        PriceModel.from_bytes(msgspec.msgpack.encode({**stored, "kind": "Oracle"}))
+    with pytest.raises(StoreError, match="format 1 is not 2; train again"):
+        PriceModel.from_bytes(msgspec.msgpack.encode({"format": 1, "booster": b""}))
+
+
+def test_the_naive_kind_forecasts_the_naive_distribution(table: FeatureTable) -> None:
+    naive = naive_of(table)
+    priced = model.fit(Sample(SPEC, table, HORIZON, 5_000), Recipe("Naive"))
+    forecasts = walkforward.replay(PriceModel.from_bytes(priced.to_bytes()), table, naive, 0, 6_000)
+    np.testing.assert_allclose(forecasts.quantiles, naive, rtol=0, atol=1e-15)
+
+
 @pytest.mark.parametrize("largest_batch", [1, 40])
 def test_row_by_row_or_in_batches_the_forecasts_are_those_of_the_backtest(
     rows: pl.DataFrame, table: FeatureTable, fitted: PriceModel, largest_batch: int
@@ -111,12 +130,12 @@ def test_the_folds_follow_each_other_and_are_never_trained_on(table: FeatureTabl
     assert [fold.start for fold in folds[1:]] == [fold.stop for fold in folds[:-1]]
     assert folds[-1].stop == len(table)
     for fold in folds:
-        learned = model.learnable(table, HORIZON, 0, fold.start)
+        learned = Sample(SPEC, table, HORIZON, fold.start).learnable()
         assert learned.max() + HORIZON < fold.start + 1
 
 
 def test_where_volatility_clusters_the_distribution_beats_the_naive_one(table: FeatureTable) -> None:
-    trained = training.train(SPEC, table, HORIZON, Options(trials=0))
+    trained = training.train(Sample(SPEC, table, HORIZON), Options(Budget(0)))
     assert trained.beats_naive
     assert trained.scores.coverage == pytest.approx(0.8, abs=0.05)
     assert trained.scores.point_skill > -0.005
@@ -130,7 +149,7 @@ def test_a_random_walk_has_no_median_to_find(bars) -> None:
         open=pl.Series(close), high=pl.Series(close * 1.0001), low=pl.Series(close * 0.9999), close=pl.Series(close)
     )
     spec = FeatureSpec(60)
-    trained = training.train(spec, features.compute(spec, grid.regular(frame, 60)), HORIZON, Options(trials=0))
+    trained = training.train(Sample(spec, features.compute(spec, grid.regular(frame, 60)), HORIZON), Options(Budget(0)))
     assert trained.scores.point_skill > -0.005
     if not trained.model.use_median:
         assert "the last close" in trained.verdict
@@ -138,27 +157,26 @@ def test_a_random_walk_has_no_median_to_find(bars) -> None:
 
 def test_training_is_deterministic(table: FeatureTable) -> None:
     part = table.rows(0, 3_000)
-    options = Options(trials=2, folds=2)
-    one, two = (training.train(SPEC, part, HORIZON, options) for _ in range(2))
+    options = Options(Budget(2), folds=2)
+    one, two = (training.train(Sample(SPEC, part, HORIZON), options) for _ in range(2))
     assert one.model.to_bytes() == two.model.to_bytes()
 
 
 def test_the_search_never_sees_the_rows_that_are_judged(table: FeatureTable) -> None:
-    budget = {"rows": 2_400, "trials": 3, "max_seconds": 60.0, "threads": 1, "seed": 7}
-    one = tuning.search(SPEC, table, HORIZON, **budget)
-    two = tuning.search(SPEC, changed_from(table, 2_400), HORIZON, **budget)
+    one = tuning.search(Sample(SPEC, table, HORIZON).head(2_400), Recipe(), Budget(3, 60.0))
+    two = tuning.search(Sample(SPEC, changed_from(table, 2_400), HORIZON).head(2_400), Recipe(), Budget(3, 60.0))
     assert one == two
 
 
 def test_too_few_rows_are_refused(table: FeatureTable) -> None:
     with pytest.raises(ValueError, match="too few"):
-        model.fit(SPEC, table, HORIZON, stop=100)
+        model.fit(Sample(SPEC, table, HORIZON, 100))
 
 
 def test_rows_that_fill_holes_are_neither_learned_from_nor_scored(rows: pl.DataFrame, fitted: PriceModel) -> None:
     holed = grid.regular(pl.concat([rows[:5_100], rows[5_140:]]).drop("observed"), 60)
     table = features.compute(SPEC, holed)
-    assert not set(range(5_100, 5_140)) & set(model.learnable(table, HORIZON, 0, 6_000).tolist())
+    assert not set(range(5_100, 5_140)) & set(Sample(SPEC, table, HORIZON, 6_000).learnable().tolist())
     forecasts = walkforward.replay(fitted, table, naive_of(table), 5_000, 6_000)
     assert np.isnan(forecasts.actual[100:140]).all()
 

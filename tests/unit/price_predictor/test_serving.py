@@ -23,9 +23,11 @@ from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_price_predictor import baselines, features, grid, predictions, serve, train, training, view, walkforward
 from pricecast_price_predictor.forecasting import Forecaster
+from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.predictions import RollingScores
 from pricecast_price_predictor.serve import Predictor
 from pricecast_price_predictor.training import Options
+from pricecast_price_predictor.tuning import Budget
 from tests.contracts.predictions import whole_history
 
 PAIR = "BTC/USD"
@@ -79,7 +81,8 @@ class World:
     def train(self, skill: float | None = None) -> training.Trained:
         """Trains and registers as the job does, as if `skill` had been measured where it is given."""
         spec = view.spec_of(self.settings, self.features, PAIR)
-        trained = training.train(spec, view.read(self.settings, self.features, PAIR).table(spec), 5, Options(trials=0))
+        table = view.read(self.settings, self.features, PAIR).table(spec)
+        trained = training.train(Sample(spec, table, 5), Options(Budget(0)))
         if skill is not None:
             trained = replace(trained, scores=replace(trained.scores, distribution_skill=skill))
         train.register(self.registry, NAME, trained, candle_seconds=60, simulated=False, seconds=1.0)
