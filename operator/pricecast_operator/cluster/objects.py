@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pricecast_operator.render.labels import MANAGER, PROCESS
+from pricecast_operator.render.labels import MANAGER, PROCESS, RENDERED_ANNOTATION
 from pricecast_operator.render.pods import Manifest
 
 WORKLOADS = ("Deployment", "Job", "CronJob")
@@ -75,9 +75,15 @@ class Wanted:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Wanted:
-        """Wraps a rendered object."""
-        content = _dump(manifest)
-        return cls(Ref.of(manifest), content, _digest(content))
+        """Wraps a rendered object.
+
+        It is marked with a digest of itself: of an object that merely holds all that is wanted nobody could tell that
+        it also holds what was wanted once.
+        """
+        digest = _digest(_dump(manifest))
+        metadata = manifest["metadata"]
+        marked = {**metadata, "annotations": {**metadata.get("annotations", {}), RENDERED_ANNOTATION: digest}}
+        return cls(Ref.of(manifest), _dump({**manifest, "metadata": marked}), digest)
 
     @property
     def manifest(self) -> Manifest:

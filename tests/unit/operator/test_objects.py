@@ -42,7 +42,7 @@ def as_live(manifest: dict[str, Any]) -> dict[str, Any]:
         "resourceVersion": "42",
         "generation": 3,
         "managedFields": [{"manager": "pricecast-operator"}],
-        "annotations": {"deployment.kubernetes.io/revision": "7"},
+        "annotations": {**live["metadata"].get("annotations", {}), "deployment.kubernetes.io/revision": "7"},
     }
     live["spec"]["progressDeadlineSeconds"] = 600
     live["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "IfNotPresent"
@@ -52,7 +52,15 @@ def as_live(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_others_add_is_no_difference() -> None:
-    assert is_as_wanted(Wanted.of(deployment()), Child.of(as_live(deployment())))
+    wanted = Wanted.of(deployment())
+    assert is_as_wanted(wanted, Child.of(as_live(wanted.manifest)))
+
+
+def test_what_was_wanted_once_and_is_no_more_is_a_difference() -> None:
+    before = Wanted.of(deployment(paused=True))
+    live = Child.of(as_live(before.manifest))
+    assert is_as_wanted(before, live)
+    assert not is_as_wanted(Wanted.of(deployment()), live)
 
 
 def test_a_changed_field_is_a_difference() -> None:
