@@ -26,6 +26,32 @@ VARIANTS = {
         "image.pullSecrets": "{registry}",
         "networkPolicies.metricsNamespaces": "{monitoring}",
     },
+    "a platform team's": {
+        "fullnameOverride": "prices",
+        "image.tag": "20260101",
+        "image.digests.operator": f"sha256:{'ab' * 32}",
+        "operator.replicaCount": "2",
+        **{
+            f"{component}.{name}": value
+            for component in ("operator", "predictionApi")
+            for name, value in {
+                "priorityClassName": "system-cluster-critical",
+                "podLabels.team": "prices",
+                "podAnnotations.note": "x",
+                "serviceAccount.annotations.role": "reader",
+                "caBundle.configMap": "corporate-ca",
+                "extraEnv[0].name": "HTTPS_PROXY",
+                "extraEnv[0].value": "http://proxy:3128",
+                "volumes[0].name": "extra",
+                "volumes[0].emptyDir.medium": "",
+                "volumeMounts[0].name": "extra",
+                "volumeMounts[0].mountPath": "/extra",
+                "topologySpreadConstraints[0].maxSkew": "1",
+                "topologySpreadConstraints[0].topologyKey": "zone",
+                "topologySpreadConstraints[0].whenUnsatisfiable": "ScheduleAnyway",
+            }.items()
+        },
+    },
     "one namespace": {"operator.namespaces": "{default}", "operator.aggregateRoles": "false"},
     "operator alone": {"predictionApi.enabled": "false"},
     "api alone": {"operator.enabled": "false"},

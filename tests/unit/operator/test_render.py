@@ -297,3 +297,83 @@ def test_pipeline_moves_to_the_model_that_a_finetune_job_published() -> None:
     assert after["ConfigMap/btc-price-predictor"]["data"]["NEWS_MODEL"] == "pricecast-news:abcd1234"
     assert before["Deployment/btc-news-signal"] != after["Deployment/btc-news-signal"]
     assert before["Deployment/btc-candles"] == after["Deployment/btc-candles"]
+
+
+def objects_by_name(spec: dict[str, Any], options: RenderOptions | None = None) -> dict[str, dict[str, Any]]:
+    return by_name(objects(spec, options))
+
+
+PODS = {
+    "labels": {"team": "prices", labels.PIPELINE: "someone-elses"},
+    "annotations": {"sidecar.istio.io/inject": "false"},
+    "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "KAFKA_BROKERS", "value": "evil:1"}],
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+    "priorityClassName": "business",
+    "imagePullSecrets": ["harbor"],
+    "serviceAccount": {"annotations": {"iam.example/role": "reader"}},
+    "volumes": [{"name": "extra", "emptyDir": {}}],
+    "volumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+    "caBundle": {"configMap": "corporate-ca"},
+    "stateSizeLimit": "2Gi",
+    "queueName": "batch",
+}
+
+
+def test_what_is_asked_of_all_pods_is_on_all_and_a_service_may_ask_otherwise() -> None:
+    services = {"candles": {"priorityClassName": "urgent", "labels": {"tier": "one"}, "env": [{"name": "X"}]}}
+    found = objects_by_name({"pods": PODS, "services": services}, RenderOptions(image_pull_secrets=("harbor", "own")))
+    for name, each in found.items():
+        if not name.startswith(("Deployment/", "Job/", "CronJob/")):
+            continue
+        spec = each["spec"]["jobTemplate"]["spec"] if name.startswith("CronJob/") else each["spec"]
+        template, pod = spec["template"], spec["template"]["spec"]
+        assert template["metadata"]["labels"]["team"] == "prices"
+        assert template["metadata"]["labels"][labels.PIPELINE] == "btc"
+        assert template["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+        assert pod["affinity"] == PODS["affinity"]
+        assert pod["topologySpreadConstraints"] == PODS["topologySpreadConstraints"]
+        assert pod["priorityClassName"] == ("urgent" if name == "Deployment/btc-candles" else "business")
+        assert pod["imagePullSecrets"] == [{"name": "harbor"}, {"name": "own"}]
+        container = pod["containers"][0]
+        env = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert env["HTTPS_PROXY"] == "http://proxy:3128"
+        assert env["SSL_CERT_FILE"] == "/etc/pricecast/ca/ca.crt"
+        assert "KAFKA_BROKERS" not in env  # what pricecast tells its processes stands
+        assert {mount["mountPath"] for mount in container["volumeMounts"]} >= {"/extra", "/etc/pricecast/ca"}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert volumes["state"] == {"name": "state", "emptyDir": {"sizeLimit": "2Gi"}}
+        assert volumes["ca-bundle"]["configMap"]["name"] == "corporate-ca"
+    assert found["Deployment/btc-candles"]["spec"]["template"]["metadata"]["labels"]["tier"] == "one"
+    assert found["ServiceAccount/btc-trades"]["metadata"]["annotations"] == {"iam.example/role": "reader"}
+    job = next(each for name, each in found.items() if name.startswith("Job/"))
+    assert job["metadata"]["labels"][labels.QUEUE] == "batch"
+    assert "suspend" not in job["spec"]  # Kueue's to set
+    assert found["CronJob/btc-retrain"]["spec"]["jobTemplate"]["metadata"]["labels"] == {labels.QUEUE: "batch"}
+
+
+def test_a_queued_training_is_taken_away_while_the_pipeline_is_suspended() -> None:
+    found = objects_by_name({"pods": {"queueName": "batch"}, "suspend": True})
+    assert not any(name.startswith("Job/") for name in found)
+
+
+def test_an_account_that_exists_is_used_and_none_is_made() -> None:
+    found = objects_by_name({"pods": {"serviceAccount": {"name": "workload"}}})
+    assert not any(name.startswith("ServiceAccount/") for name in found)
+    assert found["Deployment/btc-trades"]["spec"]["template"]["spec"]["serviceAccountName"] == "workload"
+
+
+def test_a_digest_is_used_instead_of_the_tag() -> None:
+    options = RenderOptions(image="registry:5000/p/{service}:1", digests=(("trades", "sha256:ab"),))
+    assert options.image_of("trades") == "registry:5000/p/trades@sha256:ab"
+    assert options.image_of("candles") == "registry:5000/p/candles:1"
+    assert RenderOptions(image="registry:5000/{service}", digests=(("x", "sha256:ab"),)).image_of("x") == (
+        "registry:5000/x@sha256:ab"
+    )
+
+
+def test_an_unquoted_quantity_is_one() -> None:
+    resources = {"requests": {"cpu": 0.5}, "limits": {"cpu": 2, "memory": "1Gi"}}
+    found = objects_by_name({"services": {"candles": {"resources": resources}}})
+    container = found["Deployment/btc-candles"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"] == {"requests": {"cpu": "0.5"}, "limits": {"cpu": "2", "memory": "1Gi"}}
