@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,10 +23,6 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$", examples=["30s", "5m", "12h", "7d"])]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
-PairName = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$", max_length=21, examples=["BTC/USD"])]
-CoinName = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$", max_length=10, examples=["BTC"])]
-
-
 Quantity = Annotated[
     Annotated[int, Field(ge=0)]
     | Annotated[float, Field(ge=0)]
@@ -39,24 +35,25 @@ Text = Annotated[str, Field(max_length=253)]
 Labels = Annotated[dict[str, Text], Field(max_length=16)]
 
 
-def _distinct(values: list[Any]) -> list[Any]:
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{value} is listed twice; list it once")
-        seen.add(value)
-    return values
-
-
-DISTINCT = AfterValidator(_distinct)
 SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 """Marks a list without duplicates; goes with `DISTINCT`."""
-Coins = Annotated[list[CoinName], DISTINCT, Field(max_length=64, json_schema_extra=SET)]
 
 
-def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
-    """Returns one CEL rule of a model: what must hold, what to say if it doesn't, and the field at fault."""
-    return {"rule": expression, "message": message, **({"fieldPath": f".{field}"} if field else {})}
+def rule(expression: str, message: str, field: str = "", *, telling: str = "") -> dict[str, str]:
+    """Returns one CEL rule of a model.
+
+    Args:
+        expression: What must hold.
+        message: What to say if it doesn't.
+        field: The field at fault.
+        telling: A CEL expression that says it along with the value at fault; then `message` is what it says in general.
+    """
+    return {
+        "rule": expression,
+        "message": message,
+        **({"messageExpression": telling} if telling else {}),
+        **({"fieldPath": f".{field}"} if field else {}),
+    }
 
 
 def rules(*each: dict[str, str]) -> dict[str, Any]:

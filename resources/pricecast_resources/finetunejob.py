@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pricecast_core.values import DISTINCT
 from pricecast_resources.base import (
-    DISTINCT,
     SET,
-    Coins,
     Duration,
     Labels,
     Model,
@@ -22,6 +21,7 @@ from pricecast_resources.base import (
     rules,
 )
 from pricecast_resources.pods import PodSettings
+from pricecast_resources.values import Coins
 
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 

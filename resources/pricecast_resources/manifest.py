@@ -20,11 +20,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from pricecast_core.errors import SettingsError
+from pricecast_core.values import PIPELINE_NAME, PIPELINE_NAME_RULE
 from pricecast_resources.base import API_VERSION
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 KIND = "PricePipeline"
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_NAME = re.compile(rf"{PIPELINE_NAME}\Z")
 
 
 class ManifestError(SettingsError):
@@ -90,12 +91,7 @@ class _Document:
         metadata = self.data.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if not isinstance(name, str) or not _NAME.match(name):
-            problems.append(
-                self._problem(
-                    ("metadata", "name"),
-                    f"{name!r}: write a name of lower-case letters, digits and hyphens, at most 63",
-                )
-            )
+            problems.append(self._problem(("metadata", "name"), f"{name!r}: {PIPELINE_NAME_RULE}"))
         spec = None
         try:
             spec = PricePipelineSpec.model_validate(self.data.get("spec") or {})

@@ -8,23 +8,21 @@ from typing import Annotated, Literal
 from cronsim import CronSim, CronSimError
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from pricecast_core.values import DISTINCT, MOST_COMPANIONS, MOST_HORIZONS, MOST_PAIRS, CandleSeconds, Horizon
 from pricecast_resources.base import (
-    DISTINCT,
     SET,
     Address,
-    Coins,
     Duration,
     Model,
-    PairName,
     Resources,
     SecretKeyRef,
-    Text,
     rule,
     rules,
     seconds,
 )
 from pricecast_resources.pods import PodSettings
 from pricecast_resources.storage import Storage, Topics
+from pricecast_resources.values import Coins, Indicators, Pairs
 
 STREAMS = (
     "trades",
@@ -148,7 +146,7 @@ class Candles(Model):
         )
     )
 
-    seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle.")
+    seconds: CandleSeconds = Field(60, description="Length of a candle.")
     grace_seconds: float = Field(0, ge=0, le=3600, description="How long a candle waits for late trades.")
     emit_open: bool = Field(False, description="Also emit a candle while it is open.")
 
@@ -264,11 +262,10 @@ class News(Model):
 class Features(Model):
     """What the model sees besides the pair's own indicators."""
 
-    companion_pairs: Annotated[list[PairName], DISTINCT] = Field(
+    companion_pairs: Pairs = Field(
         default_factory=list,
-        max_length=16,
+        max_length=MOST_COMPANIONS,
         description="Pairs whose indicators help to predict; they are ingested too.",
-        json_schema_extra=SET,
     )
 
 
@@ -302,10 +299,10 @@ class Training(Model):
 class Prediction(Model):
     """What is predicted."""
 
-    horizons_seconds: Annotated[list[Annotated[int, Field(ge=1, le=604_800)]], DISTINCT] = Field(
+    horizons_seconds: Annotated[list[Horizon], DISTINCT] = Field(
         default_factory=lambda: [300],
         min_length=1,
-        max_length=8,
+        max_length=MOST_HORIZONS,
         description="How far ahead; multiples of the candle.",
         json_schema_extra=SET,
     )
@@ -354,13 +351,11 @@ class PricePipelineSpec(Model):
         )
     )
 
-    pairs: Annotated[list[PairName], DISTINCT] = Field(
-        min_length=1, max_length=64, description="Pairs to predict.", json_schema_extra=SET
-    )
+    pairs: Pairs = Field(min_length=1, max_length=MOST_PAIRS, description="Pairs to predict.")
     source: Source = Field(default_factory=Source, description="Where trades come from.")
     candles: Candles = Field(default_factory=Candles, description="How trades become candles.")
-    indicators: list[Text] = Field(
-        default_factory=list, max_length=64, description="Indicators, such as rsi(14); empty means the default list."
+    indicators: Indicators = Field(
+        default_factory=list, description="Indicators, such as rsi(14); empty means the default list."
     )
     news: News | None = Field(None, description="News; none means prices alone.")
     features: Features = Field(default_factory=Features, description="What the model sees.")

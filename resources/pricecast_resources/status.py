@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pricecast_core.values import PAIR_LENGTH
 from pricecast_resources.base import Model
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -36,7 +37,7 @@ class ModelStatus(Model):
     """The model in production for one pair and horizon."""
 
     name: str = Field(max_length=253, description="Name in the registry.")
-    pair: str = Field(max_length=21, description="Pair.")
+    pair: str = Field(max_length=PAIR_LENGTH, description="Pair.")
     horizon_seconds: int = Field(description="Horizon.")
     version: int = Field(description="Version in the registry; 0 is the naive forecast.")
     distribution_skill: float | None = Field(None, description="1 - pinball loss / naive pinball loss, out of sample.")
@@ -47,7 +48,7 @@ class ModelStatus(Model):
 class LastPrediction(Model):
     """The newest prediction in the store."""
 
-    pair: str = Field(max_length=21, description="Pair.")
+    pair: str = Field(max_length=PAIR_LENGTH, description="Pair.")
     horizon_seconds: int = Field(description="Horizon.")
     issued_at: Timestamp = Field(description="When it was made, in the market's time.")
     target_time: Timestamp = Field(description="The time whose price is predicted.")

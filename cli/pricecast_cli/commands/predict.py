@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from pricecast_cli.commands.options import DataDirOption, PipelineOption, find_folder
-from pricecast_core import pairs
 from pricecast_core.errors import StoreError
+from pricecast_core.values import read_pair
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -33,7 +33,7 @@ def predict(
     pipeline: PipelineOption = "",
 ) -> None:
     """Shows the latest prediction of a pair, for each horizon."""
-    name = pairs.normalise(pair)
+    name = read_pair(pair)
     if address:
         typer.echo(json.dumps(_ask(address, name), indent=None if as_json else 2))
         return

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pricecast_cli.commands.options import DataDirOption, PipelineOption, find_folder
-from pricecast_core import pairs
 from pricecast_core.errors import StoreError
+from pricecast_core.values import read_pair, slug
 
 if TYPE_CHECKING:
     from pricecast_core.stores.models import ModelVersion
@@ -39,9 +39,9 @@ def report(
 
     folder = find_folder(data_dir, pipeline)
     of = str(folder.read_state().get("pipeline", folder.path.name))
-    pair = pairs.normalise(pair)
+    pair = read_pair(pair)
     seconds = horizon or _shortest_horizon(folder.database("predictions"), of, pair)
-    name = model_name(of, pairs.slug(pair), seconds)
+    name = model_name(of, slug(pair), seconds)
     registry = SqlModelRegistry(folder.database("models"))
     try:
         versions = registry.versions(name)

@@ -18,9 +18,9 @@ from cronsim import CronSim
 from pricecast_cli.local.programs import TRAINING
 from pricecast_cli.local.supervisor import Supervisor
 from pricecast_core.errors import StoreError
-from pricecast_core.pairs import slug
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.models import ModelRegistry, model_name
+from pricecast_core.values import slug
 
 LOOK_SECONDS = 5.0
 """How often the registry is looked at."""

@@ -12,9 +12,9 @@ from typing import Any
 from pricecast_core import logs
 from pricecast_core.addresses import Address, of_brokers
 from pricecast_core.errors import SettingsError
-from pricecast_core.pairs import slug
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.sql import parse_url
+from pricecast_core.values import slug
 from pricecast_operator import metrics
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.inventory import Inventory, Note

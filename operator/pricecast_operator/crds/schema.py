@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pricecast_core.values import JOB_NAME, JOB_NAME_RULE, PIPELINE_NAME, PIPELINE_NAME_RULE, whole
 from pricecast_resources.base import API_VERSION, GROUP, VERSION, rule
 from pricecast_resources.finetunejob import MUTABLE, FinetuneJobSpec
 from pricecast_resources.pricepipeline import PricePipelineSpec
@@ -78,6 +79,11 @@ def _condition(kind: str, field: str = "status") -> str:
     return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
 
+def _named(pattern: str, remedy: str) -> dict[str, str]:
+    """Returns the rule of a kind's names."""
+    return rule(f"self.metadata.name.matches('{whole(pattern)}')", f"metadata.name: {remedy}")
+
+
 def _frozen_once_started(spec: type[BaseModel]) -> tuple[dict[str, str], ...]:
     """Returns a rule for each field of a job's spec that can't change once it has started."""
     names = [field.alias or name for name, field in spec.model_fields.items()]
@@ -118,15 +124,7 @@ PRICE_PIPELINE = Resource(
         "statusReplicasPath": ".status.replicas",
         "labelSelectorPath": ".status.selector",
     },
-    rules=(
-        rule(
-            "size(self.metadata.name) <= 40", "metadata.name: is longer than 40 characters: objects are named after it"
-        ),
-        rule(
-            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-            "metadata.name: must be of a-z, 0-9 and -, and start with a letter: topics and Services are named after it",
-        ),
-    ),
+    rules=(_named(PIPELINE_NAME, PIPELINE_NAME_RULE),),
 )
 FINETUNE_JOB = Resource(
     kind="FinetuneJob",
@@ -148,9 +146,7 @@ FINETUNE_JOB = Resource(
         ("Age", "date", ".metadata.creationTimestamp", 0),
     ),
     rules=(
-        rule(
-            "size(self.metadata.name) <= 52", "metadata.name: is longer than 52 characters: its Job is named after it"
-        ),
+        _named(JOB_NAME, JOB_NAME_RULE),
         *_frozen_once_started(FinetuneJobSpec),
     ),
 )

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pricecast_core.messages import Prediction
-from pricecast_core.pairs import slug
 from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.models import ModelVersion, model_name
+from pricecast_core.values import slug
 from pricecast_operator.cluster.objects import Child, Refusal
 from pricecast_operator.observe.observed import Observed, Problem
 from pricecast_operator.render import labels

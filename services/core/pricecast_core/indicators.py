@@ -23,6 +23,12 @@ Neutral = Literal["zero", "fifty", "close"]
 """What a column holds where its formula has no value, as 0/0 in a market that stands still."""
 Periods = tuple[int, ...]
 
+HISTORY = 300
+"""Candles that a row is computed from, where no indicator needs more."""
+LONGEST_HISTORY = 5_000
+LONGEST_PERIOD = 1_500
+"""In candles. What an indicator needs, three periods in a row at most, is never more than the longest history."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -51,6 +57,7 @@ class Indicator:
         outputs: Its columns, in the order that the function gives them.
         needs: How many candles the first value takes.
         windowed: Whether no older candle than those matters.
+        ascending: Whether the first period must be shorter than the second.
     """
 
     name: str
@@ -60,6 +67,30 @@ class Indicator:
     outputs: tuple[Output, ...]
     needs: Callable[[Periods], int]
     windowed: bool = False
+    ascending: bool = False
+
+    @property
+    def arity(self) -> int:
+        """How many periods it takes."""
+        return len(self.defaults[0])
+
+    @property
+    def example(self) -> str:
+        """How it is written with its first default periods: a name alone means the same."""
+        return f"{self.name}({','.join(map(str, self.defaults[0]))})" if self.arity else self.name
+
+    @property
+    def usage(self) -> str:
+        """What to tell of one that has the wrong periods."""
+        if not self.arity:
+            return f"takes no periods; write {self.example}"
+        periods = "1 period" if self.arity == 1 else f"{self.arity} periods"
+        return f"takes {periods} of 1 to {LONGEST_PERIOD} candles; write {self.example}"
+
+    @property
+    def order(self) -> str:
+        """What to tell of one that has its periods the wrong way round."""
+        return f"has no shorter period before the longer one; write {self.example}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +126,7 @@ INDICATORS: tuple[Indicator, ...] = (
             Output("histogram", "price_difference", "zero"),
         ),
         lambda p: p[1] + p[2],
+        ascending=True,
     ),
     Indicator(
         "bbands",
@@ -140,8 +172,8 @@ INDICATORS: tuple[Indicator, ...] = (
 )
 
 _BY_NAME = {indicator.name: indicator for indicator in INDICATORS}
-_TERM = re.compile(r"^\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*$")
-_LONGEST_PERIOD = 5_000
+_TERM = re.compile(r" *([a-z_]+) *(?:\(([^()]*)\))? *\Z")
+_PERIOD = re.compile(r"[1-9][0-9]{0,3}\Z")
 
 
 def columns(chosen: Sequence[Chosen]) -> dict[str, Kind]:
@@ -165,11 +197,16 @@ def choose(terms: Sequence[str]) -> list[Chosen]:
         return [_chosen(indicator, periods) for indicator in INDICATORS for periods in indicator.defaults]
     chosen: list[Chosen] = []
     for term in _split(",".join(terms)):
-        one = _read(term)
+        one = read(term)
         if one in chosen:
-            raise SettingsError(f"indicators: {term.strip()!r} is there twice; remove one")
+            raise SettingsError(f"indicators: {term.strip()} is listed twice; list it once")
         chosen.append(one)
     return chosen
+
+
+def candles_needed(chosen: Sequence[Chosen]) -> int:
+    """Returns how many candles the longest of the indicators takes."""
+    return max(one.indicator.needs(one.periods) for one in chosen)
 
 
 def _split(text: str) -> list[str]:
@@ -177,7 +214,12 @@ def _split(text: str) -> list[str]:
     return [term for term in re.split(r",(?![^()]*\))", text) if term.strip()]
 
 
-def _read(term: str) -> Chosen:
+def read(term: str) -> Chosen:
+    """Reads one indicator: its name, alone or with periods.
+
+    Raises:
+        SettingsError: If it is unknown, or has the wrong periods.
+    """
     match = _TERM.match(term)
     if match is None:
         raise SettingsError(f"indicators: {term.strip()!r} can't be read; write a name and periods: macd(10,24,9)")
@@ -186,17 +228,16 @@ def _read(term: str) -> Chosen:
     if indicator is None:
         close = difflib.get_close_matches(name, _BY_NAME, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise SettingsError(f"indicators: {name!r} is unknown; {hint}Known are {', '.join(_BY_NAME)}")
+        raise SettingsError(f"indicators: {name!r} is unknown; {hint}known are {', '.join(_BY_NAME)}")
     if arguments is None:
         return _chosen(indicator, indicator.defaults[0])
-    parts = [part.strip() for part in arguments.split(",") if part.strip()]
-    wanted = len(indicator.defaults[0])
-    if len(parts) != wanted or not all(part.isdecimal() and 1 <= int(part) <= _LONGEST_PERIOD for part in parts):
-        example = f"{name}({','.join(map(str, indicator.defaults[0]))})" if wanted else name
-        raise SettingsError(
-            f"indicators: {term.strip()!r} takes {wanted} periods of 1 to {_LONGEST_PERIOD} candles; write {example}"
-        )
-    return _chosen(indicator, tuple(map(int, parts)))
+    parts = [part.strip(" ") for part in arguments.split(",")]
+    if len(parts) != indicator.arity or not all(_PERIOD.match(part) and int(part) <= LONGEST_PERIOD for part in parts):
+        raise SettingsError(f"indicators: {term.strip()!r} {indicator.usage}")
+    periods = tuple(map(int, parts))
+    if indicator.ascending and periods[0] >= periods[1]:
+        raise SettingsError(f"indicators: {term.strip()!r} {indicator.order}")
+    return _chosen(indicator, periods)
 
 
 def _chosen(indicator: Indicator, periods: Periods) -> Chosen:

@@ -21,18 +21,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pricecast_core.errors import BadMessageError
+from pricecast_core.values import CandleSeconds, Coin, Horizon, Pair
 
 FIRST_TIMESTAMP_MS = 1_230_768_000_000
 """2009-01-01, before the first trade of any coin: an earlier time is a mistake of units or a clock."""
 CLOCK_TOLERANCE_MS = 60_000
 """How far ahead of this machine's clock an event may lie before it is refused."""
 
-Pair = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$", description="Trading pair, BASE/QUOTE")]
-Coin = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,10}$", description="Coin, as people write it: BTC, ETH")]
 Price = Annotated[float, Meta(gt=0, le=1e12, description="Price of one base coin, in quote coins")]
 Volume = Annotated[float, Meta(ge=0, le=1e18, description="Amount traded within a window, in base coins")]
 TimestampMs = Annotated[int, Meta(ge=FIRST_TIMESTAMP_MS, description="Milliseconds since the Unix epoch, UTC")]
-Seconds = Annotated[int, Meta(ge=1, le=86_400, description="A length of time in seconds")]
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,7 +64,7 @@ class Candle(Message, frozen=True, kw_only=True):
     trade_count: Annotated[int, Meta(ge=0, description="Trades in the window; 0 in a candle that fills a quiet one")]
     window_start_ms: TimestampMs
     window_end_ms: Annotated[TimestampMs, Meta(description="End of the window, exclusive: the candle's event time")]
-    candle_seconds: Seconds
+    candle_seconds: CandleSeconds
     closed: Annotated[bool, Meta(description="False while the window is still open")] = True
 
     def flat_after(self) -> Candle:
@@ -98,7 +96,7 @@ class IndicatorRow(Message, frozen=True, kw_only=True):
     trade_count: Annotated[int, Meta(ge=0, description="Trades in the window")]
     window_start_ms: TimestampMs
     window_end_ms: TimestampMs
-    candle_seconds: Seconds
+    candle_seconds: CandleSeconds
     indicators: Annotated[dict[str, float], Meta(description="Indicator values by name, such as rsi_14")]
 
 
@@ -137,7 +135,7 @@ class Prediction(Message, frozen=True, kw_only=True):
 
     pipeline: Annotated[str, Meta(description="The PricePipeline that made it")]
     pair: Pair
-    horizon_seconds: Seconds
+    horizon_seconds: Horizon
     issued_at_ms: Annotated[TimestampMs, Meta(description="When it was made, in the market's time")]
     target_time_ms: Annotated[TimestampMs, Meta(description="The time whose price is predicted")]
     feature_time_ms: Annotated[TimestampMs, Meta(description="Event time of the newest feature row used")]

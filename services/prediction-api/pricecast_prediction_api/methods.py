@@ -14,12 +14,13 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from pricecast_core import logs, pairs
+from pricecast_core import logs
 from pricecast_core.errors import SettingsError, StoreError
 from pricecast_core.messages import Prediction
 from pricecast_core.metrics import STORE_ERRORS, STORE_SECONDS
 from pricecast_core.stores.predictions import Page, PredictionStore
 from pricecast_core.stores.tokens import PageTokenError
+from pricecast_core.values import LONGEST_HORIZON_SECONDS, read_pair
 from pricecast_prediction_api.convert import milliseconds, to_proto
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.problems import invalid, not_found, unavailable
@@ -197,7 +198,7 @@ def _pair(text: str, field: str) -> str:
     if not text:
         raise invalid(field, "is empty; write BASE/QUOTE, for example BTC/USD")
     try:
-        return pairs.normalise(text)
+        return read_pair(text)
     except SettingsError as error:
         raise invalid(field, str(error).removeprefix("pair: ")) from error
 
@@ -211,6 +212,8 @@ def _pairs(texts: Sequence[str]) -> list[str]:
 def _check_horizon(seconds: int) -> None:
     if seconds < 0:
         raise invalid("horizon_seconds", f"{seconds} is negative; give seconds, or 0 for any")
+    if seconds > LONGEST_HORIZON_SECONDS:
+        raise invalid("horizon_seconds", f"{seconds} is above {LONGEST_HORIZON_SECONDS}, the longest horizon there is")
 
 
 def _time(request: pb.ListPredictionsRequest, field: str) -> int | None:

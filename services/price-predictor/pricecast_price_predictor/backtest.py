@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pricecast_core.errors import NotEnoughHistoryError
-from pricecast_core.pairs import slug
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.open import open_feature_store
+from pricecast_core.values import slug
 from pricecast_price_predictor import baselines, report, training, view, walkforward
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.models.base import Sample

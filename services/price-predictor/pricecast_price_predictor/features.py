@@ -17,8 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pricecast_core.indicators import INDICATORS, Kind
-from pricecast_core.pairs import slug
 from pricecast_core.stores.features import CANDLE_COLUMNS
+from pricecast_core.values import slug
 from pricecast_price_predictor.grid import TIME, day_rows
 from pricecast_price_predictor.windows import Floats, Windows, lag
 

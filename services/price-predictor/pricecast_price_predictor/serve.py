@@ -17,7 +17,6 @@ from pricecast_core import logs, metrics
 from pricecast_core.errors import StoreError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored, Prediction
-from pricecast_core.pairs import base_coin, slug
 from pricecast_core.service import Stop
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import FeatureStore
@@ -26,6 +25,7 @@ from pricecast_core.stores.open import open_feature_store, open_model_registry, 
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_core.streaming import Follower, Publisher
 from pricecast_core.topics import FEATURES, PREDICTIONS
+from pricecast_core.values import base_coin, slug
 from pricecast_price_predictor import view
 from pricecast_price_predictor.book import Horizon, PairBook, newest_ms, ready_through_ms
 from pricecast_price_predictor.grid import TIME

@@ -14,7 +14,6 @@ from pricecast_core import logs
 from pricecast_core.errors import NotEnoughHistoryError, PricecastError, StoppedWaitingError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored
-from pricecast_core.pairs import slug
 from pricecast_core.service import Stop
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import FeatureStore, missing_history
@@ -22,6 +21,7 @@ from pricecast_core.stores.models import ModelRegistry, ModelVersion, TrainingRu
 from pricecast_core.stores.open import open_feature_store, open_model_registry
 from pricecast_core.streaming import Follower, Publisher
 from pricecast_core.topics import FEATURES
+from pricecast_core.values import slug
 from pricecast_price_predictor import report, training, view
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.grid import TIME

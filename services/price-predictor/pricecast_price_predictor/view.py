@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pricecast_core.pairs import base_coin
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import FeatureStore, group_name
+from pricecast_core.values import base_coin
 from pricecast_price_predictor import features, grid
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 

@@ -20,7 +20,6 @@ import numpy as np
 import tulipy as untyped_tulipy
 from numpy.typing import NDArray
 
-from pricecast_core.errors import SettingsError
 from pricecast_core.indicators import Chosen
 
 tulipy: Any = untyped_tulipy
@@ -69,21 +68,6 @@ def rows(chosen: Sequence[Chosen], candles: Array, history: int) -> list[dict[st
         compute(chosen, np.ascontiguousarray(candles[:, end - history : end]))
         for end in range(history, candles.shape[1] + 1)
     ]
-
-
-def check(chosen: Sequence[Chosen], history: int) -> None:
-    """Checks that the history is long enough for each indicator.
-
-    Raises:
-        SettingsError: If one needs more candles than are kept.
-    """
-    for one in chosen:
-        need = one.indicator.needs(one.periods)
-        if need > history:
-            raise SettingsError(
-                f"history_candles: {history} is too few for {one.columns[0]}, which needs {need}; "
-                f"set it to {need} or more, or take shorter periods"
-            )
 
 
 def _tulipy(one: Chosen, inputs: list[Array]) -> list[float]:
@@ -155,4 +139,4 @@ _FORMULAS: dict[str, Callable[[Chosen, list[Array]], list[float]]] = {
     "rate_of_change": _rate_of_change,
 }
 
-__all__ = ["COLUMNS", "Array", "check", "compute", "rows"]
+__all__ = ["COLUMNS", "Array", "compute", "rows"]

@@ -11,11 +11,12 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from pricecast_core.indicators import LONGEST_HISTORY
 from pricecast_core.messages import Candle
 from pricecast_technical_indicators.formulas import COLUMNS, Array
 
 _RECORD: Final = struct.Struct("<qq5d")  # window end, candle's length in ms, open, high, low, close, volume
-_SLOTS: Final = 5_000  # as many as the longest history, so that its length can be changed
+_SLOTS: Final = LONGEST_HISTORY  # so that the history's length can be changed
 _NEWEST: Final = "newest"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pricecast_core import metrics, pairs
+from pricecast_core import metrics
 from pricecast_core.errors import BadMessageError
 from pricecast_core.indicators import choose
 from pricecast_core.messages import Candle, IndicatorRow
 from pricecast_core.settings import TechnicalIndicatorsSettings
 from pricecast_core.streaming import StreamTask
 from pricecast_core.topics import TECHNICAL_INDICATORS
+from pricecast_core.values import base_coin
 from pricecast_technical_indicators import formulas
 from pricecast_technical_indicators.history import History
 
@@ -16,17 +17,12 @@ SERVICE = "technical-indicators"
 
 
 class TechnicalIndicatorsTask(StreamTask[Candle]):
-    """Publishes the row of each closed candle that has a full history before it.
-
-    Raises:
-        SettingsError: If an indicator is unknown or needs more history than is kept.
-    """
+    """Publishes the row of each closed candle that has a full history before it."""
 
     def __init__(self, settings: TechnicalIndicatorsSettings) -> None:
         self._seconds = settings.candle_seconds
         self._size = settings.history_candles
         self._chosen = choose(settings.indicators)
-        formulas.check(self._chosen, self._size)
         self._histories: dict[tuple[int, str], History] = {}
 
     def handle(self, candle: Candle, partition: int) -> None:
@@ -68,7 +64,7 @@ class TechnicalIndicatorsTask(StreamTask[Candle]):
     def _row(self, candle: Candle, history: History) -> IndicatorRow:
         return IndicatorRow(
             pair=candle.pair,
-            coin=pairs.base_coin(candle.pair),
+            coin=base_coin(candle.pair),
             open=candle.open,
             high=candle.high,
             low=candle.low,

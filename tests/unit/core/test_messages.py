@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import FIRST_TIMESTAMP_MS, Candle, DeadLetter, Prediction, Trade, decode, encode
+from pricecast_core.values import PAIR
 
 NOW_MS = 1_760_000_000_000
 TRADE = {"pair": "BTC/USD", "price": 50_000.5, "volume": 0.25, "side": "buy", "trade_id": 7, "timestamp_ms": NOW_MS}
@@ -15,7 +16,7 @@ TRADE = {"pair": "BTC/USD", "price": 50_000.5, "volume": 0.25, "side": "buy", "t
 prices = st.floats(min_value=1e-12, max_value=1e12)
 trades = st.builds(
     Trade,
-    pair=st.from_regex(r"\A[A-Z0-9]{2,10}/[A-Z0-9]{2,10}\Z"),
+    pair=st.from_regex(rf"\A{PAIR}\Z"),
     price=prices,
     volume=st.floats(min_value=1e-12, max_value=1e15),
     side=st.sampled_from(["buy", "sell", None]),

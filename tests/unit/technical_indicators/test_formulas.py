@@ -8,15 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 import talib
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricecast_core.errors import SettingsError
-from pricecast_core.indicators import choose, columns
-from pricecast_technical_indicators.formulas import Array, check, compute, rows
+from pricecast_core.indicators import (
+    HISTORY,
+    INDICATORS,
+    LONGEST_HISTORY,
+    LONGEST_PERIOD,
+    Indicator,
+    candles_needed,
+    choose,
+    columns,
+)
+from pricecast_core.settings import TechnicalIndicatorsSettings, load
+from pricecast_technical_indicators.formulas import Array, compute, rows
 
 CHOSEN = choose([])
-HISTORY = 300
 
 
 def a_market(candles: int, seed: int = 7, price: float = 50_000.0) -> Array:
@@ -106,6 +115,28 @@ def test_a_row_depends_on_its_own_history_alone() -> None:
 
 
 def test_an_indicator_beyond_the_history_is_refused_with_the_remedy() -> None:
-    with pytest.raises(SettingsError, match=r"history_candles: 300.*sma_400.*400"):
-        check(choose(["sma(400)"]), HISTORY)
-    check(CHOSEN, 250)
+    with pytest.raises(SettingsError, match=r"history_candles: 300.*400"):
+        load(TechnicalIndicatorsSettings, pipeline="btc", indicators=["sma(400)"], history_candles=300)
+
+
+def test_the_history_is_as_long_as_the_indicators_need() -> None:
+    assert load(TechnicalIndicatorsSettings, pipeline="btc").history_candles == HISTORY
+    assert load(TechnicalIndicatorsSettings, pipeline="btc", indicators="sma(400)").history_candles == 400
+
+
+@pytest.mark.parametrize("indicator", INDICATORS, ids=lambda indicator: indicator.name)
+@given(data=st.data())
+@settings(max_examples=25)
+def test_whatever_can_be_chosen_can_be_computed(indicator: Indicator, data: st.DataObject) -> None:
+    longest = st.sampled_from([1, 2, 3, 50, LONGEST_PERIOD])
+    periods = data.draw(st.lists(longest, min_size=indicator.arity, max_size=indicator.arity))
+    term = f"{indicator.name}({','.join(map(str, periods))})" if periods else indicator.name
+    if indicator.ascending and periods[0] >= periods[1]:
+        with pytest.raises(SettingsError, match=indicator.name):
+            choose([term])
+        return
+    chosen = choose([term])
+    assert candles_needed(chosen) <= LONGEST_HISTORY
+    for count in {candles_needed(chosen), max(candles_needed(chosen), HISTORY)}:
+        row = compute(chosen, a_market(count))
+        assert all(map(math.isfinite, row.values()))

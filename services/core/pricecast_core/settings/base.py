@@ -12,19 +12,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pricecast_core import pairs
 from pricecast_core.errors import SettingsError
+from pricecast_core.values import DISTINCT, Horizon, PipelineName, ReadCoin, ReadPair
 
 
 def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _normalise_pairs(value: Any) -> Any:
-    try:
-        return [pairs.normalise(part) for part in _split(value)]
-    except SettingsError as error:
-        raise ValueError(str(error)) from error
 
 
 def _join(values: list[Any]) -> str:
@@ -32,11 +25,9 @@ def _join(values: list[Any]) -> str:
 
 
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split), PlainSerializer(_join)]
-CommaSeparatedInts = Annotated[list[int], NoDecode, BeforeValidator(_split), PlainSerializer(_join)]
-PairList = Annotated[
-    list[str], NoDecode, BeforeValidator(_normalise_pairs), PlainSerializer(_join), Field(min_length=1)
-]
-
+PairList = Annotated[list[ReadPair], NoDecode, BeforeValidator(_split), PlainSerializer(_join), DISTINCT]
+CoinList = Annotated[list[ReadCoin], NoDecode, BeforeValidator(_split), PlainSerializer(_join), DISTINCT]
+HorizonList = Annotated[list[Horizon], NoDecode, BeforeValidator(_split), PlainSerializer(_join), DISTINCT]
 
 _environment_counts = ContextVar("environment_counts", default=True)
 
@@ -56,9 +47,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    pipeline: str = Field(
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", description="Name of the pipeline; prefix of its topics"
-    )
+    pipeline: PipelineName = Field(description="Name of the pipeline; prefix of its topics")
     http_port: int = Field(
         8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics; 0 takes a free one"
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from pricecast_core.settings.base import PairList, StreamSettings
+from pricecast_core.values import CandleSeconds
 
 
 class CandlesSettings(StreamSettings):
     """How trades become candles."""
 
-    pairs: PairList = Field(description="Pairs expected; trades of others are dead-lettered")
-    candle_seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle")
+    pairs: PairList = Field(min_length=1, description="Pairs expected; trades of others are dead-lettered")
+    candle_seconds: CandleSeconds = Field(60, description="Length of a candle")
     grace_seconds: float = Field(
         0, ge=0, le=3600, description="How long a window stays open for late trades; a candle is that much later"
     )

@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from pricecast_core.settings.base import CommaSeparated, ServiceSettings
+from pricecast_core.settings.base import CoinList, CommaSeparated, ServiceSettings
 from pricecast_core.settings.news_signal import DEFAULT_COINS
+from pricecast_core.values import JobName
 
 SEVEN_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -16,11 +17,7 @@ SEVEN_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_pr
 class FinetuneSettings(ServiceSettings):
     """What is trained, on what, and where it goes."""
 
-    pipeline: str = Field(
-        "finetune",
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
-        description="Name of the job, in logs, metrics and tracking",
-    )
+    pipeline: JobName = Field("finetune", description="Name of the job, in logs, metrics and tracking")
 
     base_model: str = Field(
         "unsloth/Llama-3.2-1B-Instruct",
@@ -36,7 +33,7 @@ class FinetuneSettings(ServiceSettings):
     dataset_split: str = Field("train", description="Split to read of a dataset on the hub")
     dataset_revision: str = Field("", description="Branch, tag or commit of a dataset on the hub")
     s3_endpoint: str = Field("", description="Address of a store that speaks S3; empty means AWS")
-    coins: CommaSeparated = Field(
+    coins: CoinList = Field(
         default_factory=lambda: list(DEFAULT_COINS), description="Coins that the model answers about"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr, field_validator
 
-from pricecast_core.settings.base import CommaSeparated, StreamSettings
+from pricecast_core.settings.base import CoinList, CommaSeparated, StreamSettings
 
 NEWS_SOURCES = ("rss", "cryptopanic", "gdelt", "archive")
 """The kinds of news source; the service has a module for each."""
@@ -35,7 +35,7 @@ class NewsSettings(StreamSettings):
     archive: str = Field("", description="File or URL of headlines: .csv, .jsonl, .zip or .rar")
     archive_max_bytes: int = Field(1_000_000_000, ge=1, description="Largest archive, packed and unpacked")
     poll_seconds: float = Field(60, ge=1, description="Time between two reads of a live source")
-    coins: CommaSeparated = Field(
+    coins: CoinList = Field(
         default_factory=list, description="Coins that CryptoPanic is asked about; empty means all news"
     )
 

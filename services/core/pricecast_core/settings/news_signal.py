@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 
-from pricecast_core.settings.base import CommaSeparated, StreamSettings
+from pricecast_core.settings.base import CoinList, StreamSettings
 
 NewsReader = Literal["lexicon", "ollama", "anthropic", "openai"]
 NEWS_READERS: tuple[str, ...] = get_args(NewsReader)
@@ -39,9 +39,7 @@ class NewsSignalSettings(StreamSettings):
     anthropic_url: str = Field("", description="Base URL of Anthropic; empty means its own")
     openai_url: str = Field("", description="Base URL of an OpenAI-compatible server; empty means OpenAI's own")
     api_key: SecretStr | None = Field(None, description="API key of the provider")
-    coins: CommaSeparated = Field(
-        default_factory=lambda: list(DEFAULT_COINS), description="Coins that signals are about"
-    )
+    coins: CoinList = Field(default_factory=lambda: list(DEFAULT_COINS), description="Coins that signals are about")
     concurrency: int = Field(2, ge=1, le=64, description="Headlines read at the same time")
     batch_size: int = Field(16, ge=1, le=1_000, description="Headlines taken from the topic at once")
     timeout_seconds: float = Field(60, gt=0, description="Longest wait for one answer")

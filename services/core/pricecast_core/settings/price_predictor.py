@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from pricecast_core.settings.base import CommaSeparated, CommaSeparatedInts, PairList
+from pricecast_core.settings.base import HorizonList, PairList
 from pricecast_core.settings.to_feature_store import FeatureStoreSettings
+from pricecast_core.values import MOST_HORIZONS, CandleSeconds
 
 
 class PredictionStoreSettings(FeatureStoreSettings):
@@ -24,11 +25,14 @@ class PredictionStoreSettings(FeatureStoreSettings):
 class PricePredictorSettings(PredictionStoreSettings):
     """What the model predicts and how it is trained."""
 
-    pairs: PairList = Field(description="Pairs predicted, comma separated")
-    companion_pairs: CommaSeparated = Field(default_factory=list, description="Pairs whose features help to predict")
-    candle_seconds: int = Field(60, ge=1, le=86_400, description="Length of a candle")
-    horizons_seconds: CommaSeparatedInts = Field(
-        default_factory=lambda: [300], min_length=1, description="How far ahead to predict; multiples of the candle"
+    pairs: PairList = Field(min_length=1, description="Pairs predicted, comma separated")
+    companion_pairs: PairList = Field(default_factory=list, description="Pairs whose features help to predict")
+    candle_seconds: CandleSeconds = Field(60, description="Length of a candle")
+    horizons_seconds: HorizonList = Field(
+        default_factory=lambda: [300],
+        min_length=1,
+        max_length=MOST_HORIZONS,
+        description="How far ahead to predict; multiples of the candle",
     )
     simulated: bool = Field(False, description="True if the market is a simulation; every prediction says so")
     live: bool = Field(True, description="False in replays: the market's time then is the time of the newest row")

@@ -8,19 +8,20 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pricecast_core.settings.base import PairList, StreamSettings
+from pricecast_core.values import CandleSeconds
 
 
 class TradesSettings(StreamSettings):
     """Where trades come from."""
 
-    pairs: PairList = Field(description="Pairs to read, comma separated: BTC/USD,ETH/USD")
+    pairs: PairList = Field(min_length=1, description="Pairs to read, comma separated: BTC/USD,ETH/USD")
     source: Literal["kraken", "replay", "simulated"] = Field("kraken", description="Kind of market")
     mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
         "BackfillThenLive", description="Only new trades, only a finite past, or the past and then what is new"
     )
     since: str = Field("7d", description="Where the past starts: ISO 8601 time, or an age such as 7d, 12h")
     until: str = Field("", description="Where a Historical read ends: ISO 8601 time; empty means now")
-    candle_seconds: int = Field(60, ge=1, le=86_400, description="Length of a bar in a replayed OHLCVT file")
+    candle_seconds: CandleSeconds = Field(60, description="Length of a bar in a replayed OHLCVT file")
 
     max_gap_candles: int = Field(
         10_080, ge=0, description="Longest quiet time filled with flat candles while replaying bars, in candles"

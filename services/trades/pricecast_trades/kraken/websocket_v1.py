@@ -20,8 +20,9 @@ from twisted.internet import reactor as _reactor
 from twisted.internet import ssl, task
 from twisted.internet.protocol import connectionDone
 
-from pricecast_core import logs, metrics, pairs
+from pricecast_core import logs, metrics
 from pricecast_core.errors import BadMessageError, SettingsError, SourceError
+from pricecast_core.values import kraken_v1_name
 from pricecast_trades.kraken import wire
 from pricecast_trades.kraken.feed import (
     LONGEST_PAUSE_SECONDS,
@@ -117,7 +118,7 @@ class FeedV1:
 
     def __init__(self, url: str, names: list[str], silence_seconds: float, stuck_seconds: float) -> None:
         self._url = url
-        self._names = {pairs.kraken_v1_name(name): name for name in names}
+        self._names = {kraken_v1_name(name): name for name in names}
         self._silence_seconds = silence_seconds
         self._stuck_seconds = stuck_seconds
         self._inbox = Inbox()

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from pricecast_core import pairs
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import Trade, decode, encode
+from pricecast_core.values import kraken_v1_name, read_pair
 from pricecast_trades.source import Refused
 
 _SIDES: dict[str, Literal["buy", "sell"]] = {"b": "buy", "s": "sell"}
@@ -89,7 +89,7 @@ _v2_trade = msgspec.json.Decoder(V2Trade)
 
 def rest_pair(pair: str) -> str:
     """Returns the pair as REST's `pair` parameter spells it: `XBTUSD`."""
-    return pairs.kraken_v1_name(pair).replace("/", "")
+    return kraken_v1_name(pair).replace("/", "")
 
 
 def rest_trades(pair: str, rows: msgspec.Raw, origin: str) -> list[Trade | Refused]:
@@ -146,7 +146,7 @@ def _v1(pair: str, row: Any) -> Trade:
 
 def _v2(names: frozenset[str], row: bytes) -> Trade:
     found = _v2_trade.decode(row)
-    pair = pairs.normalise(found.symbol) if found.symbol not in names else found.symbol
+    pair = read_pair(found.symbol) if found.symbol not in names else found.symbol
     if pair not in names:
         raise BadMessageError(f"symbol: {found.symbol!r} was not subscribed to", "symbol", reason="unknown_pair")
     moment = datetime.fromisoformat(found.timestamp)

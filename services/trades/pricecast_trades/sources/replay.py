@@ -14,11 +14,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
-from pricecast_core import pairs
 from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
+from pricecast_core.values import kraken_v1_name
 from pricecast_trades import csv_rows
 from pricecast_trades.bars import CandleBuilder
 from pricecast_trades.csv_rows import BarRow, Sample, TradeRow
@@ -101,10 +101,11 @@ def assign(files: Sequence[Path], names: Sequence[str]) -> dict[str, list[Path]]
         return {names[0]: list(files)}
     if len(files) == len(names):
         return {name: [path] for name, path in zip(names, files, strict=True)}
-    stems = {spelt.replace("/", ""): name for name in names for spelt in (name, pairs.kraken_v1_name(name))}
+    stems = {spelt.replace("/", ""): name for name in names for spelt in (name, kraken_v1_name(name))}
     assigned: dict[str, list[Path]] = {name: [] for name in names}
     for path in files:
-        name = stems.get(path.name.partition(".")[0].partition("_")[0].upper())
+        stem = path.name.partition(".")[0].partition("_")[0]
+        name = stems.get(stem) or stems.get(stem.upper())
         if name is None:
             raise SettingsError(
                 f"replay_files: {path} belongs to none of {', '.join(names)}; give one file a pair in the order of "

@@ -1,0 +1,216 @@
+"""A value is good or bad everywhere alike: in the spec, the CRD's schema, the settings, the messages and the API."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pricecast_core.errors import BadMessageError, SettingsError
+from pricecast_core.indicators import INDICATORS, LONGEST_PERIOD
+from pricecast_core.messages import Candle, Trade, decode, encode
+from pricecast_core.settings import CandlesSettings, PricePredictorSettings, TechnicalIndicatorsSettings, load
+from pricecast_core.stores.predictions_sql import SqlPredictionStore
+from pricecast_core.values import KRAKEN_TO_COMMON, LONGEST_CANDLE_SECONDS, LONGEST_HORIZON_SECONDS
+from pricecast_operator.crds.schema import PRICE_PIPELINE, custom_resource_definition
+from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
+from pricecast_prediction_api.methods import PredictionMethods
+from pricecast_prediction_api.problems import ApiError
+from pricecast_prediction_api.view import View
+from pricecast_resources.pricepipeline import PricePipelineSpec
+from tests.contracts.predictions import START_MS, a_prediction
+
+SCHEMA = custom_resource_definition(PRICE_PIPELINE)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+
+
+def accepts(call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except (ValidationError, SettingsError, BadMessageError, ApiError, AssertionError):
+        return False
+    return True
+
+
+def spec(**fields: Any) -> PricePipelineSpec:
+    return PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], **fields})
+
+
+def schema_allows(path: str, value: Any) -> None:
+    """Asserts what the API server does, but for the CEL rules: those are tried on a real one."""
+    node = SCHEMA["spec"]
+    for part in path.split("."):
+        node = node["items"] if part == "[]" else node["properties"][part]
+    if isinstance(value, str):
+        assert len(value) <= node["maxLength"]
+        assert re.search(node["pattern"].removesuffix("$") + r"\Z", value)
+    else:
+        assert node["minimum"] <= value <= node["maximum"]
+
+
+def served(pair: str, horizon_seconds: int) -> None:
+    """Stores a prediction, reads it back and asks the API for it."""
+
+    async def ask(folder: str) -> None:
+        store = SqlPredictionStore(f"sqlite:///{folder}/predictions.db")
+        store.ensure()
+        store.write([a_prediction(pair=pair, horizon_seconds=horizon_seconds)])
+        view = View(store.latest, max_staleness_seconds=20, refresh_seconds=20)
+        methods = PredictionMethods(view, store)
+        reading = asyncio.create_task(view.run())
+        try:
+            reply = await methods.predict(pb.PredictRequest(pair=pair, horizon_seconds=horizon_seconds))
+            page = await methods.list_predictions(pb.ListPredictionsRequest(pair=pair, horizon_seconds=horizon_seconds))
+        finally:
+            reading.cancel()
+            methods.close()
+            store.close()
+        prediction = reply.message.prediction  # type: ignore[attr-defined]
+        assert (prediction.pair, prediction.horizon_seconds) == (pair, horizon_seconds)
+        assert len(page.message.predictions) == 1  # type: ignore[attr-defined]
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(ask(folder))
+
+
+def decoded(message: Any) -> None:
+    assert decode(type(message), encode(message)) == message
+
+
+def trade(pair: str) -> Trade:
+    return Trade(pair=pair, price=1.0, volume=1.0, timestamp_ms=START_MS)
+
+
+def candle(seconds: int) -> Candle:
+    return Candle(
+        pair="BTC/USD",
+        open=1.0,
+        high=1.0,
+        low=1.0,
+        close=1.0,
+        volume=0.0,
+        trade_count=0,
+        window_start_ms=START_MS,
+        window_end_ms=START_MS + seconds * 1000,
+        candle_seconds=seconds,
+    )
+
+
+LETTERS = st.text("AZaz09xX/-\n é", max_size=37) | st.from_regex(r"\A[A-Z0-9]{1,17}x?/[A-Z0-9]{1,17}x?\Z")
+
+
+@given(LETTERS)
+@example("T/USD")
+@example("AAPLx/USD")
+@example("A" * 16 + "x/" + "Z" * 16 + "x")
+@example("A" * 17 + "/USD")
+@example("BTC/USD\n")
+@example("XBTx/USD")
+@settings(max_examples=60, deadline=None)
+def test_a_pair(pair: str) -> None:
+    verdicts = {
+        "spec": accepts(lambda: spec(pairs=[pair])),
+        "companion": accepts(lambda: spec(features={"companionPairs": [pair]})),
+        "schema": accepts(lambda: schema_allows("pairs.[]", pair)),
+        "companion's schema": accepts(lambda: schema_allows("features.companionPairs.[]", pair)),
+        "messages": accepts(lambda: decoded(trade(pair))),
+    }
+    if verdicts["messages"] and not set(pair.split("/")) & KRAKEN_TO_COMMON.keys():
+        assert load(CandlesSettings, pipeline="p", pairs=pair).pairs == [pair]
+        verdicts["API"] = accepts(lambda: served(pair, 300))
+        assert set(verdicts.values()) == {True}, verdicts
+    elif verdicts["messages"]:
+        assert not verdicts["spec"]
+        assert not verdicts["companion"]
+    else:
+        assert set(verdicts.values()) == {False}, verdicts
+
+
+@pytest.mark.parametrize("coin", KRAKEN_TO_COMMON)
+def test_krakens_names_are_refused_in_the_spec_and_read_in_settings(coin: str) -> None:
+    for fields in ({"pairs": [f"{coin}/USD"]}, {"features": {"companionPairs": [f"ETH/{coin}"]}}):
+        with pytest.raises(ValidationError, match=rf"{coin}.*: is Kraken's name; write .*{KRAKEN_TO_COMMON[coin]}"):
+            spec(**fields)
+    settings = load(PricePredictorSettings, pipeline="p", pairs=f"{coin}/usd", companion_pairs=f"ETH/{coin}")
+    assert settings.pairs == [f"{KRAKEN_TO_COMMON[coin]}/USD"]
+    assert settings.companion_pairs == [f"ETH/{KRAKEN_TO_COMMON[coin]}"]
+
+
+@given(st.integers(-2, 2) | st.integers(LONGEST_HORIZON_SECONDS - 2, LONGEST_HORIZON_SECONDS + 2))
+@example(86_401)
+@example(172_800)
+@settings(max_examples=20, deadline=None)
+def test_a_horizon(seconds: int) -> None:
+    verdicts = {
+        "spec": accepts(lambda: spec(candles={"seconds": 1}, prediction={"horizonsSeconds": [seconds]})),
+        "schema": accepts(lambda: schema_allows("prediction.horizonsSeconds.[]", seconds)),
+        "settings": accepts(
+            lambda: load(PricePredictorSettings, pipeline="p", pairs="BTC/USD", horizons_seconds=[seconds])
+        ),
+        "messages": accepts(lambda: decoded(a_prediction(horizon_seconds=seconds))),
+        "API": seconds != 0 and accepts(lambda: served("BTC/USD", seconds)),  # where 0 asks for any horizon
+    }
+    assert len(set(verdicts.values())) == 1, verdicts
+
+
+@given(st.integers(-2, 2) | st.integers(LONGEST_CANDLE_SECONDS - 2, LONGEST_CANDLE_SECONDS + 2))
+@settings(max_examples=10, deadline=None)
+def test_a_candles_length(seconds: int) -> None:
+    training = {"lookback": "999999d"}
+    verdicts = {
+        "spec": accepts(
+            lambda: spec(
+                candles={"seconds": seconds}, training=training, prediction={"horizonsSeconds": [abs(seconds) or 1]}
+            )
+        ),
+        "schema": accepts(lambda: schema_allows("candles.seconds", seconds)),
+        "settings": accepts(lambda: load(CandlesSettings, pipeline="p", pairs="BTC/USD", candle_seconds=seconds)),
+        "messages": accepts(lambda: decoded(candle(seconds))),
+    }
+    assert len(set(verdicts.values())) == 1, verdicts
+
+
+PERIODS = st.lists(st.sampled_from(["0", "1", "14", "014", str(LONGEST_PERIOD), str(LONGEST_PERIOD + 1), "-1", ""]))
+TERMS = st.builds(
+    lambda name, periods: f"{name}({', '.join(periods)})" if periods else name,
+    st.sampled_from([*(one.name for one in INDICATORS), "rsii", "RSI", ""]),
+    PERIODS,
+)
+
+
+@given(TERMS)
+@example("sma(400)")
+@example(f"stochrsi({LONGEST_PERIOD},{LONGEST_PERIOD},{LONGEST_PERIOD})")
+@example("rsi(14)\n")
+def test_an_indicator(term: str) -> None:
+    good = accepts(lambda: spec(indicators=[term]))
+    if term:  # of settings, an empty list is the default one
+        assert good == accepts(lambda: load(TechnicalIndicatorsSettings, pipeline="p", indicators=[term])), term
+    if good:
+        schema_allows("indicators.[]", term)
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("a" * 40, True),
+        ("a" * 41, False),
+        ("1inch-usd", False),
+        ("b-", False),
+        ("a.b", False),
+        ("a", True),
+        ("", False),
+    ],
+)
+def test_a_pipelines_name(name: str, good: bool) -> None:
+    [rule] = PRICE_PIPELINE.rules
+    pattern = rule["rule"].partition("matches('")[2].removesuffix("')")
+    assert bool(re.fullmatch(pattern, name)) == good
+    assert accepts(lambda: load(CandlesSettings, pipeline=name, pairs="BTC/USD")) == good
+    assert accepts(lambda: decoded(a_prediction(pipeline=name))) or not good
