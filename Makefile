@@ -37,7 +37,7 @@ down: ## Stops what `make up` started
 
 # --- testing
 
-.PHONY: test lint types test-unit test-integration test-wheels test-servers test-e2e test-finetune-e2e bench
+.PHONY: test lint types test-unit test-integration test-wheels test-pythons test-servers test-e2e test-finetune-e2e bench
 test: lint types test-unit test-integration test-wheels ## Lint, types, unit, property and integration tests
 
 lint: dev
@@ -45,18 +45,23 @@ lint: dev
 	$(RUN) ruff check
 	$(RUN) lint-imports
 	$(RUN) python docs/generate.py --check
+	$(RUN) python -m pricecast_operator.generate --check
+	$(RUN) python docs/links.py
 
 types: dev
-	$(RUN) mypy
+	$(RUN) mypy --python-version $$($(RUN) python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 test-unit: dev ## Unit and property tests
-	$(PYTEST) tests/unit
+	$(PYTEST) --numprocesses=2 tests/unit
 
 test-integration: dev ## Real processes on the embedded broker and stores
-	$(PYTEST) tests/integration
+	$(PYTEST) --numprocesses=3 tests/integration
 
 test-wheels: dev ## The packages built, installed into an environment of their own, used outside the repository
 	$(PYTEST) tests/wheels
+
+test-pythons: dev ## Lint, types and unit tests on the other Pythons of 3.11 to 3.13 that are here
+	UV=$(UV) .ci/test-pythons
 
 test-servers: dev ## Tests on real Kafka, Elasticsearch, PostgreSQL (by URL, else started by testbed/)
 	$(PYTEST) tests/servers
@@ -112,4 +117,4 @@ $(TOOLS)/zig-cc: $(UV)
 
 .PHONY: clean
 clean: ## Removes what was built, and the pipelines' data
-	rm -rf .pricecast .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .pricecast .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

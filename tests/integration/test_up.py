@@ -103,6 +103,9 @@ def latest(folder: DataFolder) -> Prediction:
     return found
 
 
+one_pipeline = pytest.mark.xdist_group("one pipeline, one test after the other")
+
+
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working directory in which a small simulated pipeline is up."""
@@ -127,6 +130,7 @@ def predicted(cwd: Path) -> dict[str, Any]:
         return found
 
 
+@one_pipeline
 def test_a_pipeline_predicts_trains_and_goes_on_after_a_crash(live: Path) -> None:
     first = eventually(lambda: pricecast("predict", "BTC/USD", "--json", cwd=live).stdout)
     assert json.loads(first)["simulated"]
@@ -141,6 +145,7 @@ def test_a_pipeline_predicts_trains_and_goes_on_after_a_crash(live: Path) -> Non
     eventually(lambda: predicted(live)["feature_time"] > before)
 
 
+@one_pipeline
 def test_status_says_what_runs_and_that_all_is_ready(live: Path) -> None:
     eventually(lambda: pricecast("status", cwd=live).returncode == 0)
     shown = pricecast("status", cwd=live).stdout
@@ -148,6 +153,7 @@ def test_status_says_what_runs_and_that_all_is_ready(live: Path) -> None:
     assert all(name in shown for name in ("broker", "trades", "price-predictor", "prediction-api"))
 
 
+@one_pipeline
 def test_logs_are_readable(live: Path) -> None:
     assert "candles" in pricecast("logs", cwd=live).stdout.split()
     assert "started" in pricecast("logs", "candles", "-n", "1000", cwd=live).stdout
@@ -155,12 +161,14 @@ def test_logs_are_readable(live: Path) -> None:
     assert (unknown.returncode, "'candle' has no log; there are" in unknown.stderr) == (78, True)
 
 
+@one_pipeline
 def test_the_same_pipeline_can_not_be_up_twice(live: Path) -> None:
     again = pricecast("up", "tiny.yaml", cwd=live)
     assert again.returncode == 1
     assert "is up already" in again.stderr
 
 
+@one_pipeline
 def test_down_leaves_nothing_running_and_the_predictions_readable(live: Path) -> None:
     folder = DataFolder(live / ".pricecast" / "tiny")
     eventually(lambda: pricecast("predict", "BTC/USD", cwd=live).returncode == 0)
@@ -172,6 +180,7 @@ def test_down_leaves_nothing_running_and_the_predictions_readable(live: Path) ->
     assert pricecast("down", cwd=live).stdout == "nothing was running\n"
 
 
+@one_pipeline
 def test_a_second_run_goes_on_from_what_was_stored_and_ctrl_c_ends_it_in_order(live: Path) -> None:
     folder = DataFolder(live / ".pricecast" / "tiny")
     rows = feature_rows(folder.path)

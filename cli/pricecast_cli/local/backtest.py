@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from pricecast_cli.local.drain import QUIET, drained
 from pricecast_cli.local.folder import DataFolder
 from pricecast_cli.local.logs import readable, tail
-from pricecast_cli.local.probe import free_port
+from pricecast_cli.local.ports import free_port
 from pricecast_cli.local.programs import (
     TRAINING,
     LocalBackends,

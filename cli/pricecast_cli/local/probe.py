@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,16 +53,3 @@ async def _get(port: int, path: str) -> tuple[int, bytes]:
         writer.close()
     head, _, body = bytes(data).partition(b"\r\n\r\n")
     return int(head.split(b" ", 2)[1]), body
-
-
-def free_port(preferred: int = 0) -> int:
-    """Returns `preferred` or, if it is taken, the next free port after it; any free one for 0."""
-    for port in range(preferred, preferred + 100) if preferred else [0]:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError(f"no free port from {preferred} to {preferred + 99}")

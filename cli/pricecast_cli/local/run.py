@@ -24,7 +24,7 @@ from pricecast_cli.local.child import kill_group, rotate
 from pricecast_cli.local.drain import drained
 from pricecast_cli.local.folder import ROOT, DataFolder
 from pricecast_cli.local.logs import brief, tail
-from pricecast_cli.local.probe import free_port
+from pricecast_cli.local.ports import free_port
 from pricecast_cli.local.programs import (
     TRAINING,
     LocalBackends,

@@ -19,7 +19,8 @@ from typing import Any
 from pricecast_cli.local import child, policy
 from pricecast_cli.local.folder import DataFolder, ProcessId
 from pricecast_cli.local.logs import last_words, size
-from pricecast_cli.local.probe import Answer, ask, free_port
+from pricecast_cli.local.ports import free_port
+from pricecast_cli.local.probe import Answer, ask
 from pricecast_cli.local.programs import API_STAGE, BROKER_STAGE, Program, stop_order
 from pricecast_core.service import EX_CONFIG, EX_FAILED, EX_OK
 
