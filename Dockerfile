@@ -32,7 +32,7 @@ COPY --from=sources /manifests /src
 RUN --mount=type=cache,target=/root/.cache/uv \
     without="--no-install-package nvidia-nccl-cu12 --no-install-package nvidia-nccl-cu13"; \
     case "$SERVICE" in \
-        trades) more="--extra websocket-v1 $without" ;; \
+        trades) more="--extra kraken-v1 $without" ;; \
         finetune) more="--extra train --extra comet" ;; \
         *) more="$without" ;; \
     esac; \

@@ -178,11 +178,11 @@ def _price_processes(spec: PricePipelineSpec, backends: Backends, common: dict[s
 
 def _market(source: Source) -> dict[str, Any]:
     """Returns the settings of the kind of market that trades come from."""
-    if source.kind == "Kraken":
-        return _prefixed("kraken", source.kraken)
     if source.replay is not None:
         return _prefixed("replay", source.replay, leave_out={"volume_claim", "config_map"})
-    return _prefixed("simulation", source.simulated)
+    if source.kind == "Simulated":
+        return _prefixed("simulation", source.simulated)
+    return _prefixed(source.kind.lower(), source.exchange) if source.exchange is not None else {}
 
 
 def _to_feature_store(

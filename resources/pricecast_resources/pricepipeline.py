@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
 
+from pricecast_core.settings.exchanges import EXCHANGES, ExchangeSettings
 from pricecast_core.values import DISTINCT, MOST_COMPANIONS, MOST_HORIZONS, MOST_PAIRS, CandleSeconds, Horizon
 from pricecast_resources.base import (
     SET,
@@ -61,18 +62,6 @@ _CRON = "^{}$".format(
 """Cron expressions that both Kubernetes and the local runtime understand: minute, hour, day, month, day of the week."""
 
 
-class KrakenSource(Model):
-    """How Kraken is reached."""
-
-    websocket: Literal["v2", "v1"] = Field("v2", description="WebSocket API version; v2 carries trade ids.")
-    rest_url: str = Field(
-        "https://api.kraken.com", pattern="^https?://", max_length=2048, description="Base URL of the REST API."
-    )
-    websocket_url: str = Field(
-        "", pattern="^(wss?://[^/ ]+.*)?$", max_length=2048, description="WebSocket URL; empty means Kraken's own."
-    )
-
-
 class ReplaySource(Model):
     """Files to read instead of an exchange."""
 
@@ -99,7 +88,46 @@ class SimulatedSource(Model):
     trades_per_second: float = Field(2, gt=0, le=100_000, description="Mean number of trades a second.")
 
 
-class Source(Model):
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[(*(exchange.title for exchange in EXCHANGES.values()), "Replay", "Simulated")]
+
+
+class _Market(Model):
+    """What is said of every market."""
+
+    kind: Kind = Field("Kraken", description="Kind of market.")
+    mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
+        "BackfillThenLive", description="New trades only, a finite past only, or the past and then what is new."
+    )
+    since: Duration = Field("30d", description="How far back the past goes.")
+
+
+def _block(exchange: type[ExchangeSettings]) -> type[Model]:
+    """Returns the part of the spec that holds an exchange's settings."""
+    fields: dict[str, Any] = {
+        name: (info.annotation, info) for name, info in exchange.model_fields.items() if name not in exchange.internal
+    }
+    return create_model(f"{exchange.title}Source", __base__=Model, __doc__=exchange.__doc__, **fields)
+
+
+def _blocks() -> dict[str, Any]:
+    return {
+        name: (_block(exchange) | None, Field(None, description=f"Settings of kind {exchange.title}."))
+        for name, exchange in EXCHANGES.items()
+    }
+
+
+if TYPE_CHECKING:
+
+    class _Exchanges(_Market):
+        pass
+else:
+    _Exchanges = create_model("_Exchanges", __base__=_Market, __module__=__name__, **_blocks())
+
+
+class Source(_Exchanges):
     """Where trades come from."""
 
     model_config = ConfigDict(
@@ -117,14 +145,14 @@ class Source(Model):
         )
     )
 
-    kind: Literal["Kraken", "Replay", "Simulated"] = Field("Kraken", description="Kind of market.")
-    mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
-        "BackfillThenLive", description="New trades only, a finite past only, or the past and then what is new."
-    )
-    since: Duration = Field("30d", description="How far back the past goes.")
-    kraken: KrakenSource = Field(default_factory=KrakenSource, description="Settings of kind Kraken.")
     replay: ReplaySource | None = Field(None, description="Settings of kind Replay.")
     simulated: SimulatedSource = Field(default_factory=SimulatedSource, description="Settings of kind Simulated.")
+
+    @property
+    def exchange(self) -> Model | None:
+        """The settings given of the exchange that trades come from."""
+        settings: Model | None = getattr(self, self.kind.lower()) if self.kind.lower() in EXCHANGES else None
+        return settings
 
     @model_validator(mode="after")
     def _replay_is_described(self) -> Source:

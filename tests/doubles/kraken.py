@@ -276,6 +276,10 @@ class KrakenDouble:
                 self._subscribers.setdefault(connection, (1, set()))[1].add(pair)
 
     async def _subscribe_v2(self, connection: ServerConnection, request: dict[str, Any]) -> None:
+        if request.get("method") == "ping":
+            now = datetime.now(UTC).isoformat()
+            pong = {"method": "pong", "req_id": request["req_id"], "time_in": now, "time_out": now}
+            await connection.send(json.dumps(pong))
         if request.get("method") != "subscribe":
             return
         for pair in request["params"]["symbol"]:

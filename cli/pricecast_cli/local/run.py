@@ -287,9 +287,9 @@ class _Run:
         spec = self._manifest.spec
         return view.Snapshot(
             pipeline=self._manifest.name,
-            market={"Kraken": "trades of Kraken", "Replay": "a replay", "Simulated": "simulated trades"}[
-                spec.source.kind
-            ],
+            market={"Replay": "a replay", "Simulated": "simulated trades"}.get(
+                spec.source.kind, f"trades of {spec.source.kind}"
+            ),
             simulated=spec.source.kind == "Simulated",
             started=self._supervisor.started,
             now=time.time(),

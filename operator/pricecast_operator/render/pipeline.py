@@ -377,8 +377,8 @@ def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Addre
         elif name.endswith("_URL"):
             yield from of_urls(value)
     settings = process.settings
-    if isinstance(settings, TradesSettings) and settings.source == "kraken":
-        yield from of_urls(settings.kraken_rest_url, settings.kraken_websocket_url or "https://ws.kraken.com")
+    if isinstance(settings, TradesSettings):
+        yield from of_urls(*(settings.exchange.urls if settings.exchange is not None else ()))
     elif isinstance(settings, NewsSettings):
         yield INTERNET
         yield from of_urls(*settings.addresses)

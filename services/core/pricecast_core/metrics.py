@@ -31,6 +31,11 @@ TRADES_REST_RETRIES = Counter(
 TRADES_GAPS = Counter(
     "pricecast_trades_gaps_total", "Gaps in the exchange's stream, by how they ended", ["pair", "end"]
 )
+TRADES_MISSING = Counter(
+    "pricecast_trades_missing_total",
+    "Trades whose numbers were leapt over, which the exchange gives neither live nor by REST",
+    ["pair"],
+)
 TRADES_DUPLICATES = Counter("pricecast_trades_duplicates_total", "Trades seen twice at a seam and dropped", ["pair"])
 LATE_TRADES = Counter("pricecast_late_trades_total", "Trades too late for their candle, dead-lettered", ["pair"])
 FLAT_CANDLES = Counter("pricecast_flat_candles_total", "Candles that fill quiet windows", ["pair"])

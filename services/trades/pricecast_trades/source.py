@@ -1,4 +1,4 @@
-"""What a source of trades promises. A new exchange is one file in `sources` and one line in `sources/__init__.py`."""
+"""What a source of trades promises: an exchange (`sources.exchange`), files, a simulated market."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pricecast_core.messages import Trade
-from pricecast_trades.kraken import wire
+from pricecast_trades.exchanges.kraken import wire
 from pricecast_trades.source import Refused
 from tests.doubles.kraken import Deal, KrakenDouble
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from pricecast_core.settings.base import PairList, StreamSettings
+from pricecast_core.settings.base import PairList
+from pricecast_core.settings.exchanges import EXCHANGES, ExchangeSettings
 from pricecast_core.values import CandleSeconds
 
+if TYPE_CHECKING:
+    from pricecast_core.settings.base import StreamSettings as EveryExchangeSettings
 
-class TradesSettings(StreamSettings):
+    Market = str
+else:
+    from pricecast_core.settings.exchanges import EveryExchangeSettings
+
+    Market = Literal[(*EXCHANGES, "replay", "simulated")]
+
+
+class TradesSettings(EveryExchangeSettings):
     """Where trades come from."""
 
     pairs: PairList = Field(min_length=1, description="Pairs to read, comma separated: BTC/USD,ETH/USD")
-    source: Literal["kraken", "replay", "simulated"] = Field("kraken", description="Kind of market")
+    source: Market = Field("kraken", description="Kind of market")
     mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
         "BackfillThenLive", description="Only new trades, only a finite past, or the past and then what is new"
     )
@@ -25,16 +35,6 @@ class TradesSettings(StreamSettings):
 
     max_gap_candles: int = Field(
         10_080, ge=0, description="Longest quiet time filled with flat candles while replaying bars, in candles"
-    )
-
-    kraken_rest_url: str = Field("https://api.kraken.com", description="Base URL of Kraken's REST API")
-    kraken_websocket: Literal["v2", "v1"] = Field("v2", description="WebSocket API: v2 carries trade ids")
-    kraken_websocket_url: str = Field("", description="WebSocket URL; empty means Kraken's own of that version")
-    kraken_requests_per_second: float = Field(
-        1.0, gt=0, description="REST calls a second, within Kraken's public limit"
-    )
-    kraken_silence_seconds: float = Field(
-        15, ge=1, description="A WebSocket without any message for so long is replaced; Kraken sends one every second"
     )
 
     replay_files: list[Path] = Field(
@@ -55,3 +55,11 @@ class TradesSettings(StreamSettings):
         if self.source == "replay" and not self.replay_files:
             raise ValueError("replay_files: is empty; give at least one CSV file to replay")
         return self
+
+    @property
+    def exchange(self) -> ExchangeSettings | None:
+        """The settings of the exchange that trades come from; None where they come from files or a simulation."""
+        kind = EXCHANGES.get(self.source)
+        if kind is None:
+            return None
+        return kind(**{name: getattr(self, f"{self.source}_{name}") for name in kind.model_fields})

@@ -1,4 +1,4 @@
-"""The markets that trades can come from, one file each."""
+"""What trades can come from: an exchange, files, a simulated market."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ def open_source(settings: TradesSettings, stop: Stop) -> Source:
     Raises:
         SettingsError: If its settings can't work.
     """
-    if settings.source == "kraken":
-        from pricecast_trades.sources.kraken import KrakenSource  # noqa: PLC0415 - its libraries are heavy
+    if settings.exchange is not None:
+        from pricecast_trades.exchanges import connect  # noqa: PLC0415 - its libraries are heavy
+        from pricecast_trades.sources.exchange import ExchangeSource  # noqa: PLC0415
 
-        return KrakenSource(settings, stop)
+        return ExchangeSource(settings, connect(settings, stop), stop)
     if settings.source == "replay":
         from pricecast_trades.sources.replay import ReplaySource  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,30 +21,37 @@ from twisted.internet import ssl, task
 from twisted.internet.protocol import connectionDone
 
 from pricecast_core import logs, metrics
-from pricecast_core.errors import BadMessageError, SettingsError, SourceError
+from pricecast_core.errors import PricecastError, SourceError
 from pricecast_core.values import kraken_v1_name
-from pricecast_trades.kraken import wire
-from pricecast_trades.kraken.feed import (
+from pricecast_trades.exchanges.kraken.faults import Faults
+from pricecast_trades.exchanges.kraken.session_v1 import SessionV1
+from pricecast_trades.feed import (
     LONGEST_PAUSE_SECONDS,
     OPEN_SECONDS,
     PING_SECONDS,
     Event,
     Failed,
     Inbox,
-    Joined,
-    Update,
 )
-from pricecast_trades.source import Refused
 
-URL = "wss://ws.kraken.com"
 _TICK_SECONDS = 1.0
+_BEAT_SECONDS = 0.25
 _ENDLESS = 1_000_000_000
 reactor: Any = _reactor  # which one it is depends on the platform; its declared type fits none
 log = logs.get(__name__)
 
 
 class _Protocol(KrakenClientProtocol):
-    """One connection of the library's, not silent about its end."""
+    """One connection of the library's, not silent about its end, nor about what it can't read."""
+
+    def onOpen(self) -> None:  # noqa: N802 - autobahn's name
+        """Called when the connection is open; the library subscribes just before."""
+        super().onOpen()  # type: ignore[no-untyped-call]
+        self.factory.opened()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - autobahn's names
+        """Called with each message; the library would drop one that is no JSON."""
+        self.factory.callback(payload)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted's name
         """Called when the connection ends; unlike the factory, it is told of errors of TLS."""
@@ -55,6 +62,7 @@ class _Protocol(KrakenClientProtocol):
 class _Factory(KrakenClientFactory):
     """The library's connections, not silent about failing."""
 
+    opened: Callable[[], None]
     failed: Callable[[str], None]
 
     def buildProtocol(self, addr: Any) -> _Protocol:  # noqa: N802 - Twisted's name
@@ -71,9 +79,10 @@ class _Factory(KrakenClientFactory):
 class _Client(WssClient):
     """The library's client, able to connect to any address."""
 
-    def __init__(self, url: str, failed: Callable[[str], None]) -> None:
+    def __init__(self, url: str, opened: Callable[[], None], failed: Callable[[str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.STREAM_URL = url
+        self._opened = opened
         self._failed = failed
 
     def add_connection(self, id_: str, url: str) -> None:
@@ -82,7 +91,7 @@ class _Client(WssClient):
         factory: Any = _Factory(url, payload=made.payload)  # type: ignore[no-untyped-call]
         factory.maxRetries, factory.maxDelay, factory.noisy = _ENDLESS, LONGEST_PAUSE_SECONDS, False
         factory.callback = made.callback
-        factory.failed = self._failed
+        factory.opened, factory.failed = self._opened, self._failed
         factory.setProtocolOptions(
             autoPingInterval=PING_SECONDS, autoPingTimeout=PING_SECONDS, openHandshakeTimeout=OPEN_SECONDS
         )
@@ -98,6 +107,12 @@ class _Client(WssClient):
         super().close()  # type: ignore[no-untyped-call]
         self.abort()
 
+    def send(self, text: str) -> None:
+        """Sends a message, on the reactor's thread."""
+        for factory in self.factories.values():
+            if factory.protocol_instance is not None:
+                factory.protocol_instance.sendMessage(text.encode(), isBinary=False)
+
     def abort(self) -> None:
         """Gives up the connection, on the reactor's thread; the library then makes a new one."""
         for factory in self.factories.values():
@@ -112,21 +127,26 @@ class FeedV1:
     Args:
         url: Where to connect.
         names: The pairs.
+        faults: Judges refusals.
         silence_seconds: A connection without any message for so long is given up.
         stuck_seconds: The reactor is stuck if it hasn't turned for so long.
     """
 
-    def __init__(self, url: str, names: list[str], silence_seconds: float, stuck_seconds: float) -> None:
+    def __init__(
+        self, url: str, names: Sequence[str], faults: Faults, silence_seconds: float, stuck_seconds: float
+    ) -> None:
         self._url = url
-        self._names = {kraken_v1_name(name): name for name in names}
+        self._names = names
+        self._faults = faults
         self._silence_seconds = silence_seconds
         self._stuck_seconds = stuck_seconds
         self._inbox = Inbox()
         self._client: _Client | None = None
         self._thread: threading.Thread | None = None
-        self._subscribed: set[str] = set()
+        self._session: SessionV1 | None = None
         self._problem: str | None = "not connected yet"
         self._heard = self._turned = time.monotonic()
+        self._beaten = 0.0
         self._connections = 0
 
     def open(self) -> None:
@@ -148,7 +168,11 @@ class FeedV1:
 
     def problem(self) -> str | None:
         """Returns why trades don't come in now, or None."""
-        return self._problem
+        session = self._session
+        if session is None:
+            return self._problem
+        problem = session.problem()
+        return None if problem is None else f"kraken_websocket_url: {self._url}: {problem}"
 
     def stuck(self) -> str | None:
         """Returns why the feed doesn't even try any more, or None."""
@@ -172,80 +196,63 @@ class FeedV1:
         self._disconnect()
         self._heard = time.monotonic()
         self._connections = 0
-        client: Any = _Client(self._url, self._on_failure)
-        client.subscribe_public({"name": "trade"}, self._on_message, pair=list(self._names))
+        client: Any = _Client(self._url, self._on_open, self._on_failure)
+        client.subscribe_public({"name": "trade"}, self._on_message, pair=list(map(kraken_v1_name, self._names)))
         self._client = client
 
     def _disconnect(self) -> None:
-        client, self._client = self._client, None
+        client, self._client, self._session = self._client, None, None
         if client is not None:
             client.close()
         self._problem = "closed"
 
     def _tick(self) -> None:
         self._turned = time.monotonic()
-        client = self._client
-        if client is not None and self._turned - self._heard > self._silence_seconds:
+        client, session = self._client, self._session
+        if client is None:
+            return
+        if self._turned - self._heard > self._silence_seconds:
             self._heard = self._turned
             self._give_up(client, f"no message from Kraken for {self._silence_seconds:.0f} s")
+        elif session is not None:
+            for text in session.send(self._turned):
+                client.send(text)
 
     def _give_up(self, client: _Client, reason: str) -> None:
         log.warning("connecting again", error=reason, url=self._url)
         self._on_failure(reason)
         client.abort()
 
+    def _on_open(self) -> None:
+        if self._client is None:
+            return
+        self._connections += 1
+        if self._connections > 1:
+            metrics.TRADES_RECONNECTS.labels("kraken-v1").inc()
+        self._session = SessionV1(self._url, self._names, self._faults)
+        for _ in self._session.send(time.monotonic()):
+            pass  # the library has just asked for all of them
+
     def _on_failure(self, reason: str) -> None:
         if self._client is not None:
-            self._problem = f"kraken_websocket_url: {self._url}: {reason}"
-            self._subscribed.clear()
+            self._problem, self._session = f"kraken_websocket_url: {self._url}: {reason}", None
 
     def _on_message(self, message: Any) -> None:
-        client = self._client
-        if client is None:
+        client, session = self._client, self._session
+        if client is None or session is None or not isinstance(message, bytes):
             return
-        self._heard = time.monotonic()
+        now = self._heard = time.monotonic()
+        now_ms = time.time_ns() // 1_000_000
+        events: list[Event]
         try:
-            events = self._events(message)
-        except (TypeError, KeyError, IndexError, ValueError) as error:
-            events = [Update("", [_refused(message, self._url, f"not a message of v1: {error!r}")])]
+            events = list(session.receive(message, now, now_ms))
+        except PricecastError as error:
+            self._problem, self._session = str(error), None
+            events = [Failed(error)]
+        if now - self._beaten >= _BEAT_SECONDS:
+            self._beaten = now
+            events.append(session.beat(now, now_ms))
         for event in events:
             if not self._inbox.put(event):
                 self._give_up(client, "trades come in faster than they can be written")
                 return
-
-    def _events(self, message: Any) -> list[Event]:
-        if isinstance(message, list):
-            name = self._names.get(message[3])
-            if message[2] != "trade" or name is None:
-                return [Update("", [_refused(message, self._url, f"trades of {message[3]!r} were not asked for")])]
-            return [Update(name, wire.v1_trades(name, message[1], self._url))]
-        kind = message.get("event") or message.get("e")
-        if kind == "systemStatus":  # the first message of every connection
-            self._connections += 1
-            self._subscribed.clear()
-            if self._connections > 1:
-                metrics.TRADES_RECONNECTS.labels("kraken-v1").inc()
-            log.info("exchange status", status=message.get("status"))
-        elif kind == "subscriptionStatus":
-            return self._on_subscription(message)
-        elif kind == "error":
-            self._problem = f"kraken_websocket_url: {message.get('m') or message.get('errorMessage')}"
-        return []
-
-    def _on_subscription(self, message: dict[str, Any]) -> list[Event]:
-        status, pair, error = message.get("status"), message.get("pair", ""), str(message.get("errorMessage", ""))
-        if status == "error" and "rate" in error.lower():
-            self._problem = f"kraken_websocket_url: subscription refused: {error}"
-            return []  # silence follows, and with it a new connection
-        if status == "error":
-            return [Failed(SettingsError(f"pairs: Kraken refuses to subscribe to {pair or 'the pairs'}: {error}"))]
-        if status != "subscribed" or pair not in self._names:
-            return []
-        self._subscribed.add(pair)
-        if self._subscribed == set(self._names):
-            self._problem = None
-        return [Joined(self._names[pair])]
-
-
-def _refused(message: Any, origin: str, error: str) -> Refused:
-    return Refused(BadMessageError(error), origin, -1, repr(message).encode())

@@ -12,20 +12,21 @@ from typing import Any, Literal
 
 import msgspec
 
-from pricecast_core.errors import BadMessageError
+from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.messages import Trade, decode, encode
 from pricecast_core.values import kraken_v1_name, read_pair
 from pricecast_trades.source import Refused
 
 _SIDES: dict[str, Literal["buy", "sell"]] = {"b": "buy", "s": "sell"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_SECOND = 253_402_300_800  # the year 10000: a time beyond it is none
 
 
 class RestAnswer(msgspec.Struct):
     """Answer of the REST API: errors, or a result."""
 
-    error: list[str]
-    result: dict[str, msgspec.Raw] = {}
+    error: list[str] = []
+    result: dict[str, msgspec.Raw] | None = None
 
 
 class RestTrade(msgspec.Struct, array_like=True):
@@ -65,6 +66,7 @@ class V2Result(msgspec.Struct):
 
     channel: str = ""
     symbol: str = ""
+    warnings: list[Any] | None = None
 
 
 class V2Message(msgspec.Struct):
@@ -74,10 +76,11 @@ class V2Message(msgspec.Struct):
     type: str = ""
     method: str = ""
     success: bool = True
-    error: str = ""
-    symbol: str = ""
+    error: str | None = None
+    symbol: str | None = None
     result: V2Result | None = None
-    data: list[msgspec.Raw] = []
+    data: list[msgspec.Raw] | None = None
+    time_out: str | None = None
 
 
 rest_answer = msgspec.json.Decoder(RestAnswer)
@@ -99,6 +102,26 @@ def rest_trades(pair: str, rows: msgspec.Raw, origin: str) -> list[Trade | Refus
         msgspec.MsgspecError: If it is no list.
     """
     return [_read(_rest, pair, bytes(raw), origin) for raw in _rows.decode(rows)]
+
+
+def pair_of(symbol: str, names: frozenset[str]) -> str:
+    """Returns the pair of `names` that a v2 symbol spells; empty if it is none of them."""
+    if symbol in names:
+        return symbol
+    try:
+        pair = read_pair(symbol)
+    except SettingsError:
+        return ""
+    return pair if pair in names else ""
+
+
+def iso_ms(text: str) -> int | None:
+    """Returns an ISO 8601 time with a zone in whole milliseconds since the Unix epoch; None if it is none."""
+    try:
+        elapsed = datetime.fromisoformat(text) - _EPOCH
+    except (ValueError, TypeError, OverflowError):  # no time; one without a zone; one that leaves the calendar
+        return None
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000
 
 
 def v2_trade(raw: msgspec.Raw, names: frozenset[str], origin: str) -> tuple[str, Trade | Refused]:
@@ -129,7 +152,7 @@ def _rest(pair: str, row: bytes) -> Trade:
         volume=float(found.volume),
         side=_SIDES[found.side],
         trade_id=found.trade_id,
-        timestamp_ms=int(found.time * 1000),
+        timestamp_ms=_milliseconds(found.time),
     )
 
 
@@ -140,24 +163,29 @@ def _v1(pair: str, row: Any) -> Trade:
         price=float(found.price),
         volume=float(found.volume),
         side=_SIDES[found.side],
-        timestamp_ms=int(found.time * 1000),
+        timestamp_ms=_milliseconds(found.time),
     )
+
+
+def _milliseconds(seconds: Decimal) -> int:
+    if not 0 <= seconds < _LAST_SECOND:  # before it becomes an integer of as many digits as its exponent says
+        raise BadMessageError(f"time: {seconds!s:.40} is no time in seconds since the epoch", "time")
+    return int(seconds * 1000)
 
 
 def _v2(names: frozenset[str], row: bytes) -> Trade:
     found = _v2_trade.decode(row)
-    pair = read_pair(found.symbol) if found.symbol not in names else found.symbol
-    if pair not in names:
+    pair = pair_of(found.symbol, names)
+    if not pair:
         raise BadMessageError(f"symbol: {found.symbol!r} was not subscribed to", "symbol", reason="unknown_pair")
-    moment = datetime.fromisoformat(found.timestamp)
-    if moment.tzinfo is None:
-        raise BadMessageError(f"timestamp: {found.timestamp!r} names no time zone", "timestamp")
-    elapsed = moment - _EPOCH
+    time_ms = iso_ms(found.timestamp)
+    if time_ms is None:
+        raise BadMessageError(f"timestamp: {found.timestamp!r} is no ISO 8601 time with a zone", "timestamp")
     return Trade(
         pair=pair,
         price=found.price,
         volume=found.qty,
         side=found.side,
         trade_id=found.trade_id,
-        timestamp_ms=(elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000,
+        timestamp_ms=time_ms,
     )

@@ -1,9 +1,10 @@
-"""What the two WebSocket clients have in common: the events they give, through a queue that can't grow for ever."""
+"""A live stream of trades: the events that it gives, through a queue that can't grow for ever."""
 
 from __future__ import annotations
 
 import queue
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pricecast_core.errors import PricecastError
@@ -26,10 +27,32 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Trades of a pair (empty where it couldn't be told), in exchange order."""
+    """Trades of a pair (empty where it couldn't be told), in exchange order.
+
+    Attributes:
+        received_ms: When they came in, by this machine's clock; None for trades that were old by then.
+    """
 
     pair: str
     items: list[Trade | Refused]
+    received_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The exchange has been heard, and all trades that it had told by then have been given on.
+
+    Attributes:
+        received_ms: When, by this machine's clock.
+        sent_ms: When, by the exchange's clock, where it says.
+        pairs: The pairs whose streams are whole up to here.
+        last_ids: Number of the newest trade by pair, where the exchange says.
+    """
+
+    received_ms: int
+    sent_ms: int | None = None
+    pairs: frozenset[str] = frozenset()
+    last_ids: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +62,7 @@ class Failed:
     error: PricecastError
 
 
-Event = Joined | Update | Failed
+Event = Joined | Update | Beat | Failed
 
 
 class Feed(Protocol):

@@ -1,7 +1,8 @@
-"""Kraken: the past by REST, then what happens by WebSocket, without a gap or a duplicate where they meet.
+"""An exchange: the past by REST, then what happens by WebSocket, without a gap or a duplicate where they meet.
 
-Kraken numbers the trades of a pair one by one. So a number that leaps, after a reconnect or in the middle of a
+Where an exchange numbers the trades of a pair one by one, a number that leaps, after a reconnect or in the middle of a
 connection, is a gap that REST fills before anything else of the pair is given on; and one that comes again is dropped.
+What can't be filled is counted and said.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from pricecast_core import logs, metrics
-from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades import times
-from pricecast_trades.kraken.feed import Failed, Feed, Joined, Update
-from pricecast_trades.kraken.rest import Page, RestClient, StoppedError
+from pricecast_trades.errors import StoppedError
+from pricecast_trades.exchange import Exchange, Page
+from pricecast_trades.feed import Failed, Feed, Joined, Update
 from pricecast_trades.seam import Seam
 from pricecast_trades.source import BATCH, Item, Refused, Written
 
@@ -31,11 +32,12 @@ _REMEMBERED_REFUSALS = 1_000
 log = logs.get(__name__)
 
 
-class KrakenSource:
+class ExchangeSource:
     """Trades of several pairs.
 
     Args:
-        settings: Pairs, addresses, mode, `since` and `until`.
+        settings: Pairs, mode, `since` and `until`.
+        exchange: The exchange.
         stop: Ends it.
         clock: Seconds since the Unix epoch.
 
@@ -43,26 +45,29 @@ class KrakenSource:
         SettingsError: If `since` or `until` can't be.
     """
 
-    def __init__(self, settings: TradesSettings, stop: Stop, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: TradesSettings, exchange: Exchange, stop: Stop, clock: Callable[[], float] = time.time
+    ) -> None:
         now_ms = int(clock() * 1000)
         self._settings = settings
+        self._exchange = exchange
         self._stop = stop
         self._live = settings.mode != "Historical"
         self._since_ms = now_ms if settings.mode == "Live" else times.parse("since", settings.since, now_ms)
         self._until_ms = None if self._live else times.parse("until", settings.until, now_ms)
-        self._rest = RestClient(settings.kraken_rest_url, settings.kraken_requests_per_second, stop)
-        self._feed = _open_feed(settings) if self._live else None
+        self._feed = exchange.feed() if self._live else None
         self._phase: Feed | None = None
         self._started = False
         self._seams: dict[str, Seam] = {}
         self._unproven: set[str] = set()
         self._refused: deque[bytes] = deque(maxlen=_REMEMBERED_REFUSALS)
+        self._told_missing: set[str] = set()
         self._duplicates = {pair: metrics.TRADES_DUPLICATES.labels(pair) for pair in settings.pairs}
 
     def ready(self) -> str | None:
         """Returns why trades don't flow now, or None."""
-        if self._rest.problem is not None:
-            return self._rest.problem
+        if self._exchange.rest.problem is not None:
+            return self._exchange.rest.problem
         if self._phase is not None:
             return self._phase.problem()
         return None if self._started else "not connected yet"
@@ -74,6 +79,8 @@ class KrakenSource:
     def batches(self, written: Written) -> Iterator[Sequence[Item]]:
         """Yields the trades that come after those written."""
         last = written.last_trades()
+        for pair in last:
+            self._exchange.knows(pair)
         self._refused.clear()
         self._unproven.clear()
         self._seams = {pair: Seam(self._since_ms, last.get(pair, ())) for pair in self._settings.pairs}
@@ -95,7 +102,8 @@ class KrakenSource:
                 reached = {name: datetime.fromtimestamp(self._seams[name].last_ms / 1000, UTC) for name in behind}
                 log.info("reading the past", reached={name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in reached.items()})
             pair = min(behind, key=lambda name: self._seams[name].last_ms)
-            page, behind[pair] = self._page(pair, behind[pair])
+            page = self._page(pair, behind[pair])
+            behind[pair] = page.cursor
             items = self._new(pair, page.items)
             if self._until_ms is not None:
                 items = [item for item in items if not isinstance(item, Trade) or item.timestamp_ms < self._until_ms]
@@ -121,14 +129,15 @@ class KrakenSource:
                         if batch:
                             yield batch
                             batch = []
-                        yield from self._fill(event.pair, None)
-                    else:
-                        for missing in self._missing(event):
-                            if batch:
-                                yield batch
-                                batch = []
-                            yield missing
-                        batch += self._new(event.pair, event.items)
+                        yield from self._fill(event.pair)
+                    elif isinstance(event, Update):
+                        for items in self._runs(event):
+                            for missing in self._missing(event.pair, items):
+                                if batch:
+                                    yield batch
+                                    batch = []
+                                yield missing
+                            batch += self._new(event.pair, items)
                     if len(batch) >= BATCH // 2 or self._stop.is_set():
                         break
                     event = feed.take(max(0.0, deadline - time.monotonic()))
@@ -138,20 +147,33 @@ class KrakenSource:
             self._phase = None
             feed.close()
 
-    def _missing(self, update: Update) -> Iterator[Sequence[Item]]:
-        """Yields what REST knows between the trades given on so far and an update."""
-        first = next((item for item in update.items if isinstance(item, Trade)), None)
+    def _runs(self, update: Update) -> Iterator[Sequence[Trade | Refused]]:
+        """Yields the items of an update in runs whose numbers don't leap."""
+        run: list[Trade | Refused] = []
+        last: int | None = None
+        for item in update.items:
+            if isinstance(item, Trade):
+                if self._exchange.consecutive and None not in (last, item.trade_id) and item.trade_id > last + 1:  # type: ignore[operator]
+                    yield run
+                    run = []
+                last = item.trade_id
+            run.append(item)
+        yield run
+
+    def _missing(self, pair: str, items: Sequence[Trade | Refused]) -> Iterator[Sequence[Item]]:
+        """Yields what REST knows between the trades given on so far and a run of them."""
+        first = next((item for item in items if isinstance(item, Trade)), None)
         if first is None:
             return
-        seam = self._seams[update.pair]
-        numbered = first.trade_id is not None
+        seam = self._seams[pair]
+        numbered = first.trade_id is not None and self._exchange.consecutive
         if numbered and seam.last_id is None and seam.last_ms < self._since_ms:
             return  # nothing is known of the pair: the stream begins here
-        if (numbered or update.pair in self._unproven) and not seam.joins(first):
-            yield from self._fill(update.pair, first)
-        self._unproven.discard(update.pair)
+        if (numbered or pair in self._unproven) and not seam.joins(first):
+            yield from self._fill(pair, first)
+        self._unproven.discard(pair)
 
-    def _fill(self, pair: str, until: Trade | None) -> Iterator[Sequence[Item]]:
+    def _fill(self, pair: str, until: Trade | None = None) -> Iterator[Sequence[Item]]:
         """Yields the trades of a pair that REST has and we don't, until they join `until`."""
         seam = self._seams[pair]
         pause = _FIRST_FILL_PAUSE_SECONDS
@@ -160,8 +182,8 @@ class KrakenSource:
             seam.begin()
             cursor, full = 0, True
             while full:
-                page, cursor = self._page(pair, cursor)
-                full = page.full
+                page = self._page(pair, cursor)
+                cursor, full = page.cursor, page.full
                 items = self._new(pair, page.items)
                 if items:
                     missing = True
@@ -177,43 +199,45 @@ class KrakenSource:
         metrics.TRADES_GAPS.labels(pair, "left").inc()
         log.error("gap left: REST doesn't know the trades in between", pair=pair, before=until)
 
-    def _page(self, pair: str, cursor: int) -> tuple[Page, int]:
-        """Returns the next page of a pair and the cursor after it.
-
-        A page may end between two trades of one moment, and `since` excludes the moment it names: so each page
-        begins just before the last known moment, and the overlap is dropped.
-        """
-        page = self._rest.trades(pair, max(cursor, self._seams[pair].last_ms * 1_000_000 - 1))
+    def _page(self, pair: str, cursor: int) -> Page:
+        page = self._exchange.page(pair, self._seams[pair], cursor)
         self._started = True
-        after = page.last_ns - 1
-        return page, after if after > cursor else page.last_ns
+        return page
 
     def _new(self, pair: str, items: Sequence[Trade | Refused]) -> list[Item]:
         new: list[Item] = []
+        refused = 0
         for item in items:
             if isinstance(item, Refused):
+                refused += 1
                 if item.value not in self._refused:
                     self._refused.append(item.value)
                     new.append(item)
-            elif self._seams[pair].is_new(item):
-                new.append(item)
-            else:
+                continue
+            seam = self._seams[pair]
+            before = seam.last_id
+            if not seam.is_new(item):
                 self._duplicates[pair].inc()
+                continue
+            if self._exchange.consecutive and before is not None and item.trade_id is not None:
+                self._note_missing(pair, before, item, item.trade_id - before - 1 - refused)
+            refused = 0
+            new.append(item)
         return new
 
-
-def _open_feed(settings: TradesSettings) -> Feed:
-    url, names = settings.kraken_websocket_url, settings.pairs
-    silence, stuck = settings.kraken_silence_seconds, settings.stall_timeout_seconds
-    if settings.kraken_websocket == "v1":
-        try:
-            from pricecast_trades.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy, and installs a reactor
-        except ModuleNotFoundError as error:
-            raise SettingsError(
-                f"kraken_websocket: 'v1' needs {error.name}, which is not installed; "
-                "install pricecast-trades[websocket-v1], or use v2"
-            ) from error
-        return websocket_v1.FeedV1(url or websocket_v1.URL, names, silence, stuck)
-    from pricecast_trades.kraken import websocket_v2  # noqa: PLC0415
-
-    return websocket_v2.FeedV2(url or websocket_v2.URL, names, silence, stuck)
+    def _note_missing(self, pair: str, before: int, trade: Trade, count: int) -> None:
+        """Counts trades whose numbers were leapt over: the exchange gives them neither live nor by REST."""
+        if count <= 0:
+            return
+        metrics.TRADES_MISSING.labels(pair).inc(count)
+        if pair not in self._told_missing:
+            self._told_missing.add(pair)
+            log.error(
+                "gap left: the numbers of the trades leap; the exchange doesn't give those in between. "
+                "pricecast_trades_missing_total counts on",
+                pair=pair,
+                missing=count,
+                after_id=before,
+                before_id=trade.trade_id,
+                timestamp_ms=trade.timestamp_ms,
+            )

@@ -1,0 +1,111 @@
+"""Kraken, put together from its REST API and one of its WebSocket APIs."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import httpx
+import msgspec
+
+from pricecast_core.errors import SettingsError
+from pricecast_core.service import Stop
+from pricecast_core.settings import TradesSettings
+from pricecast_core.settings.exchanges import KrakenSettings
+from pricecast_trades.errors import PassingError
+from pricecast_trades.exchange import Exchange, Page
+from pricecast_trades.exchanges.kraken import wire
+from pricecast_trades.exchanges.kraken.faults import Faults
+from pricecast_trades.feed import Feed
+from pricecast_trades.rest import RestClient
+from pricecast_trades.seam import Seam
+
+PAGE_ROWS = 1_000
+"""Most trades that Kraken gives at once."""
+_V1_LIBRARY = "kraken_wsclient_py"
+
+
+class Kraken:
+    """Kraken, for the pairs of a pipeline.
+
+    Args:
+        settings: Pairs and times.
+        kraken: How it is reached.
+        stop: Ends waits.
+    """
+
+    consecutive = True
+
+    def __init__(self, settings: TradesSettings, kraken: KrakenSettings, stop: Stop) -> None:
+        self._settings = settings
+        self._kraken = kraken
+        self._endpoint = f"{kraken.rest_url.rstrip('/')}/0/public/Trades"
+        self._faults = Faults()
+        self.rest = RestClient("kraken_rest_url", kraken.requests_per_second, stop)
+
+    def page(self, pair: str, seam: Seam, cursor: int) -> Page:
+        """Returns a page of the trades that come after what is known of a pair.
+
+        A page may end between two trades of one moment, and `since` excludes the moment it names: so each page
+        begins just before the last known moment, and the overlap is dropped by the seam.
+        """
+        since = max(cursor, seam.last_ms * 1_000_000 - 1)
+        parameters: dict[str, str | int] = {"pair": wire.rest_pair(pair), "since": since, "count": PAGE_ROWS}
+        page = self.rest.get(self._endpoint, parameters, lambda response: self._read(pair, since, response))
+        self.knows(pair)
+        return page
+
+    def feed(self) -> Feed:
+        """Returns the stream of the WebSocket version that the settings name."""
+        names, stuck = self._settings.pairs, self._settings.stall_timeout_seconds
+        url, silence = self._kraken.stream_url, self._kraken.silence_seconds
+        if self._kraken.websocket == "v1":
+            if importlib.util.find_spec(_V1_LIBRARY) is None:
+                raise SettingsError(
+                    "kraken_websocket: v1 needs the library kraken-wsclient-py, which is not installed; install "
+                    "pricecast-trades[kraken-v1], or take v2"
+                )
+            from pricecast_trades.exchanges.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy
+
+            return websocket_v1.FeedV1(url, names, self._faults, silence, stuck)
+        from pricecast_trades.exchanges.kraken.session_v2 import SessionV2  # noqa: PLC0415
+        from pricecast_trades.websocket import WebSocketFeed  # noqa: PLC0415
+
+        return WebSocketFeed(
+            url,
+            lambda: SessionV2(url, names, self._faults),
+            setting="kraken_websocket_url",
+            source="kraken-v2",
+            silence_seconds=silence,
+            stuck_seconds=stuck,
+        )
+
+    def knows(self, pair: str) -> None:
+        """Says that Kraken has given trades of the pair before."""
+        self._faults.knows(pair)
+
+    def _read(self, pair: str, since: int, response: httpx.Response) -> Page:
+        if response.status_code != 200:  # Kraken puts its errors into the answer: this is a proxy before it
+            raise PassingError("server_error", f"HTTP status {response.status_code}")
+        try:
+            answer = wire.rest_answer.decode(response.content)
+            fault = self._faults.judge(pair, answer.error)
+            if fault is not None:
+                raise fault
+            result = dict(answer.result or {})
+            last_ns = int(msgspec.json.decode(result.pop("last"), type=int | str))
+            [rows] = result.values()
+            items = wire.rest_trades(pair, rows, self._endpoint)
+        except (msgspec.MsgspecError, KeyError, ValueError, RecursionError) as error:
+            raise PassingError("malformed", f"answer is not of the form of Trades: {error}") from None
+        full = len(items) >= PAGE_ROWS
+        if full and last_ns <= since:
+            raise PassingError("malformed", f"answer says to go on from {last_ns}, where it was asked for {since}")
+        # `since` excludes the moment it names, which may have more trades than were given: one step back, if it leads on.
+        return Page(items, last_ns - 1 if last_ns - 1 > since else last_ns, full)
+
+
+def connect(settings: TradesSettings, stop: Stop) -> Exchange:
+    """Returns Kraken, for the pairs of the settings."""
+    kraken = settings.exchange
+    assert isinstance(kraken, KrakenSettings)
+    return Kraken(settings, kraken, stop)
