@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pricecast_core.settings.base import CommaSeparated, ServiceSettings
+from pricecast_core.settings.base import ServiceSettings
 from pricecast_operator.render.pods import RenderOptions
 
 
@@ -15,7 +15,7 @@ class OperatorSettings(ServiceSettings):
 
     pipeline: str = Field("", description="Not used")
     http_host: str = Field("0.0.0.0", description="Address of health and metrics")  # noqa: S104 - it runs in a pod
-    namespaces: CommaSeparated = Field(default_factory=list, description="Namespaces to serve; empty serves all")
+    namespaces: list[str] = Field(default_factory=list, description="Namespaces to serve; empty serves all")
     namespace: str = Field("pricecast-system", description="The operator's own namespace")
     deployment: str = Field(
         "", description="The operator's own Deployment: what it keeps in its namespace is deleted with it"
@@ -24,14 +24,14 @@ class OperatorSettings(ServiceSettings):
         "pricecast/{service}:{version}",
         description="Image of a service; {service} stands for its name, {version} for the operator's own version",
     )
-    image_digests: CommaSeparated = Field(
-        default_factory=list, description="SERVICE=sha256:DIGEST, comma separated: used instead of the image's tag"
+    image_digests: list[str] = Field(
+        default_factory=list, description="SERVICE=sha256:DIGEST: used instead of the image's tag"
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When images are pulled"
     )
-    image_pull_secrets: CommaSeparated = Field(default_factory=list, description="Secrets to pull images with")
-    metrics_namespaces: CommaSeparated = Field(
+    image_pull_secrets: list[str] = Field(default_factory=list, description="Secrets to pull images with")
+    metrics_namespaces: list[str] = Field(
         default_factory=list, description="Namespaces that may read the pods' metrics; empty means all"
     )
     observe_seconds: float = Field(

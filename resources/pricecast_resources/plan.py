@@ -15,7 +15,8 @@ from pricecast_core import topics
 from pricecast_resources.base import Model, SecretKeyRef, seconds
 from pricecast_resources.pricepipeline import News, PricePipelineSpec, ServiceOverride, Source
 
-Env = Mapping[str, str | SecretKeyRef]
+Access = Mapping[str, str | SecretKeyRef]
+"""Variables of secret settings, which are no part of a document: values, or references to Secrets."""
 
 LEXICON = "lexicon-v1"
 """Model name of the word list, which needs no provider."""
@@ -28,17 +29,21 @@ class Backends(Protocol):
     def kafka_brokers(self) -> str:
         """Bootstrap servers, host:port[,host:port]."""
 
-    def features(self) -> Env:
-        """Environment that gives access to the feature store."""
+    @property
+    def prediction_store(self) -> Literal["sql", "elasticsearch"]:
+        """Kind of the prediction store."""
 
-    def models(self) -> Env:
-        """Environment that gives access to the model registry."""
+    def features(self) -> Access:
+        """Variables that give access to the feature store."""
 
-    def predictions(self) -> Env:
-        """Environment that gives access to the prediction store."""
+    def models(self) -> Access:
+        """Variables that give access to the model registry."""
 
-    def news_cache(self) -> Env:
-        """Environment that gives access to the cache of news signals."""
+    def predictions(self) -> Access:
+        """Variables that give access to the prediction store."""
+
+    def news_cache(self) -> Access:
+        """Variables that give access to the cache of news signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,9 @@ class ServiceProcess:
         name: Name within the pipeline; also the key in `spec.services`.
         service: Which service it is: the command is `pricecast-<service>`, the image carries the same name.
         kind: `stream` runs for ever, `job` runs to its end, `schedule` runs to its end at the times of `schedule`.
-        settings: Its settings, typed; `env` gives them as variables.
+        settings: Its settings, typed; their `document` is what it reads.
         args: Arguments of the command.
-        access: Variables that give access to stores, as values or references to Secrets.
+        access: Its secret settings, as variables.
         scalable: True if several replicas share the work, up to the partitions.
         finite: True if a `stream` ends by itself, with exit code 0, when its source ends.
         optional: True if the price forecast goes on without it.
@@ -64,17 +69,12 @@ class ServiceProcess:
     kind: Literal["stream", "job", "schedule"]
     settings: s.ServiceSettings
     args: tuple[str, ...] = ()
-    access: Env = field(default_factory=dict)
+    access: Access = field(default_factory=dict)
     scalable: bool = False
     finite: bool = False
     optional: bool = False
     schedule: str = ""
     override: ServiceOverride = field(default_factory=ServiceOverride)
-
-    @property
-    def env(self) -> Env:
-        """All its variables but those that the runtime adds (ports, addresses, folders)."""
-        return {**self.settings.to_env(), **self.access}
 
     @property
     def secrets(self) -> dict[str, SecretKeyRef]:
@@ -111,11 +111,10 @@ def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str
         news_model: The model that a completed FinetuneJob published, where `spec.news.signals` names one.
     """
     common: dict[str, Any] = {"pipeline": name, "kafka_brokers": backends.kafka_brokers}
-    with s.from_values_alone():
-        processes = _price_processes(spec, backends, common)
-        if spec.news is not None:
-            processes += _news_processes(spec, spec.news, backends, common, news_model)
-        processes += _predictor_processes(spec, backends, common, news_model)
+    processes = _price_processes(spec, backends, common)
+    if spec.news is not None:
+        processes += _news_processes(spec, spec.news, backends, common, news_model)
+    processes += _predictor_processes(spec, backends, common, news_model)
     used = [topic for topic in topics.ALL if spec.news is not None or topic not in (topics.NEWS, topics.NEWS_SIGNALS)]
     return Plan(
         pipeline=name,
@@ -126,8 +125,7 @@ def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str
 
 def prediction_api(backends: Backends, **settings: Any) -> ServiceProcess:
     """Returns the process that serves predictions: one for all pipelines of a store."""
-    with s.from_values_alone():
-        read = s.PredictionApiSettings(**settings)
+    read = s.PredictionApiSettings(**settings, prediction_store=backends.prediction_store)
     return _stream("prediction-api", read, access=backends.predictions())
 
 
@@ -255,6 +253,7 @@ def _predictor_processes(
         **common,
         feature_store=_store_kind(spec.storage.features.kind),
         model_registry=_store_kind(spec.storage.models.kind),
+        prediction_store=backends.prediction_store,
         pairs=spec.pairs,
         companion_pairs=spec.features.companion_pairs,
         candle_seconds=spec.candles.seconds,

@@ -48,6 +48,13 @@ def change(stack: Stack, namespace: str, spec: dict[str, Any]) -> None:
     stack.kube.patch("PricePipeline", "quiet", namespace, {"spec": spec})
 
 
+def _pairs(stack: Stack, namespace: str) -> list[str]:
+    """Returns the pairs that the trades service is told."""
+    found = stack.kube.get("ConfigMap", "quiet-trades", namespace) or {}
+    pairs: list[str] = json.loads(found["data"]["settings.json"])["pairs"]
+    return pairs
+
+
 def generations(stack: Stack, namespace: str) -> dict[str, int]:
     return {
         f"{kind}/{each['metadata']['name']}": each["metadata"]["generation"]
@@ -89,13 +96,13 @@ def test_deleted_objects_come_back(stack: Stack, quiet: str) -> None:
 
 
 def test_edits_are_undone_and_what_others_add_is_left(stack: Stack, quiet: str) -> None:
-    stack.kube.patch("ConfigMap", "quiet-trades", quiet, {"data": {"PAIRS": "DOGE/USD"}})
+    stack.kube.patch("ConfigMap", "quiet-trades", quiet, {"data": {"settings.json": '{"pairs": ["DOGE/USD"]}'}})
     stack.kube.patch("PodDisruptionBudget", "quiet", quiet, {"spec": {"maxUnavailable": 5}})
     stack.kube.patch(
         "Deployment", "quiet-candles", quiet,
         {"metadata": {"annotations": {"team": "prices"}}, "spec": {"replicas": 4}},
     )  # fmt: skip
-    until("data", lambda: (stack.kube.get("ConfigMap", "quiet-trades", quiet) or {})["data"]["PAIRS"] == "BTC/USD", 30)
+    until("data", lambda: _pairs(stack, quiet) == ["BTC/USD"], 30)
     until("replicas", lambda: (stack.kube.get("Deployment", "quiet-candles", quiet) or {})["spec"]["replicas"] == 1, 30)
     until(
         "budget",
@@ -134,7 +141,7 @@ def test_another_pair_rolls_only_who_reads_pairs(stack: Stack, quiet: str) -> No
     change(stack, quiet, {"pairs": ["BTC/USD", "ETH/USD"]})
     until(
         "trades reads it",
-        lambda: (stack.kube.get("ConfigMap", "quiet-trades", quiet) or {})["data"]["PAIRS"] == "BTC/USD,ETH/USD",
+        lambda: _pairs(stack, quiet) == ["BTC/USD", "ETH/USD"],
         30,
     )
     concerned = {f"Deployment/quiet-{name}" for name in ("trades", "candles", "price-predictor")} | {
@@ -220,7 +227,7 @@ def test_operator_killed_in_the_middle_converges_without_orphans(stack: Stack, q
     change(stack, quiet, {"features": {"companionPairs": ["XRP/USD"]}})
     until(
         "the newest spec is real",
-        lambda: (stack.kube.get("ConfigMap", "quiet-trades", quiet) or {})["data"]["PAIRS"].endswith("XRP/USD"),
+        lambda: _pairs(stack, quiet)[-1] == "XRP/USD",
         90,
     )
     until("one training", lambda: len(stack.kube.list("Job", quiet, "pricecast.dev/process=train")) == 1, 60)

@@ -30,10 +30,8 @@ from pricecast_cli.local.programs import (
     TRAINING,
     LocalBackends,
     broker_program,
-    environment_of,
     on_embedded_stores,
     programs_of,
-    script,
 )
 from pricecast_cli.local.replay import replaying
 from pricecast_cli.local.supervisor import Supervisor
@@ -213,15 +211,10 @@ async def _watch_features(brokers: str, topic: str, report: Callable[[int], None
 
 def _judge(planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool, plots: Path | None) -> int:
     """Has the predictor train on the rows before a time and measure from there on."""
-    process = planned.process(TRAINING)
-    env = {
-        "LOG_LEVEL": "WARNING",
-        "LOG_STYLE": "text",
-        **os.environ,
-        **environment_of(process, folder, os.environ),
-        "HTTP_PORT": "0",
-    }
-    command = [script(process.service), "backtest", "--evaluate-from-ms", str(from_ms)]
+    program = next(program for program in programs_of(planned, folder) if program.name == TRAINING)
+    folder.write_settings(program.name, program.document or {})
+    env = {"LOG_LEVEL": "WARNING", "LOG_STYLE": "text", **program.environment(os.environ), "HTTP_PORT": "0"}
+    command = [program.command[0], "backtest", "--evaluate-from-ms", str(from_ms)]
     if plots is not None:
         command += ["--plots", str(plots)]
     if not as_json:

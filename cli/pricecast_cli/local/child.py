@@ -78,7 +78,7 @@ async def start(command: Sequence[str], env: Mapping[str, str], log: Path, port:
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+            env={"PYTHONUNBUFFERED": "1", **env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -87,6 +87,14 @@ class DataFolder:
         """Returns the folder of a program's own state."""
         return self.path / "state" / program
 
+    def settings_of(self, program: str) -> Path:
+        """Returns the settings document of a program."""
+        return self.path / "settings" / f"{program}.json"
+
+    def write_settings(self, program: str, document: Mapping[str, Any]) -> None:
+        """Replaces the settings document of a program in one step."""
+        _replace(self.settings_of(program), document)
+
     def log_of(self, program: str) -> Path:
         """Returns the log file of a program."""
         return self.path / "logs" / f"{program}.log"
@@ -123,9 +131,7 @@ class DataFolder:
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Replaces the state file in one step: readers see the old one or the new one."""
-        temporary = self.state_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(state, indent=1))
-        os.replace(temporary, self.state_file)
+        _replace(self.state_file, state)
 
     def read_state(self) -> dict[str, Any]:
         """Returns what the state file says; empty where there is none."""
@@ -144,6 +150,13 @@ class DataFolder:
         programs = self.read_state().get("programs", {})
         found = {name: _identity(entry.get("process")).find() for name, entry in programs.items()}
         return {name: process for name, process in found.items() if process is not None}
+
+
+def _replace(file: Path, content: Mapping[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, file)
 
 
 def _identity(entry: Mapping[str, Any] | None) -> ProcessId:

@@ -1,7 +1,8 @@
 """From a plan to programs that this machine can run: commands, environments, the order in which they start.
 
-Each service is the console script that is installed beside this interpreter. What a cluster takes from Secrets, a
-laptop takes from the environment of `pricecast up`, under the name by which the service knows it.
+Each service is the console script that is installed beside this interpreter. It reads a settings document in the data
+folder, which a cluster mounts from a ConfigMap. What a cluster takes from Secrets, a laptop takes from the environment
+of `pricecast up`, under the name by which the service knows it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from pricecast_cli.local.folder import DataFolder
 from pricecast_core.errors import SettingsError
+from pricecast_core.settings import DOCUMENT_VARIABLE
 from pricecast_resources.base import SecretKeyRef
-from pricecast_resources.plan import Env, Plan, ServiceProcess, prediction_api
+from pricecast_resources.plan import Access, Plan, ServiceProcess, prediction_api
 from pricecast_resources.pricepipeline import PricePipelineSpec
 from pricecast_resources.storage import Storage
 
@@ -37,6 +40,7 @@ class Program:
     Attributes:
         name: Its name, in logs and on screen.
         command: What is executed.
+        document: Its settings, which are written to the data folder as it starts; none for the broker.
         env: Variables on top of the caller's; the supervisor adds HTTP_PORT.
         stage: When it starts.
         ends: True if it may end by itself, with exit code 0.
@@ -49,6 +53,7 @@ class Program:
 
     name: str
     command: tuple[str, ...]
+    document: Mapping[str, Any] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     stage: int = SERVICE_STAGE
     ends: bool = False
@@ -57,6 +62,16 @@ class Program:
     attempts: int = 0
     grace_seconds: float = 15.0
     problem: str = ""
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Returns all its variables.
+
+        Args:
+            environ: The caller's: they reach the program, but for those that would undo what the manifest says.
+        """
+        decided = self.document or {}
+        inherited = {name: value for name, value in environ.items() if not (name.isupper() and name.lower() in decided)}
+        return {**inherited, **self.env}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +86,25 @@ class LocalBackends:
     folder: DataFolder
     kafka_brokers: str
 
-    def features(self) -> Env:
-        """Environment that gives access to the feature store."""
+    @property
+    def prediction_store(self) -> Literal["sql", "elasticsearch"]:
+        """Kind of the prediction store."""
+        return "sql"
+
+    def features(self) -> Access:
+        """Variables that give access to the feature store."""
         return {"FEATURE_STORE_URL": self.folder.database("features")}
 
-    def models(self) -> Env:
-        """Environment that gives access to the model registry."""
+    def models(self) -> Access:
+        """Variables that give access to the model registry."""
         return {"MODEL_REGISTRY_URL": self.folder.database("models")}
 
-    def predictions(self) -> Env:
-        """Environment that gives access to the prediction store."""
+    def predictions(self) -> Access:
+        """Variables that give access to the prediction store."""
         return {"PREDICTION_STORE_URL": self.folder.database("predictions")}
 
-    def news_cache(self) -> Env:
-        """Environment that gives access to the cache of news signals."""
+    def news_cache(self) -> Access:
+        """Variables that give access to the cache of news signals."""
         return {"CACHE_URL": self.folder.database("news-signals")}
 
 
@@ -138,14 +158,18 @@ def api_program(
     return _program(process, folder, os.environ, stage=API_STAGE)
 
 
-def environment_of(process: ServiceProcess, folder: DataFolder, environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the variables of a process on this machine.
+def _variables(process: ServiceProcess, folder: DataFolder, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables that a process has besides its document.
 
     Raises:
         SettingsError: If a secret that the process needs isn't in the environment.
     """
-    env = {"STATE_DIR": str(folder.state_of(process.name)), "INSTANCE": process.name}
-    for name, value in process.env.items():
+    env = {
+        DOCUMENT_VARIABLE: str(folder.settings_of(process.name)),
+        "STATE_DIR": str(folder.state_of(process.name)),
+        "INSTANCE": process.name,
+    }
+    for name, value in process.access.items():
         if not isinstance(value, SecretKeyRef):
             env[name] = value
         elif name in environ:
@@ -164,12 +188,13 @@ def _program(
     env: Mapping[str, str] = {}
     problem = ""
     try:
-        env = environment_of(process, folder, environ)
+        env = _variables(process, folder, environ)
     except SettingsError as error:
         problem = str(error)
     return Program(
         name=process.name,
         command=(script(process.service), *process.args),
+        document=process.settings.document(),
         env=env,
         stage=stage,
         ends=process.finite or process.kind == "job",

@@ -229,10 +229,12 @@ class Supervisor:
         child.rotate(log)
         watched.log_start = size(log)
         self._set(watched, "starting", "")
+        if program.document is not None:
+            self._folder.write_settings(program.name, program.document)
         try:
             watched.child = await child.start(
                 program.command,
-                {**program.env, "HTTP_PORT": str(port)},
+                {**program.environment(os.environ), "HTTP_PORT": str(port)},
                 log,
                 port,
                 nice=JOB_NICENESS if program.job else 0,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from pricecast_resources.plan import Env
+from pricecast_resources.plan import Access
 from pricecast_resources.storage import Storage
 
 
@@ -23,27 +24,31 @@ class ClusterBackends:
         """Bootstrap servers."""
         return self.storage.kafka.brokers
 
-    def features(self) -> Env:
-        """Environment that gives access to the feature store."""
+    @property
+    def prediction_store(self) -> Literal["sql", "elasticsearch"]:
+        """Kind of the prediction store."""
+        return "elasticsearch"
+
+    def features(self) -> Access:
+        """Variables that give access to the feature store."""
         return {"FEATURE_STORE_URL": self.storage.features.url_secret_ref}
 
-    def models(self) -> Env:
-        """Environment that gives access to the model registry."""
+    def models(self) -> Access:
+        """Variables that give access to the model registry."""
         key = self.storage.models.comet_api_key_secret_ref
         return {
             "MODEL_REGISTRY_URL": self.storage.models.url_secret_ref,
             **({"COMET_API_KEY": key} if key is not None else {}),
         }
 
-    def predictions(self) -> Env:
-        """Environment that gives access to Elasticsearch."""
+    def predictions(self) -> Access:
+        """Variables that give access to Elasticsearch."""
         key = self.storage.predictions.api_key_secret_ref
         return {
-            "PREDICTION_STORE": "elasticsearch",
             "PREDICTION_STORE_URL": self.storage.predictions.url,
             **({"ELASTICSEARCH_API_KEY": key} if key is not None else {}),
         }
 
-    def news_cache(self) -> Env:
-        """Environment that gives access to the cache of news signals, beside the features."""
+    def news_cache(self) -> Access:
+        """Variables that give access to the cache of news signals, beside the features."""
         return {"CACHE_URL": self.storage.features.url_secret_ref}

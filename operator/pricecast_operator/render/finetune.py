@@ -17,12 +17,14 @@ from pricecast_operator.render.pods import (
     digest,
     pod_template,
     service_account,
+    settings_document,
 )
 from pricecast_resources.base import Resources, SecretKeyRef, seconds
 from pricecast_resources.finetunejob import Dataset, FinetuneJobSpec
 from pricecast_resources.pods import PodSettings
 
 _CHECKPOINTS, _DATASET, _MODEL = "/checkpoints", "/dataset", "/model"
+_ENV = {"HOME": "/tmp", "HF_HOME": f"{_CHECKPOINTS}/.huggingface"}  # noqa: S108 - the pod's own volume
 _REQUESTS = {"cpu": "1", "memory": "3Gi"}
 _GRACE_SECONDS = 120
 """Time to write a checkpoint before a suspension or a preemption."""
@@ -37,12 +39,12 @@ def render_finetune(owner: Owner, spec: FinetuneJobSpec, options: RenderOptions)
     so that the two don't pull at one switch. The checkpoints stay.
     """
     own = labels.of_finetune_job(owner.name)
-    plain, secrets = environment(owner, spec)
+    settings, secrets = settings_of(owner, spec)
     metadata = owner.metadata(owner.name, own)
     account = spec.pods.service_account
     objects: list[Manifest] = [
         *([] if account.name else [service_account(metadata, account.annotations)]),
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": plain},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": settings_document(settings)},
         policy(
             metadata,
             {labels.FINETUNE_JOB: owner.name},
@@ -53,7 +55,7 @@ def render_finetune(owner: Owner, spec: FinetuneJobSpec, options: RenderOptions)
     if not spec.checkpoints.claim_name:
         objects.append(_claim(owner, spec, own))
     if not (spec.queue_name and spec.suspend):
-        objects.append(_job(owner, spec, options, plain=plain, secrets=secrets))
+        objects.append(_job(owner, spec, options, settings=settings, secrets=secrets))
     return objects
 
 
@@ -62,8 +64,8 @@ def claim_name(owner: Owner, spec: FinetuneJobSpec) -> str:
     return spec.checkpoints.claim_name or f"{owner.name}-checkpoints"
 
 
-def environment(owner: Owner, spec: FinetuneJobSpec) -> tuple[dict[str, str], dict[str, SecretKeyRef]]:
-    """Returns what the job is told: variables by value, and by reference to Secrets."""
+def settings_of(owner: Owner, spec: FinetuneJobSpec) -> tuple[FinetuneSettings, dict[str, SecretKeyRef]]:
+    """Returns what the job is told: its settings, and variables by reference to Secrets."""
     trainer, lora, outputs = spec.trainer, spec.lora, spec.outputs
     settings: dict[str, Any] = {
         "pipeline": owner.name,
@@ -107,13 +109,7 @@ def environment(owner: Owner, spec: FinetuneJobSpec) -> tuple[dict[str, str], di
     if credentials:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             secrets[name] = SecretKeyRef(name=credentials, key=name)
-    runtime = {
-        "HTTP_HOST": "0.0.0.0",  # noqa: S104 - within the pod
-        "HTTP_PORT": str(HTTP_PORT),
-        "HOME": "/tmp",  # noqa: S108 - the pod's own volume
-        "HF_HOME": f"{_CHECKPOINTS}/.huggingface",
-    }
-    return {**runtime, **FinetuneSettings(**settings).to_env()}, secrets
+    return FinetuneSettings(**settings), secrets
 
 
 def _dataset(dataset: Dataset) -> dict[str, str]:
@@ -136,7 +132,7 @@ def _job(
     spec: FinetuneJobSpec,
     options: RenderOptions,
     *,
-    plain: dict[str, str],
+    settings: FinetuneSettings,
     secrets: dict[str, SecretKeyRef],
 ) -> Manifest:
     own = labels.of_finetune_job(owner.name)
@@ -146,7 +142,8 @@ def _job(
         service="finetune",
         image=options.image_of("finetune", spec.image),
         config_map=owner.name,
-        checksum=digest(plain),
+        checksum=digest(settings_document(settings)),
+        env=_ENV,
         secrets=secrets,
         resources=Resources(
             requests={**(spec.resources.requests or _REQUESTS), **gpu}, limits={**spec.resources.limits, **gpu}
@@ -155,7 +152,7 @@ def _job(
         volumes=tuple(volumes),
         probes=False,
         settings=spec.pods.changed_by(PodSettings(node_selector=spec.node_selector, tolerations=spec.tolerations)),
-        told=plain,
+        decided=settings.model_fields_set,
     )
     queue = {labels.QUEUE: spec.queue_name} if spec.queue_name else {}
     return {

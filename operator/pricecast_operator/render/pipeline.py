@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from pricecast_core.addresses import Address, of_brokers
-from pricecast_core.settings import NewsSettings, NewsSignalSettings, TradesSettings
+from pricecast_core.settings import NewsSettings, NewsSignalSettings, StreamSettings, TradesSettings
 from pricecast_operator.render import labels
 from pricecast_operator.render.network import INTERNET, egress, metrics_ingress, of_urls, policy
 from pricecast_operator.render.pods import (
@@ -27,9 +27,10 @@ from pricecast_operator.render.pods import (
     pod_monitor,
     pod_template,
     service_account,
+    settings_document,
 )
 from pricecast_resources.base import API_VERSION, SecretKeyRef
-from pricecast_resources.plan import Env, Plan, ServiceProcess
+from pricecast_resources.plan import Access, Plan, ServiceProcess
 from pricecast_resources.pods import PodSettings
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
@@ -42,8 +43,7 @@ _RESOURCES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "train": ({"cpu": "250m", "memory": "512Mi"}, {"memory": "2Gi"}),
     "retrain": ({"cpu": "250m", "memory": "512Mi"}, {"memory": "2Gi"}),
 }
-_RUNTIME = {"HTTP_HOST": "0.0.0.0", "HTTP_PORT": str(HTTP_PORT), "STATE_DIR": f"{STATE_DIR}/state"}  # noqa: S104
-"""What the runtime tells every process, whatever the plan."""
+_STATE = {"STATE_DIR": f"{STATE_DIR}/state"}
 _EXIT_NOT_YET, _EXIT_MISCONFIGURED = 75, 78
 
 
@@ -97,9 +97,9 @@ class Pipeline:
     secret_versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def plain(self) -> dict[str, dict[str, str]]:
-        """What each process is told but for secrets, by its name: dumping settings is the costly part of rendering."""
-        return {process.name: {**_RUNTIME, **_values(process.env)} for process in self.plan.processes}
+    def documents(self) -> dict[str, dict[str, str]]:
+        """The data of each process's ConfigMap, by its name: dumping settings is the costly part of rendering."""
+        return {process.name: settings_document(process.settings) for process in self.plan.processes}
 
 
 def render(pipeline: Pipeline, options: RenderOptions) -> list[Manifest]:
@@ -287,8 +287,9 @@ def _pods(
             args=process.args,
             config_map=_config_map_name(pipeline, process),
             checksum=digest(_settings(pipeline, process)),
+            env={**_STATE, **_values(process.access)},
             secrets=process.secrets,
-            told=pipeline.plain[process.name],
+            decided=process.settings.model_fields_set,
             secret_versions=_secret_versions(pipeline, process) if restart_policy == "Always" else "",
             requests=requests,
             limits=limits,
@@ -329,8 +330,11 @@ def _data_volume(spec: PricePipelineSpec, process: ServiceProcess) -> tuple[dict
 
 def _settings(pipeline: Pipeline, process: ServiceProcess) -> dict[str, Any]:
     """Returns all that a process is told, with references instead of secrets."""
-    secrets = {name: [ref.name, ref.key] for name, ref in process.secrets.items()}
-    return {"plain": pipeline.plain[process.name], "secrets": secrets}
+    access = {
+        name: [value.name, value.key] if isinstance(value, SecretKeyRef) else value
+        for name, value in process.access.items()
+    }
+    return {"document": pipeline.documents[process.name], "access": access}
 
 
 def _secret_versions(pipeline: Pipeline, process: ServiceProcess) -> str:
@@ -339,8 +343,8 @@ def _secret_versions(pipeline: Pipeline, process: ServiceProcess) -> str:
     return digest([[name, pipeline.secret_versions.get(name, "")] for name in names]) if names else ""
 
 
-def _values(env: Env) -> dict[str, str]:
-    return {name: value for name, value in env.items() if isinstance(value, str)}
+def _values(access: Access) -> dict[str, str]:
+    return {name: value for name, value in access.items() if isinstance(value, str)}
 
 
 def _config_map_name(pipeline: Pipeline, process: ServiceProcess) -> str:
@@ -348,14 +352,16 @@ def _config_map_name(pipeline: Pipeline, process: ServiceProcess) -> str:
     same = [
         other
         for other in pipeline.plan.processes
-        if other.service == process.service and pipeline.plain[other.name] == pipeline.plain[process.name]
+        if other.service == process.service and pipeline.documents[other.name] == pipeline.documents[process.name]
     ]
     first = next((other for other in same if other.kind == "stream"), same[0])
     return f"{pipeline.owner.name}-{first.name}"
 
 
 def _config_maps(pipeline: Pipeline) -> dict[str, dict[str, str]]:
-    return {_config_map_name(pipeline, process): pipeline.plain[process.name] for process in pipeline.plan.processes}
+    return {
+        _config_map_name(pipeline, process): pipeline.documents[process.name] for process in pipeline.plan.processes
+    }
 
 
 def _by_service(plan: Plan) -> dict[str, list[ServiceProcess]]:
@@ -367,16 +373,15 @@ def _by_service(plan: Plan) -> dict[str, list[ServiceProcess]]:
 
 def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Address]:
     """Yields whom a process talks to, as its settings say."""
-    plain = pipeline.plain[process.name]
-    if "KAFKA_BROKERS" in plain:
-        yield from of_brokers(plain["KAFKA_BROKERS"], "KAFKA_BROKERS")
+    settings = process.settings
+    if isinstance(settings, StreamSettings):
+        yield from of_brokers(settings.kafka_brokers, "kafka_brokers")
     for name, value in process.access.items():
         if isinstance(value, SecretKeyRef):
             if name.endswith("_URL"):
                 yield pipeline.databases.get(value, _UNKNOWN_DATABASE)
         elif name.endswith("_URL"):
             yield from of_urls(value)
-    settings = process.settings
     if isinstance(settings, TradesSettings):
         yield from of_urls(*(settings.exchange.urls if settings.exchange is not None else ()))
     elif isinstance(settings, NewsSettings):

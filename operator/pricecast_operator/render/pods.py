@@ -1,4 +1,4 @@
-"""Pods as every process gets them: Pod Security `restricted`, read-only root, probes, settings by ConfigMap. Pure."""
+"""Pods as every process gets them: Pod Security `restricted`, read-only root, probes, settings as a file of a ConfigMap. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from pricecast_core.settings import DOCUMENT_VARIABLE, ServiceSettings
 from pricecast_operator.render import labels
 from pricecast_resources.base import Resources, SecretKeyRef, Toleration
 from pricecast_resources.pods import PodSettings
@@ -19,6 +20,14 @@ Manifest = dict[str, Any]
 VERSION = metadata.version("pricecast-operator")
 HTTP_PORT = 8080
 STATE_DIR = "/var/lib/pricecast"
+DOCUMENT_DIR, DOCUMENT_KEY = "/etc/pricecast/settings", "settings.json"
+"""Where the settings document is mounted, and its key in the ConfigMap."""
+RUNTIME = {
+    DOCUMENT_VARIABLE: f"{DOCUMENT_DIR}/{DOCUMENT_KEY}",
+    "HTTP_HOST": "0.0.0.0",  # noqa: S104 - within the pod
+    "HTTP_PORT": str(HTTP_PORT),
+}
+"""What the runtime tells every process, whatever the plan."""
 USER = 65532
 _CA_FOLDER, _CA_FILE = "/etc/pricecast/ca", "ca.crt"
 GRACE_SECONDS = 60
@@ -63,9 +72,10 @@ class Container:
         service: Which service.
         image: Its image.
         args: Arguments of its command.
-        config_map: ConfigMap that holds its settings.
+        config_map: ConfigMap that holds its settings document.
+        env: Variables that the runtime adds, and whatever secret is no Secret's; on top of `RUNTIME`.
         secrets: Variables whose values are in Secrets.
-        told: Names of the variables in that ConfigMap: no setting of the pod overrides them.
+        decided: Names of the settings in that document: no variable of the pod's settings overrides them.
         checksum: Digest of the settings.
         secret_versions: Digest of the Secrets' versions; empty where a new one needs no new pod.
         requests: CPU and memory guaranteed, by default.
@@ -82,8 +92,9 @@ class Container:
     config_map: str
     checksum: str
     args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, SecretKeyRef] = field(default_factory=dict)
-    told: Collection[str] = ()
+    decided: Collection[str] = ()
     secret_versions: str = ""
     requests: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -92,6 +103,11 @@ class Container:
     volumes: tuple[Manifest, ...] = ()
     probes: bool = True
     settings: PodSettings = field(default_factory=PodSettings)
+
+
+def settings_document(settings: ServiceSettings) -> dict[str, str]:
+    """Returns the data of the ConfigMap that holds a process's settings."""
+    return {DOCUMENT_KEY: json.dumps(settings.document(), indent=2, sort_keys=True) + "\n"}
 
 
 def digest(value: Any) -> str:
@@ -112,6 +128,7 @@ def pod_template(
     asked = container.settings
     own_volume: Manifest = {"sizeLimit": str(asked.state_size_limit)} if asked.state_size_limit is not None else {}
     volumes = [
+        {"name": "settings", "configMap": {"name": container.config_map}},
         {"name": "state", "emptyDir": own_volume},
         {"name": "tmp", "emptyDir": own_volume},
         *container.volumes,
@@ -190,7 +207,6 @@ def _container(container: Container, options: RenderOptions) -> Manifest:
         "name": container.service,
         "image": container.image,
         "imagePullPolicy": options.image_pull_policy,
-        "envFrom": [{"configMapRef": {"name": container.config_map}}],
         "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
         "resources": {
             **({"requests": {name: str(value) for name, value in requests.items()}} if requests else {}),
@@ -203,6 +219,7 @@ def _container(container: Container, options: RenderOptions) -> Manifest:
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
+            {"name": "settings", "mountPath": DOCUMENT_DIR, "readOnly": True},
             {"name": "state", "mountPath": STATE_DIR},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own volume
             *({"name": name, "mountPath": path} for name, path in container.mounts.items()),
@@ -218,13 +235,13 @@ def _container(container: Container, options: RenderOptions) -> Manifest:
     if asked.ca_bundle is not None:
         trust = f"{_CA_FOLDER}/{_CA_FILE}"
         variables |= {name: {"name": name, "value": trust} for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
-    variables = {name: each for name, each in variables.items() if name not in container.told}
+    variables = {name: each for name, each in variables.items() if name.lower() not in container.decided}
+    variables |= {name: {"name": name, "value": value} for name, value in {**RUNTIME, **container.env}.items()}
     variables |= {
         name: {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
         for name, ref in container.secrets.items()
     }
-    if variables:
-        rendered["env"] = [variables[name] for name in sorted(variables)]
+    rendered["env"] = [variables[name] for name in sorted(variables)]
     if container.probes:
         rendered |= {
             # Importing takes seconds where many start at once; liveness counts from there on.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,20 +63,25 @@ def _tool(options: argparse.Namespace) -> None:
 
 def _settings(options: argparse.Namespace) -> NewsSignalSettings:
     """The environment's settings, with what the command line says instead."""
-    given: dict[str, Any] = {"pipeline": os.environ.get("PIPELINE", options.command), "provider": options.provider}
+    given: dict[str, Any] = {"pipeline": options.command, "provider": options.provider}
     if options.provider == "lexicon":
         given["model"] = MODEL_NAME
     elif options.model:
         given["model"] = options.model
-    elif not os.environ.get("MODEL"):
-        raise SettingsError(f"--model: is missing; name the model of {options.provider}")
     if options.url:
         given[f"{options.provider}_url"] = options.url
     if options.coins:
         given["coins"] = options.coins
     if options.concurrency:
         given["concurrency"] = options.concurrency
-    return load(NewsSignalSettings, **given)
+    settings = load(NewsSignalSettings, **given)
+    if "model" not in settings.model_fields_set:
+        raise SettingsError(f"--model: is missing; name the model of {options.provider}")
+    return settings
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--model", default="", metavar="M", help="model, as the provider calls it")
     common.add_argument("--url", default="", help="address of the provider, where it isn't the usual one")
-    common.add_argument("--coins", default="", metavar="BTC,ETH", help="coins that signals are about")
+    common.add_argument("--coins", type=_names, default=[], metavar="BTC,ETH", help="coins that signals are about")
     common.add_argument("--concurrency", type=int, default=0, metavar="N", help="headlines read at the same time")
     epilog = "The provider's API key is taken from the environment variable API_KEY."
 

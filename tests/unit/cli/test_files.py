@@ -222,6 +222,13 @@ def test_every_program_keeps_its_state_and_stores_in_the_data_folder(tmp_path: P
             assert not variable.endswith("STORE_URL") or value.startswith(f"sqlite:///{tmp_path}/")
 
 
+def test_exported_variables_reach_a_program_but_for_those_that_the_manifest_decides(tmp_path: Path) -> None:
+    exported = {"PATH": "/bin", "LOG_LEVEL": "DEBUG", "PAIRS": "DOGE/USD", "pairs": "mine"}
+    env = local_programs(DataFolder(tmp_path), {})["trades"].environment(exported)
+    assert (env["PATH"], env["LOG_LEVEL"], env["pairs"]) == ("/bin", "DEBUG", "mine")
+    assert "PAIRS" not in env
+
+
 def test_a_secret_comes_from_the_environment_under_the_services_name(tmp_path: Path) -> None:
     programs = local_programs(DataFolder(tmp_path), {"CRYPTOPANIC_API_KEY": "k"}, news=NEWS)
     assert programs["news"].env["CRYPTOPANIC_API_KEY"] == "k"

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 
 from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.news import prompt
@@ -23,7 +24,12 @@ def api() -> Iterator[AnthropicDouble]:
 def extractor(url: str, key: str = AnthropicDouble.key) -> Extractor:
     return open_extractor(
         NewsSignalSettings(
-            pipeline="p", provider="anthropic", model="claude-test", anthropic_url=url, api_key=key, coins="BTC,ETH"
+            pipeline="p",
+            provider="anthropic",
+            model="claude-test",
+            anthropic_url=url,
+            api_key=SecretStr(key),
+            coins=["BTC", "ETH"],
         )
     )
 

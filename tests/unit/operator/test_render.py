@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricecast_core.addresses import Address
+from pricecast_core.settings import FinetuneSettings, NewsSettings, load
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.finetune import render_finetune
@@ -35,6 +37,11 @@ def objects(spec: dict[str, Any] | None = None, options: RenderOptions | None = 
 
 def by_name(rendered: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {f"{each['kind']}/{each['metadata']['name']}": each for each in rendered}
+
+
+def told(config_map: dict[str, Any]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(config_map["data"]["settings.json"])
+    return document
 
 
 def pod_specs(rendered: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -107,15 +114,32 @@ def test_secrets_come_by_reference_only() -> None:
     } in container["env"]
     for each in rendered:
         if each["kind"] == "ConfigMap":
-            assert not any("KEY" in name or "TOKEN" in name or "PASSWORD" in name for name in each["data"])
+            assert set(each["data"]) == {"settings.json"}
+            assert not any("key" in name or "token" in name or name.endswith("store_url") for name in told(each))
 
 
-def test_settings_reach_the_pod_through_its_config_map() -> None:
-    found = by_name(objects({"candles": {"seconds": 30}, "prediction": {"horizonsSeconds": [60]}}))
-    assert found["ConfigMap/btc-candles"]["data"]["CANDLE_SECONDS"] == "30"
-    assert found["ConfigMap/btc-candles"]["data"]["HTTP_HOST"] == "0.0.0.0"
-    container = found["Deployment/btc-candles"]["spec"]["template"]["spec"]["containers"][0]
-    assert container["envFrom"] == [{"configMapRef": {"name": "btc-candles"}}]
+def test_a_process_reads_its_settings_from_the_file_that_its_config_map_is_mounted_as(tmp_path: Path) -> None:
+    news = {"rss": {"urls": ["https://news.example/feed?tags=btc,eth"]}}
+    found = by_name(objects({"news": news, "candles": {"seconds": 30}, "prediction": {"horizonsSeconds": [60]}}))
+    pod = found["Deployment/btc-news"]["spec"]["template"]["spec"]
+    assert {"name": "settings", "configMap": {"name": "btc-news"}} in pod["volumes"]
+    (container,) = pod["containers"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "settings"]
+    assert mount["readOnly"]
+    environ = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    document = Path(environ["PRICECAST_SETTINGS"])
+    assert str(document.parent) == mount["mountPath"]
+    (tmp_path / document.name).write_text(found["ConfigMap/btc-news"]["data"][document.name])
+    settings = load(NewsSettings, {**environ, "PRICECAST_SETTINGS": str(tmp_path / document.name)})
+    assert settings.rss_urls == ["https://news.example/feed?tags=btc,eth"]
+    assert settings.http_host == "0.0.0.0"
+
+
+def test_what_the_operator_itself_is_told_reaches_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [*objects({"news": NEWS}), *finetune().values()]
+    for name, value in {"LOG_LEVEL": "DEBUG", "HTTP_PORT": "1234", "THREADS": "9", "PAIRS": "nonsense"}.items():
+        monkeypatch.setenv(name, value)
+    assert [*objects({"news": NEWS}), *finetune().values()] == before
 
 
 @pytest.mark.parametrize(
@@ -273,12 +297,8 @@ def test_suspended_finetune_job_keeps_its_checkpoints() -> None:
 
 
 def test_finetune_settings_are_read_back_by_the_service() -> None:
-    from pricecast_core.settings import FinetuneSettings
-
-    data = finetune(trainer={"maxSteps": 40}, lora={"rank": 8}, coins=["BTC", "ETH"])["ConfigMap/news"]["data"]
-    settings = FinetuneSettings(
-        **{name.lower(): value for name, value in data.items() if name.lower() in FinetuneSettings.model_fields}
-    )
+    found = finetune(trainer={"maxSteps": 40}, lora={"rank": 8}, coins=["BTC", "ETH"])
+    settings = FinetuneSettings(**told(found["ConfigMap/news"]))
     assert settings.max_steps == 40
     assert settings.lora_rank == 8
     assert settings.coins == ["BTC", "ETH"]
@@ -291,10 +311,10 @@ def test_pipeline_moves_to_the_model_that_a_finetune_job_published() -> None:
     signals = {"provider": "Ollama", "url": "http://ollama.llm.svc:11434", "finetuneJob": "news"}
     spec = {"news": {"rss": {"urls": ["https://news.example/feed"]}, "signals": signals}}
     before, after = by_name(objects(spec)), by_name(objects(spec, news_model="pricecast-news:abcd1234"))
-    assert before["ConfigMap/btc-news-signal"]["data"]["PROVIDER"] == "lexicon"  # until there is one
-    data = after["ConfigMap/btc-news-signal"]["data"]
-    assert (data["PROVIDER"], data["MODEL"]) == ("ollama", "pricecast-news:abcd1234")
-    assert after["ConfigMap/btc-price-predictor"]["data"]["NEWS_MODEL"] == "pricecast-news:abcd1234"
+    assert told(before["ConfigMap/btc-news-signal"])["provider"] == "lexicon"  # until there is one
+    settings = told(after["ConfigMap/btc-news-signal"])
+    assert (settings["provider"], settings["model"]) == ("ollama", "pricecast-news:abcd1234")
+    assert told(after["ConfigMap/btc-price-predictor"])["news_model"] == "pricecast-news:abcd1234"
     assert before["Deployment/btc-news-signal"] != after["Deployment/btc-news-signal"]
     assert before["Deployment/btc-candles"] == after["Deployment/btc-candles"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,21 +107,22 @@ def test_a_simulated_market_is_named_so_in_every_prediction() -> None:
 
 def test_companion_pairs_are_ingested_but_not_predicted() -> None:
     found = planned(features={"companionPairs": ["ETH/USD"]})
-    assert found.process("trades").env["PAIRS"] == "BTC/USD,ETH/USD"
-    assert found.process("price-predictor").env["PAIRS"] == "BTC/USD"
-    assert found.process("price-predictor").env["COMPANION_PAIRS"] == "ETH/USD"
+    assert found.process("trades").settings.document()["pairs"] == ["BTC/USD", "ETH/USD"]
+    assert found.process("price-predictor").settings.document()["pairs"] == ["BTC/USD"]
+    assert found.process("price-predictor").settings.document()["companion_pairs"] == ["ETH/USD"]
 
 
 def test_the_first_training_and_the_later_ones_are_the_same_command_with_the_same_settings() -> None:
     found = planned(training={"schedule": "0 3 * * *"})
     first, later = found.process("train"), found.process("retrain")
     assert (first.kind, later.kind, later.schedule) == ("job", "schedule", "0 3 * * *")
-    assert (first.service, first.args, first.env) == (later.service, later.args, later.env)
+    assert (first.service, first.args, first.access) == (later.service, later.args, later.access)
+    assert first.settings == later.settings
 
 
 def test_secrets_stay_references() -> None:
     news = {"cryptoPanic": {"apiKeySecretRef": {"name": "cryptopanic", "key": "token"}}}
-    assert planned(news=news).process("news").env["CRYPTOPANIC_API_KEY"] == SecretKeyRef(
+    assert planned(news=news).process("news").access["CRYPTOPANIC_API_KEY"] == SecretKeyRef(
         name="cryptopanic", key="token"
     )
 
@@ -131,19 +133,25 @@ def test_an_override_reaches_its_process_alone() -> None:
     assert found.process("trades").override.replicas is None
 
 
-def test_every_process_can_be_configured_by_its_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = planned(news={"rss": {"urls": ["https://example.com/feed"]}}, candles={"seconds": 30})
+def test_every_process_reads_what_was_planned(tmp_path: Path) -> None:
+    found = planned(news={"rss": {"urls": ["https://example.com/feed?tags=btc,eth"]}}, candles={"seconds": 30})
     api = prediction_api(BACKENDS, pipeline="btc")
     for process in (*found.processes, api):
-        with monkeypatch.context() as environment:
-            for name, value in process.env.items():
-                assert isinstance(value, str)
-                environment.setenv(name, value)
-            read = s.load(type(process.settings))
-        set_by_plan = process.settings.model_fields_set
-        assert {name: getattr(read, name) for name in set_by_plan} == {
-            name: getattr(process.settings, name) for name in set_by_plan
-        }
+        document = tmp_path / f"{process.name}.json"
+        document.write_text(json.dumps(process.settings.document()))
+        variables = {name: value for name, value in process.access.items() if isinstance(value, str)}
+        read = s.load(type(process.settings), {**variables, s.DOCUMENT_VARIABLE: str(document)})
+        assert read.model_copy(update=secrets_of(process.settings)) == process.settings
+
+
+def secrets_of(settings: s.ServiceSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.secrets()}
+
+
+def test_all_that_is_no_part_of_a_document_is_a_secret_setting() -> None:
+    found = planned(news={"rss": {"urls": ["https://example.com/feed"]}})
+    for process in (*found.processes, prediction_api(BACKENDS, pipeline="btc")):
+        assert {name.lower() for name in process.access} <= set(process.settings.secrets())
 
 
 def test_the_planners_own_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +159,7 @@ def test_the_planners_own_environment_changes_nothing(monkeypatch: pytest.Monkey
     for name in ("HTTP_PORT", "GRPC_PORT", "SIMULATION_SEED"):
         monkeypatch.setenv(name, "1234")
     monkeypatch.setenv("LOG_LEVEL", "nonsense")
-    assert [process.env for process in planned().processes] == [process.env for process in before.processes]
+    assert planned() == before
 
 
 def test_a_horizon_that_is_no_multiple_of_the_candle_is_refused() -> None:

@@ -122,7 +122,7 @@ def test_a_pair(pair: str) -> None:
         "messages": accepts(lambda: decoded(trade(pair))),
     }
     if verdicts["messages"] and not set(pair.split("/")) & KRAKEN_TO_COMMON.keys():
-        assert load(CandlesSettings, pipeline="p", pairs=pair).pairs == [pair]
+        assert load(CandlesSettings, pipeline="p", pairs=[pair]).pairs == [pair]
         verdicts["API"] = accepts(lambda: served(pair, 300))
         assert set(verdicts.values()) == {True}, verdicts
     elif verdicts["messages"]:
@@ -137,7 +137,7 @@ def test_krakens_names_are_refused_in_the_spec_and_read_in_settings(coin: str) -
     for fields in ({"pairs": [f"{coin}/USD"]}, {"features": {"companionPairs": [f"ETH/{coin}"]}}):
         with pytest.raises(ValidationError, match=rf"{coin}.*: is Kraken's name; write .*{KRAKEN_TO_COMMON[coin]}"):
             spec(**fields)
-    settings = load(PricePredictorSettings, pipeline="p", pairs=f"{coin}/usd", companion_pairs=f"ETH/{coin}")
+    settings = load(PricePredictorSettings, pipeline="p", pairs=[f"{coin}/usd"], companion_pairs=[f"ETH/{coin}"])
     assert settings.pairs == [f"{KRAKEN_TO_COMMON[coin]}/USD"]
     assert settings.companion_pairs == [f"ETH/{KRAKEN_TO_COMMON[coin]}"]
 
@@ -151,7 +151,7 @@ def test_a_horizon(seconds: int) -> None:
         "spec": accepts(lambda: spec(candles={"seconds": 1}, prediction={"horizonsSeconds": [seconds]})),
         "schema": accepts(lambda: schema_allows("prediction.horizonsSeconds.[]", seconds)),
         "settings": accepts(
-            lambda: load(PricePredictorSettings, pipeline="p", pairs="BTC/USD", horizons_seconds=[seconds])
+            lambda: load(PricePredictorSettings, pipeline="p", pairs=["BTC/USD"], horizons_seconds=[seconds])
         ),
         "messages": accepts(lambda: decoded(a_prediction(horizon_seconds=seconds))),
         "API": seconds != 0 and accepts(lambda: served("BTC/USD", seconds)),  # where 0 asks for any horizon
@@ -170,7 +170,7 @@ def test_a_candles_length(seconds: int) -> None:
             )
         ),
         "schema": accepts(lambda: schema_allows("candles.seconds", seconds)),
-        "settings": accepts(lambda: load(CandlesSettings, pipeline="p", pairs="BTC/USD", candle_seconds=seconds)),
+        "settings": accepts(lambda: load(CandlesSettings, pipeline="p", pairs=["BTC/USD"], candle_seconds=seconds)),
         "messages": accepts(lambda: decoded(candle(seconds))),
     }
     assert len(set(verdicts.values())) == 1, verdicts
@@ -212,5 +212,5 @@ def test_a_pipelines_name(name: str, good: bool) -> None:
     [rule] = PRICE_PIPELINE.rules
     pattern = rule["rule"].partition("matches('")[2].removesuffix("')")
     assert bool(re.fullmatch(pattern, name)) == good
-    assert accepts(lambda: load(CandlesSettings, pipeline=name, pairs="BTC/USD")) == good
+    assert accepts(lambda: load(CandlesSettings, pipeline=name, pairs=["BTC/USD"])) == good
     assert accepts(lambda: decoded(a_prediction(pipeline=name))) or not good

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Candle, Trade
 from pricecast_core.service import Stop
-from pricecast_core.settings import TradesSettings
+from pricecast_core.settings import TradesSettings, load
 from pricecast_trades.source import Item, Refused
 from pricecast_trades.sources import replay
 from pricecast_trades.sources.replay import ReplaySource
@@ -39,7 +39,7 @@ class Ends:
 
 
 def make(files: list[Path], pairs: str = "BTC/USD", **options: Any) -> ReplaySource:
-    chosen = TradesSettings(pipeline="t", pairs=pairs, source="replay", replay_files=files, **options)
+    chosen = TradesSettings(pipeline="t", pairs=pairs.split(","), source="replay", replay_files=files, **options)
     return ReplaySource(chosen, Stop())
 
 
@@ -217,7 +217,7 @@ def test_speed_is_a_multiple_of_the_files_time(tmp_path: Path, monkeypatch: pyte
     path = write(tmp_path / "a.csv", [f"{START + second},1,1" for second in (0, 1, 2, 60)])
     clock = Clock(monkeypatch)
     source = ReplaySource(
-        TradesSettings(pipeline="t", pairs="BTC/USD", source="replay", replay_files=[path], replay_speed=10),
+        TradesSettings(pipeline="t", pairs=["BTC/USD"], source="replay", replay_files=[path], replay_speed=10),
         clock,
     )
     given_at = [(round(clock.now, 1), len(batch)) for batch in source.batches(Ends())]
@@ -237,8 +237,6 @@ class Clock(Stop):
         return False
 
 
-def test_replay_files_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {"PIPELINE": "t", "PAIRS": "XBT/USD", "SOURCE": "replay", "REPLAY_FILES": json.dumps(["a.csv"])}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert TradesSettings().replay_files == [Path("a.csv")]
+def test_replay_files_are_read_from_the_environment() -> None:
+    environment = {"PIPELINE": "t", "PAIRS": "XBT/USD", "SOURCE": "replay", "REPLAY_FILES": json.dumps(["a,b.csv"])}
+    assert load(TradesSettings, environment).replay_files == [Path("a,b.csv")]

@@ -37,7 +37,13 @@ class Ends:
 
 
 def make(stop: Stop | None = None, clock: Any = lambda: NOW, **options: Any) -> SimulatedSource:
-    chosen = {"pipeline": "t", "pairs": "BTC/USD,ETH/USD", "source": "simulated", "mode": "Historical", "since": "3h"}
+    chosen = {
+        "pipeline": "t",
+        "pairs": ["BTC/USD", "ETH/USD"],
+        "source": "simulated",
+        "mode": "Historical",
+        "since": "3h",
+    }
     return SimulatedSource(TradesSettings(**(chosen | options)), stop or Stop(), clock)
 
 
@@ -131,7 +137,7 @@ def test_live_trades_come_when_their_time_has_come() -> None:
             return self.now > NOW + 20
 
     clock = Clock()
-    source = make(clock, lambda: clock.now, mode="Live", pairs="BTC/USD", simulation_trades_per_second=5)
+    source = make(clock, lambda: clock.now, mode="Live", pairs=["BTC/USD"], simulation_trades_per_second=5)
     count = 0
     for batch in source.batches(Ends()):
         for item in batch:

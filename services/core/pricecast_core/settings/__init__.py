@@ -1,11 +1,11 @@
 """The settings of every service, described once.
 
-A service is configured by environment variables alone, named after the fields in upper case (`KAFKA_BROKERS`). The
-operator's plan builds the same classes and turns them into the environment of a process or a container with
-`to_env`, so that a setting can't be misspelt between the two. docs/settings.md is generated from here.
+A process reads them by `load`: from a JSON document, and from variables named after the fields in upper case
+(`KAFKA_BROKERS`), which come first. The plan builds the same classes, and both runtimes write their `document`, so that
+a setting can't be misspelt between the two. docs/reference/settings.md is generated from here.
 """
 
-from pricecast_core.settings.base import ServiceSettings, StreamSettings, from_values_alone, load
+from pricecast_core.settings.base import DOCUMENT_VARIABLE, ServiceSettings, StreamSettings, load
 from pricecast_core.settings.candles import CandlesSettings
 from pricecast_core.settings.finetune import FinetuneSettings
 from pricecast_core.settings.news import NewsSettings
@@ -17,6 +17,7 @@ from pricecast_core.settings.to_feature_store import ToFeatureStoreSettings
 from pricecast_core.settings.trades import TradesSettings
 
 __all__ = [
+    "DOCUMENT_VARIABLE",
     "CandlesSettings",
     "FinetuneSettings",
     "NewsSettings",
@@ -28,6 +29,5 @@ __all__ = [
     "TechnicalIndicatorsSettings",
     "ToFeatureStoreSettings",
     "TradesSettings",
-    "from_values_alone",
     "load",
 ]

@@ -1,51 +1,38 @@
-"""What every service can be told, and how settings are read and written as environment variables."""
+"""What every service can be told, and the one function that reads it.
+
+Settings are plain models: what they are given and no more. `load` alone looks at the environment: at the document that
+`PRICECAST_SETTINGS` names, and at variables called like the fields in upper case.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from pricecast_core.errors import SettingsError
 from pricecast_core.values import DISTINCT, Horizon, PipelineName, ReadCoin, ReadPair
 
-
-def _split(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _join(values: list[Any]) -> str:
-    return ",".join(str(value) for value in values)
+DOCUMENT_VARIABLE = "PRICECAST_SETTINGS"
+"""The variable that names a process's settings document: a JSON object, keyed by the names of the fields."""
+_COMMA = re.compile(r",(?![^()]*\))")
 
 
-CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split), PlainSerializer(_join)]
-PairList = Annotated[list[ReadPair], NoDecode, BeforeValidator(_split), PlainSerializer(_join), DISTINCT]
-CoinList = Annotated[list[ReadCoin], NoDecode, BeforeValidator(_split), PlainSerializer(_join), DISTINCT]
-HorizonList = Annotated[list[Horizon], NoDecode, BeforeValidator(_split), PlainSerializer(_join), DISTINCT]
-
-_environment_counts = ContextVar("environment_counts", default=True)
+PairList = Annotated[list[ReadPair], DISTINCT]
+CoinList = Annotated[list[ReadCoin], DISTINCT]
+HorizonList = Annotated[list[Horizon], DISTINCT]
 
 
-@contextmanager
-def from_values_alone() -> Iterator[None]:
-    """Settings made within are what they are given: who plans for another process has an environment of its own."""
-    token = _environment_counts.set(False)
-    try:
-        yield
-    finally:
-        _environment_counts.reset(token)
-
-
-class ServiceSettings(BaseSettings):
+class ServiceSettings(BaseModel):
     """Settings that every service has."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pipeline: PipelineName = Field(description="Name of the pipeline; prefix of its topics")
     http_port: int = Field(
@@ -56,30 +43,16 @@ class ServiceSettings(BaseSettings):
     log_style: Literal["json", "text"] = Field("json", description="`json` for machines, `text` for people")
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Reads values given and, but for `from_values_alone`, the environment."""
-        return (init_settings, env_settings) if _environment_counts.get() else (init_settings,)
+    def secrets(cls) -> list[str]:
+        """Returns the names of the settings that are secret: they are never part of a document."""
+        return [name for name, field in cls.model_fields.items() if _is_secret(field)]
 
-    def to_env(self) -> dict[str, str]:
-        """Returns the environment that gives these settings, without those left at their defaults.
+    def document(self) -> dict[str, Any]:
+        """Returns the settings document of a process: what was set, without defaults and secrets.
 
-        Secrets are left out: they reach a process by reference (a Kubernetes Secret, the caller's environment).
+        Secrets reach a process as variables, by reference (a Kubernetes Secret, the caller's environment).
         """
-        env: dict[str, str] = {}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, SecretStr) or value is None or name not in self.model_fields_set:
-                continue
-            dumped = self.model_dump(mode="json", include={name})[name]
-            env[name.upper()] = dumped if isinstance(dumped, str) else json.dumps(dumped)
-        return env
+        return self.model_dump(mode="json", exclude_unset=True, exclude=set(self.secrets()))
 
 
 class StreamSettings(ServiceSettings):
@@ -114,23 +87,75 @@ class StreamSettings(ServiceSettings):
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def load(kind: type[S], **given: Any) -> S:
-    """Reads the settings from the environment.
+def load(kind: type[S], environ: Mapping[str, str] = os.environ, **given: Any) -> S:
+    """Reads the settings of this process.
+
+    A setting is taken from `given`, else from its own variable, else from the document, else it has its default. An
+    empty variable counts as none. A variable for a list holds a JSON array or values separated by commas.
 
     Args:
         kind: The class of the settings.
-        given: Settings that a command line gives, instead of the environment's.
+        environ: Where variables are looked up.
+        given: Settings that a command line gives.
 
     Raises:
-        SettingsError: Naming each wrong variable, its value and what is expected.
+        SettingsError: Naming each wrong setting, where it was read, its value and what is expected.
     """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    document = environ.get(DOCUMENT_VARIABLE, "")
+    if document:
+        values = _read_document(kind, document)
+        sources = {name: f"{document}: {name}" for name in values}
+    for name, field in kind.model_fields.items():
+        text = environ.get(name.upper(), "")
+        if text:
+            values[name] = _list_of(name, text) if get_origin(field.annotation) is list else text
+            sources[name] = name.upper()
+    values |= given
+    for name in given:
+        sources.pop(name, None)
     try:
-        return kind(**given)
+        return kind(**values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(kind, line) for line in error.errors())) from None
+        raise SettingsError("; ".join(_explain(kind, line, sources) for line in error.errors())) from None
 
 
-def _explain(kind: type[ServiceSettings], line: Any) -> str:
+def _read_document(kind: type[ServiceSettings], file: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(file).read_text())
+    except OSError as error:
+        raise SettingsError(
+            f"{DOCUMENT_VARIABLE}: {file}: can't be read: {error.strerror}; name a file of JSON"
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"{DOCUMENT_VARIABLE}: {file}: is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise SettingsError(f"{DOCUMENT_VARIABLE}: {file}: holds a {type(found).__name__}; write a JSON object")
+    for name in found:
+        if name not in kind.model_fields:
+            raise SettingsError(f"{file}: {name}: is unknown; remove it. Known are {', '.join(kind.model_fields)}")
+        if name in kind.secrets():
+            raise SettingsError(f"{file}: {name}: is a secret; remove it, and set the variable {name.upper()} instead")
+    return found
+
+
+def _list_of(name: str, text: str) -> list[Any]:
+    """Returns the list in a variable: a JSON array, or what stands between commas outside of parentheses."""
+    if not text.startswith("["):
+        return [part.strip() for part in _COMMA.split(text) if part.strip()]
+    try:
+        found: list[Any] = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"{name.upper()}: {text!r}: starts like a JSON array and is none: {error}") from None
+    return found
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr.__name__ in str(field.annotation)
+
+
+def _explain(kind: type[ServiceSettings], line: Any, sources: Mapping[str, str]) -> str:
     if not line["loc"]:  # a rule over several settings names them itself
         return str(line["msg"]).removeprefix("Value error, ")
     name = str(line["loc"][0])
@@ -138,5 +163,5 @@ def _explain(kind: type[ServiceSettings], line: Any) -> str:
     hint = f" ({field.description})" if field is not None and field.description else ""
     if line["type"] == "missing":
         return f"{name.upper()}: is not set; set it in the environment{hint}"
-    value = "***" if field is not None and "Secret" in str(field.annotation) else repr(line["input"])
-    return f"{name.upper()}: {value}: {line['msg']}{hint}"
+    value = "***" if field is not None and _is_secret(field) else repr(line["input"])
+    return f"{sources.get(name, name.upper())}: {value}: {line['msg']}{hint}"

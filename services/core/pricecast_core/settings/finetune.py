@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from pricecast_core.settings.base import CoinList, CommaSeparated, ServiceSettings
+from pricecast_core.settings.base import CoinList, ServiceSettings
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_core.values import JobName
 
@@ -50,7 +50,7 @@ class FinetuneSettings(ServiceSettings):
     lora_rank: int = Field(16, ge=1, le=1_024, description="Rank r of the adapters")
     lora_alpha: int = Field(16, ge=1, le=2_048, description="Scale of the adapters")
     lora_dropout: float = Field(0, ge=0, lt=1, description="Dropout of the adapters")
-    lora_target_modules: CommaSeparated = Field(
+    lora_target_modules: list[str] = Field(
         default_factory=lambda: list(SEVEN_PROJECTIONS), description="Layers that get adapters"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr, field_validator
 
-from pricecast_core.settings.base import CoinList, CommaSeparated, StreamSettings
+from pricecast_core.settings.base import CoinList, StreamSettings
 
 NEWS_SOURCES = ("rss", "cryptopanic", "gdelt", "archive")
 """The kinds of news source; the service has a module for each."""
@@ -13,12 +13,12 @@ NEWS_SOURCES = ("rss", "cryptopanic", "gdelt", "archive")
 class NewsSettings(StreamSettings):
     """Where headlines come from."""
 
-    source: CommaSeparated = Field(
+    source: list[str] = Field(
         default_factory=lambda: ["rss"],
         min_length=1,
         description=f"Kinds of news source, read beside each other: {', '.join(NEWS_SOURCES)}",
     )
-    rss_urls: CommaSeparated = Field(
+    rss_urls: list[str] = Field(
         default_factory=list, description="Feeds to read; empty means the list that comes with the service"
     )
     cryptopanic_url: str = Field(

@@ -25,7 +25,7 @@ class PredictionStoreSettings(FeatureStoreSettings):
 class PricePredictorSettings(PredictionStoreSettings):
     """What the model predicts and how it is trained."""
 
-    pairs: PairList = Field(min_length=1, description="Pairs predicted, comma separated")
+    pairs: PairList = Field(min_length=1, description="Pairs predicted")
     companion_pairs: PairList = Field(default_factory=list, description="Pairs whose features help to predict")
     candle_seconds: CandleSeconds = Field(60, description="Length of a candle")
     horizons_seconds: HorizonList = Field(

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pricecast_core.errors import SettingsError
 from pricecast_core.indicators import HISTORY, LONGEST_HISTORY, candles_needed, choose
-from pricecast_core.settings.base import CommaSeparated, StreamSettings
+from pricecast_core.settings.base import StreamSettings
 from pricecast_core.values import CandleSeconds
 
 
@@ -20,7 +20,7 @@ class TechnicalIndicatorsSettings(StreamSettings):
     """Which indicators are computed, over how many candles."""
 
     candle_seconds: CandleSeconds = Field(60, description="Length of a candle")
-    indicators: CommaSeparated = Field(
+    indicators: list[str] = Field(
         default_factory=list,
         description="Indicators by name and periods, such as rsi(14),macd(10,24,9); empty means the default list",
     )

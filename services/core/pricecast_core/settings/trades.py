@@ -24,7 +24,7 @@ else:
 class TradesSettings(EveryExchangeSettings):
     """Where trades come from."""
 
-    pairs: PairList = Field(min_length=1, description="Pairs to read, comma separated: BTC/USD,ETH/USD")
+    pairs: PairList = Field(min_length=1, description="Pairs to read, such as BTC/USD")
     source: Market = Field("kraken", description="Kind of market")
     mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
         "BackfillThenLive", description="Only new trades, only a finite past, or the past and then what is new"
@@ -39,7 +39,7 @@ class TradesSettings(EveryExchangeSettings):
 
     replay_files: list[Path] = Field(
         default_factory=list,
-        description="Kraken CSV files to replay (JSON list), one a pair in the order of the pairs, or several of one pair",
+        description="Kraken CSV files to replay, one a pair in the order of the pairs, or several of one pair",
     )
     replay_format: Literal["auto", "trades", "bars"] = Field(
         "auto", description="trades: timestamp,price,volume; bars: timestamp,open,high,low,close,volume,trades"
