@@ -64,6 +64,23 @@ def test_a_new_prediction_is_read_by_others_before_any_refresh(
         assert reader.latest() == [a_prediction(minute)]
 
 
+@pytest.mark.parametrize(
+    ("block", "said"), [("read_only_allow_delete", "disk usage exceeded flood-stage"), ("read_only", "read-only")]
+)
+def test_the_reason_of_a_refused_write_is_told_with_a_remedy(
+    store: ElasticsearchPredictionStore, client: Elasticsearch, prefix: str, block: str, said: str
+) -> None:
+    client.indices.put_settings(index=f"{prefix}-*", settings={f"index.blocks.{block}": True})
+    try:
+        with pytest.raises(StoreError, match=said) as raised:
+            store.write([a_prediction(0)])
+        assert "free space" in str(raised.value)
+    finally:
+        client.indices.put_settings(index=f"{prefix}-*", settings={f"index.blocks.{block}": None})
+    store.write([a_prediction(0)])
+    assert store.latest() == [a_prediction(0)]
+
+
 def test_a_reader_of_a_cluster_without_indices_finds_nothing(two: tuple[ElasticsearchPredictionStore, ...]) -> None:
     _, reader = two
     assert reader.latest() == []

@@ -32,7 +32,10 @@ VOLUME_WINDOWS = (1, 5, 20)
 VOLUME_REFERENCE = 60
 ROLLING_Z_ROWS = 240
 SIGNED_VOLUME_ROWS = 20
-_TINY = 1e-6
+_LEAST_MOVE = 1e-9
+"""Log-return below which a market counts as standing still: the one number that is not relative to the market."""
+_SMALLEST_RATIO = 1e-3
+_ROUNDING = 1e-12
 _QUIET_SHARE = 0.05
 _QUIET_ROWS = 1_440
 NEWS_HALF_LIFE_SECONDS = 3600.0
@@ -154,7 +157,7 @@ def local_scale(log_close: Floats, day: int) -> Floats:
     """Returns the local volatility of one-row log-returns; never zero, however quiet the market."""
     moves = Windows(np.abs(log_close - lag(log_close, 1)))
     local = sum((moves.mean(rows) for rows in SCALE_WINDOWS), np.zeros(len(log_close))) / len(SCALE_WINDOWS)
-    floor = np.fmax(moves.mean(min(day, _QUIET_ROWS)) * _QUIET_SHARE, _TINY)
+    floor = np.fmax(moves.mean(min(day, _QUIET_ROWS)) * _QUIET_SHARE, _LEAST_MOVE)
     return np.maximum(local, floor)
 
 
@@ -170,7 +173,8 @@ def _price_features(rows: pl.DataFrame, log_close: Floats, scale: Floats, day: i
         features[f"path_{w}"] = _log_ratio(path, scale * math.sqrt(w))
     for w in RETURN_WINDOWS:
         features[f"return_{w}"] = (log_close - lag(log_close, w)) / (scale * math.sqrt(w))
-    features["close_in_range"] = (log_close - log_low) / np.maximum(log_high - log_low, _TINY)
+    width = log_high - log_low
+    features["close_in_range"] = np.where(width > 0, (log_close - log_low) / np.where(width > 0, width, 1.0), 0.5)
     volume = Windows(_floats(rows, "volume"))
     reference = volume.mean(VOLUME_REFERENCE)
     features |= {f"volume_{w}": _log_ratio(volume.mean(w), reference) for w in VOLUME_WINDOWS}
@@ -231,7 +235,7 @@ def _indicator_features(rows: pl.DataFrame, names: Sequence[str], scale: Floats)
         value = _floats(rows, name) if name in rows.columns else np.full(len(rows), np.nan)
         match indicator_kind(name):
             case "price":
-                features[name] = np.log(np.maximum(value, _TINY) / close) / scale
+                features[name] = np.log(np.where(value > 0, value, np.nan) / close) / scale
             case "price_difference":
                 features[name] = value / close / scale
             case "percent":
@@ -241,8 +245,9 @@ def _indicator_features(rows: pl.DataFrame, names: Sequence[str], scale: Floats)
             case "volume":
                 features[name] = _log_ratio(volume, value)
             case "signed_volume":
-                traded = np.maximum(Windows(volume).sum(SIGNED_VOLUME_ROWS), _TINY)
-                features[name] = (value - lag(value, SIGNED_VOLUME_ROWS)) / traded
+                traded = Windows(volume).sum(SIGNED_VOLUME_ROWS)
+                moved = value - lag(value, SIGNED_VOLUME_ROWS)
+                features[name] = np.where(traded > 0, moved / np.where(traded > 0, traded, 1.0), traded)
             case None:
                 features[name] = _rolling_z(value)
     return features
@@ -262,11 +267,16 @@ def indicator_kind(column: str) -> Kind | None:
 def _rolling_z(value: Floats) -> Floats:
     mean = Windows(value).mean(ROLLING_Z_ROWS)
     spread = Windows(np.abs(value - mean)).mean(ROLLING_Z_ROWS // 2)
-    return (value - mean) / np.maximum(spread, _TINY)
+    moves = spread > _ROUNDING * np.abs(mean)
+    return np.asarray(np.where(moves, (value - mean) / np.where(moves, spread, 1.0), spread * 0.0))
 
 
 def _log_ratio(value: Floats, reference: Floats) -> Floats:
-    return np.log((value + _TINY) / (reference + _TINY))
+    """Returns the log of a ratio of two amounts of one unit, whatever the unit; nothing against nothing is 1 to 1."""
+    some = reference > 0
+    ratio = np.where(some, value / np.where(some, reference, 1.0), np.where(value > 0, 1 / _SMALLEST_RATIO, 1.0))
+    ratio = np.where(np.isnan(value) | np.isnan(reference), np.nan, ratio)
+    return np.asarray(np.log(np.clip(ratio, _SMALLEST_RATIO, 1 / _SMALLEST_RATIO)))
 
 
 def _floats(rows: pl.DataFrame, name: str) -> Floats:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pricecast_price_predictor import features, grid
@@ -62,14 +62,22 @@ def test_the_future_changes_no_feature_of_the_past(market) -> None:
     np.testing.assert_array_equal(other.values[:3_000, without_news], whole.values[:3_000, without_news])
 
 
-@pytest.mark.parametrize("factor", [0.001, 1_000.0])
-def test_features_are_free_of_the_price_level(bars, factor: float) -> None:
+@given(price=st.integers(-14, 6), volume=st.integers(-9, 9))
+@example(price=-14, volume=0)
+@example(price=6, volume=9)
+@settings(max_examples=15, deadline=None)
+def test_features_are_free_of_the_units_of_price_and_volume(bars, price: int, volume: int) -> None:
     rows = grid.regular(bars(2_000), 60)
-    level = ("open", "high", "low", "close", "sma_21", "macd", "atr_10")
-    scaled = rows.with_columns([(pl.col(name) * factor).alias(name) for name in level])
-    spec = FeatureSpec(60, ("atr_10", "macd", "roc_6", "rsi_14", "sma_21"))
+    scaled = rows.with_columns(
+        *(pl.col(n) * 10.0**price for n in ("open", "high", "low", "close", "sma_21", "macd", "atr_10")),
+        *(pl.col(n) * 10.0**volume for n in ("volume", "obv", "volume_ema_10")),
+        pl.col("own_idea") * 10.0**price,
+    )
+    spec = FeatureSpec(60, INDICATORS)
     one, other = features.compute(spec, rows), features.compute(spec, scaled)
-    np.testing.assert_allclose(one.values[100:], other.values[100:], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(one.scale, other.scale, rtol=1e-9)
+    np.testing.assert_allclose(one.values, other.values, rtol=1e-5, atol=1e-5)
+    assert (np.nanstd(one.values[1_600:], axis=0) > 0).all()
 
 
 def test_a_market_that_stands_still_has_finite_features_and_a_scale(bars) -> None:

@@ -42,6 +42,11 @@ _BACKOFF_SECONDS = 0.5
 _BACKOFF_CAP_SECONDS = 5.0
 _RETRIED_STATUSES = (429, 502, 503, 504)
 _CONFLICT = 409
+_REMEDIES = (
+    ("flood-stage", "its disk is full: free space or add a node"),
+    ("read-only", "the index is read-only: free space, or lift index.blocks.read_only"),
+    ("security_exception", "check the API key and its privileges"),
+)
 
 _FIELDS = msgspec.structs.fields(Prediction)
 _NAMES = tuple(field.name for field in _FIELDS)
@@ -194,32 +199,35 @@ class ElasticsearchPredictionStore:
         refresh = True if not keys.keys() <= self._keys.keys() else self._refresh
         with _errors("write"):
             for attempt in range(_WRITE_RETRIES + 1):
-                operations = self._bulk(operations, refresh)
+                operations, reason = self._bulk(operations, refresh)
                 if not operations:
                     break
                 time.sleep(_backoff_seconds(attempt))
             else:
-                raise StoreError(f"write: {len(operations)} documents were rejected again and again; write all again")
+                raise StoreError(
+                    f"write: Elasticsearch rejected {len(operations)} documents {_WRITE_RETRIES + 1} times: {reason}; "
+                    "they are written again once it takes them"
+                )
         with self._lock:
             self._keys |= keys
 
     def _bulk(
         self, operations: Sequence[tuple[dict[str, Any], dict[str, Any]]], refresh: bool | Literal["wait_for"]
-    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Sends the operations and returns those to send again."""
+    ) -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], str]:
+        """Sends the operations and returns those to send again, and why."""
         lines = [line for operation in operations for line in operation]
         answer = self._writer.bulk(operations=lines, refresh=refresh)
         if not answer["errors"]:
-            return []
-        again = []
+            return [], ""
+        again, reason = [], ""
         for operation, item in zip(operations, answer["items"], strict=True):
             result = item["index"]
             if result["status"] in _RETRIED_STATUSES:
                 again.append(operation)
+                reason = reason or _reason(result)
             elif "error" in result and result["status"] != _CONFLICT:  # a conflict: what is there is newer, or scored
-                reason = f"{result['error']['type']}: {result['error']['reason']}"
-                raise StoreError(f"write: {result['_id']} was refused by index {result['_index']}: {reason}")
-        return again
+                raise StoreError(f"write: {result['_id']} was refused by index {result['_index']}: {_reason(result)}")
+        return again, reason
 
     def _find_keys(self) -> None:
         answer = self._reader.search(
@@ -295,6 +303,19 @@ def _prediction(source: Any) -> Prediction:
     return msgspec.convert(source, Prediction)
 
 
+def _reason(result: Any) -> str:
+    """Returns what Elasticsearch says of an operation or request that it refused, and what to do where that is plain."""
+    error = result.get("error") if isinstance(result, dict) else None
+    if not isinstance(error, dict):
+        return str(error or f"status {result.get('status')}" if isinstance(result, dict) else result)
+    cause = (error.get("root_cause") or [error])[0]
+    text = f"{cause.get('type', 'error')}: {cause.get('reason', 'no reason given')}"
+    for sign, remedy in _REMEDIES:
+        if sign in text:
+            return f"{text} ({remedy})"
+    return text
+
+
 def _backoff_seconds(attempt: int) -> float:
     return float(min(_BACKOFF_SECONDS * 2**attempt, _BACKOFF_CAP_SECONDS) * random.uniform(0.5, 1.0))  # noqa: S311
 
@@ -303,5 +324,8 @@ def _backoff_seconds(attempt: int) -> float:
 def _errors(operation: str) -> Iterator[None]:
     try:
         yield
-    except (ApiError, TransportError, msgspec.ValidationError) as error:
+    except ApiError as error:
+        said = _reason(error.body) if isinstance(error.body, dict) and "error" in error.body else str(error)
+        raise StoreError(f"{operation}: Elasticsearch refused: {said}") from error
+    except (TransportError, msgspec.ValidationError) as error:
         raise StoreError(f"{operation}: Elasticsearch failed: {error}; check that it runs and lets us in") from error

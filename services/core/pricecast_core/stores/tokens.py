@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,10 @@ from pricecast_core.errors import PricecastError
 
 Position = tuple[int, str]
 """Target time and id of the last prediction of a page: the order of history."""
+
+
+_TimeMs = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""What every store can compare: within a signed 64-bit integer, and exact as a JSON number."""
 
 
 class PageTokenError(PricecastError):
@@ -32,11 +36,15 @@ def decode_token(token: str, query: tuple[Any, ...]) -> Position:
     """
     try:
         data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        target_time_ms, last_id, digest = msgspec.json.decode(data, type=tuple[int, str, str])
+        target_time_ms, last_id, digest = msgspec.json.decode(data, type=tuple[_TimeMs, str, str])
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise PageTokenError(
             f"page_token: {token[:40]!r} is not a token of this API; pass next_page_token unchanged, or leave it empty"
         ) from None
+    if "\0" in last_id or not last_id.isprintable():
+        raise PageTokenError(
+            f"page_token: {token[:40]!r} was changed; pass next_page_token unchanged, or leave it empty"
+        )
     if digest != _digest(query):
         raise PageTokenError("page_token: belongs to a query with other filters; repeat its filters, or leave it empty")
     return target_time_ms, last_id
