@@ -34,6 +34,12 @@ class OperatorSettings(ServiceSettings):
     metrics_namespaces: list[str] = Field(
         default_factory=list, description="Namespaces that may read the pods' metrics; empty means all"
     )
+    training_priority_class: str = Field(
+        "", description="Priority class of trainings; one below zero never keeps a stream from being scheduled"
+    )
+    upgrade_wave: int = Field(
+        10, ge=1, le=100_000, description="How many pipelines are moved to new images at a time, each until it is Ready"
+    )
     observe_seconds: float = Field(
         30, ge=1, le=3600, description="Time between looks at Kafka, the stores and the Secrets that specs name"
     )
@@ -52,5 +58,6 @@ class OperatorSettings(ServiceSettings):
             image_pull_secrets=tuple(self.image_pull_secrets),
             pod_monitors=pod_monitors,
             metrics_namespaces=tuple(self.metrics_namespaces),
+            training_priority_class=self.training_priority_class,
             digests=tuple((name, digest) for name, _, digest in (each.partition("=") for each in self.image_digests)),
         )

@@ -400,6 +400,12 @@ class PricePipelineSpec(Model):
     replicas: int = Field(
         1, ge=0, le=1_000, description="Replicas of the services that share work; kubectl scale sets it."
     )
+    version: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$",
+        max_length=128,
+        description="Tag of the images to stay on; empty follows the operator.",
+    )
     suspend: bool = Field(False, description="Stops every process and keeps all state.")
 
     @model_validator(mode="after")

@@ -83,6 +83,9 @@ class PricePipelineStatus(Model):
     lag: int | None = Field(None, description="Messages not yet read, over all services.")
     last_prediction: LastPrediction | None = Field(None, description="The newest prediction in the store.")
     news_model: str | None = Field(None, max_length=253, description="The model that reads the news.")
+    images: str | None = Field(
+        None, max_length=8_192, description="Where its images come from: repository, tag, digests."
+    )
     replicas: int | None = Field(None, description="Replicas of the services that share work, for kubectl scale.")
     selector: str | None = Field(None, max_length=2_048, description="Pods of those services, for autoscalers.")
 

@@ -77,6 +77,11 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
+{{/* A priority class is the cluster's: an operator of single namespaces makes none. */}}
+{{- define "pricecast.trainingPriority" -}}
+{{- if and .Values.operator.trainingPriorityClass.create (not .Values.operator.namespaces) }}yes{{ end -}}
+{{- end }}
+
 {{/* What values add to the container and the pod, beside what is there anyway. */}}
 {{- define "pricecast.extraEnv" -}}
 {{- if .caBundle.configMap }}

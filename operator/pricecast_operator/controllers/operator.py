@@ -34,6 +34,7 @@ from pricecast_operator.controllers.finetunejobs import FinetuneJobs
 from pricecast_operator.controllers.pipelines import Pipelines
 from pricecast_operator.controllers.queue import WorkQueue
 from pricecast_operator.controllers.secrets import Secrets
+from pricecast_operator.controllers.waves import Waves
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics
 from pricecast_operator.observe.observed import describe
@@ -112,6 +113,7 @@ class Operator:
             inventory=self._inventory,
             options=options,
             published=self.finetune_jobs.published,
+            waves=Waves(settings.upgrade_wave),
             quiet_seconds=settings.quiet_seconds,
         )
         self._kinds: dict[str, Pipelines | FinetuneJobs] = {

@@ -18,10 +18,11 @@ from pricecast_core.values import slug
 from pricecast_operator import metrics
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.inventory import Inventory, Note
-from pricecast_operator.cluster.objects import WORKLOADS, Child, Ref, Wanted
+from pricecast_operator.cluster.objects import WORKLOADS, Child, Ref, Refusal, Wanted
 from pricecast_operator.controllers.children import Children
 from pricecast_operator.controllers.resources import Again, Announce, Known, Name, Resources
 from pricecast_operator.controllers.secrets import Secrets
+from pricecast_operator.controllers.waves import UPGRADED, Waves, is_paused
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError
 from pricecast_operator.observe.observed import Observed, Problem, describe
@@ -30,7 +31,7 @@ from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
-from pricecast_operator.status.conditions import Round
+from pricecast_operator.status.conditions import Round, merge
 from pricecast_operator.status.pipeline import Status, invalid_status, pipeline_status
 from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.plan import Plan, plan
@@ -47,6 +48,8 @@ _TOPICS_AGAIN_SECONDS = 10.0
 """Until topics that could not be made or deleted are tried again."""
 _PATIENCE_SECONDS = 1.0
 """How long a round waits for topics that are being made: Kafka answers sooner, or not at all."""
+_WAVE_SECONDS = 15.0
+"""Time between two looks at a pipeline that is moved to new images."""
 _POSTGRES_PORT = 5432
 log = logs.get(__name__)
 
@@ -96,6 +99,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         inventory: Notes of topics to delete.
         options: What rendering needs to know.
         published: Returns the model that a FinetuneJob (namespace, name) has published, or an empty text.
+        waves: How a new version reaches the pipelines.
         quiet_seconds: Least time between two status writes in which only numbers moved.
 
     Attributes:
@@ -115,6 +119,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         inventory: Inventory,
         options: RenderOptions,
         published: Callable[[str, str], str],
+        waves: Waves,
         quiet_seconds: float,
     ) -> None:
         super().__init__(
@@ -126,11 +131,15 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         self._secrets = secrets
         self._inventory = inventory
         self._published = published
+        self._waves = waves
         self._quiet_seconds = quiet_seconds
 
     def lost(self, name: Name) -> None:
         """Takes note that a pipeline is gone."""
         super().lost(name)
+        self._waves.forget(name)
+        for waiting in self._waves.next():
+            self._again(waiting, 0.0)
         metrics.forget(*name, metrics.READY, metrics.LAG, metrics.SKILL, metrics.PREDICTED_AT)
         for other in self._known:
             if other[1] == name[1]:
@@ -161,18 +170,52 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             told = f"metadata.name: {elder[0]}/{elder[1]} has the same name and brokers, so the same topics; choose another"
             return self._invalid(this, "NameTaken", told)
         known.spec = spec
-        planned = await self._render(known, name, spec)
-        topics_stand = await self._ensure_topics(known, name, spec, planned)
+        images = self._waves.images(name, known.status, self.options.images)
+        if spec.version:
+            self._waves.forget(name)
+            images = self.options.pinned(spec.version).images
+        planned = await self._render(known, name, spec, images)
         key = self._key(name)
+        if is_paused(known.body):
+            return self._status_of(name, known, spec, planned, this, images=str(known.status.get("images") or images))
+        topics_stand = await self._ensure_topics(known, name, spec, planned)
         wanted = known.wanted
         made = self._children.controlled_by(key, known.uid)
         if not topics_stand and not any(ref.kind in WORKLOADS for ref in made):
             # A service that came first would make the topics its own way.
             wanted = [each for each in wanted if each.ref.kind not in WORKLOADS]
         refused = await self._sync(name, known, wanted)
+        status = self._status_of(name, known, spec, planned, this, images=images, refused=refused)
+        upgrade = self._waves.finding(name, status)
+        if upgrade is not None:
+            before = [each for each in this.previous.get("conditions", ()) if each["type"] == UPGRADED]
+            status["conditions"] += merge(before, [upgrade], this.generation, this.now)
+            if upgrade.reason != "UpgradeWaits":
+                self._again(name, _WAVE_SECONDS)  # time passes, whether or not anything happens
+        for waiting in self._waves.next():
+            self._again(waiting, 0.0)
+        return status
+
+    def _status_of(
+        self,
+        name: Name,
+        known: _Pipeline,
+        spec: PricePipelineSpec,
+        planned: Plan,
+        this: Round,
+        *,
+        images: str,
+        refused: Sequence[Refusal] = (),
+    ) -> Status:
+        """Returns the status of a pipeline as it is now."""
+        key = self._key(name)
         children = _by_process(self._children.controlled_by(key, known.uid))
         pods = [child for child in self._children.of(key).values() if child.ref.kind == "Pod"]
-        status = pipeline_status(spec, planned, children, known.observed, this, refused=refused, pods=pods)
+        paused = is_paused(known.body)
+        status = pipeline_status(
+            spec, planned, children, known.observed, this, refused=refused, pods=pods, paused=paused
+        )
+        status["images"] = images
         _measure(name, status, known.observed)
         return status
 
@@ -281,7 +324,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             return Problem("SecretInvalid", f"{where}: is a file of one pod; write postgresql://USER:PASSWORD@HOST/DB")
         return value
 
-    async def _render(self, known: _Pipeline, name: Name, spec: PricePipelineSpec) -> Plan:
+    async def _render(self, known: _Pipeline, name: Name, spec: PricePipelineSpec, images: str) -> Plan:
         """Renders a pipeline's objects, where anything that they follow from has changed; returns its plan."""
         finetune_job = spec.news.signals.finetune_job if spec.news is not None else ""
         news_model = self._published(name[0], finetune_job) if finetune_job else ""
@@ -292,10 +335,11 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.secrets = frozenset(ref.name for process in planned.processes for ref in process.secrets.values())
         versions = {secret: (await self._secrets.get(name[0], secret)).version for secret in sorted(known.secrets)}
         databases = self._databases(name[0], spec)
-        rendered_for = (known.planned_for, versions, databases, self.options)
+        options = self.options.with_images(images)
+        rendered_for = (known.planned_for, versions, databases, options)
         if rendered_for != known.rendered_for:
             pipeline = Pipeline(Owner(KIND, name[1], name[0], known.uid), spec, planned, databases, versions)
-            known.wanted = tuple(Wanted.of(manifest) for manifest in render(pipeline, self.options))
+            known.wanted = tuple(Wanted.of(manifest) for manifest in render(pipeline, options))
             known.rendered_for = rendered_for
         return planned
 

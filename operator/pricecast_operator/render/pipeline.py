@@ -298,6 +298,7 @@ def _pods(
             volumes=volumes,
             probes=restart_policy == "Always",
             settings=_asked(pipeline, process),
+            priority_class=options.training_priority_class if process.kind != "stream" else "",
         ),
         pod_labels=_process_labels(pipeline, process),
         service_account=f"{pipeline.owner.name}-{process.service}",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
@@ -45,6 +45,7 @@ class RenderOptions:
         pod_monitors: Whether the Prometheus operator's PodMonitor is known here.
         metrics_namespaces: Namespaces that may read metrics; none means all.
         digests: Digests of images, by service: they are used instead of the tag.
+        training_priority_class: Priority class of trainings; empty leaves them the cluster's default.
     """
 
     image: str = "pricecast/{service}:{version}"
@@ -53,6 +54,25 @@ class RenderOptions:
     pod_monitors: bool = False
     metrics_namespaces: tuple[str, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
+    training_priority_class: str = ""
+
+    @property
+    def images(self) -> str:
+        """All that decides which images are used, as one text to keep and compare."""
+        digests = (f"{service}={digest}" for service, digest in self.digests)
+        return " ".join([self.image.replace("{version}", VERSION), *digests])
+
+    def with_images(self, images: str) -> RenderOptions:
+        """Returns the options with other images, as `images` gives them."""
+        image, *digests = images.split(" ")
+        pairs = (each.partition("=") for each in digests)
+        return replace(self, image=image, digests=tuple((service, digest) for service, _, digest in pairs))
+
+    def pinned(self, version: str) -> RenderOptions:
+        """Returns the options with all images of one version."""
+        repository, colon, tag = self.image.rpartition(":")
+        named = repository if colon and "/" not in tag else self.image
+        return replace(self, image=f"{named}:{version}", digests=())
 
     def image_of(self, service: str, override: str = "") -> str:
         """Returns the image of a service."""
@@ -85,6 +105,7 @@ class Container:
         volumes: Further volumes.
         probes: Whether health decides on restarts and readiness.
         settings: What the spec asks of the pod.
+        priority_class: Priority class, unless the spec asks for another.
     """
 
     service: str
@@ -103,6 +124,7 @@ class Container:
     volumes: tuple[Manifest, ...] = ()
     probes: bool = True
     settings: PodSettings = field(default_factory=PodSettings)
+    priority_class: str = ""
 
 
 def settings_document(settings: ServiceSettings) -> dict[str, str]:
@@ -160,7 +182,7 @@ def pod_template(
         "tolerations": [_toleration(each) for each in asked.tolerations],
         "affinity": dict(asked.affinity),
         "topologySpreadConstraints": list(asked.topology_spread_constraints),
-        "priorityClassName": asked.priority_class_name,
+        "priorityClassName": asked.priority_class_name or container.priority_class,
     }
     spec |= {name: value for name, value in optional.items() if value}
     return {

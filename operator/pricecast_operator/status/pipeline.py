@@ -26,6 +26,9 @@ from pricecast_resources.pricepipeline import PricePipelineSpec
 
 Status = dict[str, Any]
 
+PAUSED = Finding(
+    "Progressing", "False", "Paused", "the annotation pricecast.dev/paused is true: objects are left as they are"
+)
 SCALED_TO_ZERO = "ScaledToZero"
 KAFKA_UNREACHABLE = "KafkaUnreachable"
 NAIVE = "the naive forecast serves meanwhile"
@@ -72,6 +75,7 @@ def pipeline_status(
     *,
     refused: Sequence[Refusal] = (),
     pods: Iterable[Child] = (),
+    paused: bool = False,
 ) -> Status:
     """Returns the status of a pipeline.
 
@@ -83,6 +87,7 @@ def pipeline_status(
         this: The round: generation, status so far, time.
         refused: Objects that can't be as they should be, and why.
         pods: Its pods.
+        paused: Whether its objects are left as they are.
     """
     pods_of = by_process(pods)
     states = [
@@ -96,7 +101,7 @@ def pipeline_status(
     degraded = this.remembered(_degraded(spec, states, (topics, model, predicting), refused))
     findings = [
         ready,
-        _progressing(states),
+        PAUSED if paused else _progressing(states),
         degraded,
         topics,
         model,
@@ -104,7 +109,7 @@ def pipeline_status(
         *(state.finding for state in states if _has_condition(state.process)),
     ]
     status: Status = {
-        "observedGeneration": this.generation,
+        "observedGeneration": this.previous.get("observedGeneration", 0) if paused else this.generation,
         "conditions": this.conditions(findings),
         "services": _services(states, observed, this.previous),
         "replicas": min(

@@ -1,0 +1,156 @@
+"""Servers that go and come back, hang, or are spelled wrong: told soon, to those who use them, and to nobody else."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from pricecast_testbed import Kafka
+from pricecast_testbed.kubernetes import Cluster
+from tests.e2e.stack import Stack, until
+
+SPEC: dict[str, Any] = {
+    "pairs": ["BTC/USD"],
+    "source": {"kind": "Simulated", "since": "10m"},
+    "candles": {"seconds": 5},
+    "training": {"lookback": "1h", "minRows": 700, "trials": 0},
+    "prediction": {"horizonsSeconds": [10]},
+    "topics": {"deletionPolicy": "Delete"},
+    "suspend": True,
+}
+
+
+@pytest.fixture(scope="module")
+def anywhere(stack: Stack) -> Iterator[None]:
+    """The operator may reach any port."""
+    stack.install(**{"networkPolicies.enabled": "false"})
+    yield
+    stack.install()
+
+
+@pytest.fixture
+def kafka(stack: Stack, anywhere: None, tmp_path: Path) -> Iterator[Kafka]:
+    """A Kafka of the test's own, to be stopped and started."""
+    server = Kafka(tmp_path / "kafka", node_address=Cluster().layout.address)
+    server.start()
+    yield server
+    server.wipe()
+
+
+def apply(stack: Stack, namespace: str, name: str, **storage: Any) -> None:
+    stack.kube.apply(
+        {
+            "apiVersion": "pricecast.dev/v1alpha1",
+            "kind": "PricePipeline",
+            "metadata": {"name": name},
+            "spec": {**SPEC, "storage": {**stack.storage(), **storage}},
+        },
+        namespace,
+    )
+
+
+def condition(stack: Stack, namespace: str, name: str, kind: str) -> tuple[str, str]:
+    status = (stack.kube.get("PricePipeline", name, namespace) or {}).get("status") or {}
+    found = next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
+    return found.get("status", ""), found.get("reason", "")
+
+
+def test_kafka_away_is_told_in_15_s_and_its_return_in_30(stack: Stack, namespace: str, kafka: Kafka) -> None:
+    stack.storage_secret(namespace)
+    name = f"away-{uuid.uuid4().hex[:6]}"
+    apply(stack, namespace, name, kafka={"brokers": kafka.node_url})
+    topics = lambda: condition(stack, namespace, name, "TopicsReady")  # noqa: E731
+    until("the topics are there", lambda: topics()[0] == "True", 60)
+    kafka.stop()
+    stopped = time.monotonic()
+    until("its absence is told", lambda: topics() == ("Unknown", "KafkaUnreachable"), 30, pause=0.2)
+    assert time.monotonic() - stopped < 16
+    assert condition(stack, namespace, name, "Degraded") == ("True", "KafkaUnreachable")
+    assert "lag" not in (stack.kube.get("PricePipeline", name, namespace) or {})["status"]
+    kafka.start()
+    started = time.monotonic()
+    until("its return is told", lambda: topics()[0] == "True", 60, pause=0.2)
+    assert time.monotonic() - started < 30
+
+
+def test_topics_go_with_their_pipeline_even_if_kafka_was_away(stack: Stack, namespace: str, kafka: Kafka) -> None:
+    stack.storage_secret(namespace)
+    name = f"gone-{uuid.uuid4().hex[:6]}"
+    apply(stack, namespace, name, kafka={"brokers": kafka.node_url})
+    until("the topics are there", lambda: condition(stack, namespace, name, "TopicsReady")[0] == "True", 60)
+    kafka.stop()
+    stack.kubectl("-n", namespace, "delete", "pp", name, "--timeout=60s")
+    time.sleep(45)  # several tries, all in vain
+    kafka.start()
+
+    def left() -> list[str]:
+        found = AdminClient({"bootstrap.servers": kafka.node_url}).list_topics(timeout=10).topics
+        return [topic for topic in found if topic.startswith(f"{name}.")]
+
+    assert left()
+    until("the topics are gone", lambda: not left(), 45)
+
+
+def test_a_junior_is_freed_within_30_s_of_its_elders_end(stack: Stack, namespace: str) -> None:
+    name = f"same-{uuid.uuid4().hex[:6]}"
+    other = f"{namespace}-junior"
+    stack.kube.create_namespace(other)
+    try:
+        for each in (namespace, other):
+            stack.storage_secret(each)
+            apply(stack, each, name)
+            until("seen", lambda each=each: condition(stack, each, name, "Ready")[1], 30)
+            time.sleep(1.1)  # creation times are in seconds
+        assert condition(stack, other, name, "Ready")[1] == "NameTaken"
+        stack.kube.delete("PricePipeline", name, namespace)
+        until("freed", lambda: condition(stack, other, name, "Ready")[1] == "Suspended", 30)
+    finally:
+        stack.kube.delete("Namespace", other)
+
+
+def test_a_store_that_hangs_and_a_secret_with_a_typo_concern_their_own_alone(
+    stack: Stack, namespace: str, anywhere: None
+) -> None:
+    names = {kind: f"{kind}-{uuid.uuid4().hex[:6]}" for kind in ("hangs", "typo", "fine")}
+    stack.storage_secret(namespace)
+    typo = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "typo"},
+        "stringData": {"sql-url": "postgresql://user:hun/ter2@host:abc/db"},
+    }
+    stack.kube.apply(typo, namespace)
+    with socket.create_server((Cluster().layout.address, 0)) as silent:
+        kept: list[socket.socket] = []
+        threading.Thread(target=lambda: _accept(silent, kept), daemon=True).start()
+        url = f"http://{Cluster().layout.address}:{silent.getsockname()[1]}"
+        apply(stack, namespace, names["hangs"], predictions={"url": url})
+        ref = {"urlSecretRef": {"name": "typo", "key": "sql-url"}}
+        apply(stack, namespace, names["typo"], features=ref, models=ref)
+        apply(stack, namespace, names["fine"])
+        model = lambda kind: condition(stack, namespace, names[kind], "ModelReady")  # noqa: E731
+        until("the fine one is looked at", lambda: model("fine")[0] == "False", 60)
+        until("the typo is told", lambda: model("typo") == ("Unknown", "SecretInvalid"), 30)
+        degraded = lambda: condition(stack, namespace, names["hangs"], "Degraded")  # noqa: E731
+        until("the hanging store is told", lambda: degraded() == ("True", "ElasticsearchUnreachable"), 60)
+        assert condition(stack, namespace, names["fine"], "Degraded")[0] == "False"
+        told = stack.kubectl("-n", namespace, "get", "pp", "-o", "json") + stack.kubectl(
+            "-n", "pricecast-system", "logs", "deployment/pricecast-operator"
+        )
+        assert "ter2" not in told
+
+
+def _accept(silent: socket.socket, kept: list[socket.socket]) -> None:
+    try:
+        while True:
+            kept.append(silent.accept()[0])
+    except OSError:
+        return
