@@ -29,7 +29,11 @@ CLAIM = {
     "apiVersion": "v1",
     "kind": "PersistentVolumeClaim",
     "metadata": {"name": "history"},
-    "spec": {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}},
+    "spec": {
+        "storageClassName": "none",
+        "accessModes": ["ReadOnlyMany"],
+        "resources": {"requests": {"storage": "1Gi"}},
+    },
 }
 REPLAY = {"kind": "Replay", "replay": {"files": ["/data/trades.csv"], "volumeClaim": "history"}}
 
@@ -39,7 +43,7 @@ def services(**override: Any) -> dict[str, Any]:
 
 
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
-    "ImagePullFailed": (services(image="pricecast/none:none"), [], "image docker.io/pricecast/none:none can't be"),
+    "ImagePullFailed": (services(image="pricecast/none:none"), [], "image pricecast/none:none can't be pulled"),
     "InvalidImageName": (services(image="Not An Image"), [], "Not An Image"),
     "QuotaExceeded": ({}, [QUOTA], "exceeded quota: none"),
     "AdmissionDenied": ({}, [FORBIDDING], "maximum memory usage per Container is 16Mi"),

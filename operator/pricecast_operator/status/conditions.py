@@ -13,6 +13,8 @@ FAULT = "ReconcileFailed"
 """Reason of a resource whose round failed in a way that nobody foresaw."""
 _BAD_WHEN_TRUE = ("Degraded", "Failed")
 _CAUSED = ("Ready", "Degraded")
+_ORDINARY = ("ServicesNotReady", "Suspended", "WaitsForDeletion")
+"""Reasons that are nobody's fault: of a start, or as asked for."""
 NOT_SEEN_YET = "NotSeenYet"
 """Reason where nobody has looked since the operator's start."""
 
@@ -89,7 +91,7 @@ def merge(
 def transitions(previous: Sequence[Mapping[str, Any]], current: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Returns the conditions that turned, for events: another truth, or another cause of what is not as it should be.
 
-    The first sight of a false one is no turn, nor is what nobody knows.
+    The first sight of one that is merely false yet is no turn, nor is what nobody knows.
     """
     known = {condition["type"]: condition for condition in previous}
     return [
@@ -100,12 +102,11 @@ def transitions(previous: Sequence[Mapping[str, Any]], current: Sequence[Mapping
 
 
 def _turned(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    # Some are false for several reasons, one after the other, or true for several: each cause is told.
+    caused = now["type"] in _CAUSED and is_bad(now) and now["reason"] not in _ORDINARY
     if before is None:
-        return bool(now["status"] == "True")
-    if now["status"] != before["status"]:
-        return True
-    # Of those that may be false for several reasons, one after the other, or true for several.
-    return bool(now["type"] in _CAUSED and now["reason"] != before["reason"] and is_bad(now))
+        return bool(now["status"] == "True" or caused)
+    return bool(now["status"] != before["status"] or (caused and now["reason"] != before["reason"]))
 
 
 def is_bad(condition: Mapping[str, Any]) -> bool:

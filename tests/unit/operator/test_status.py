@@ -413,3 +413,6 @@ def test_another_cause_of_the_same_falsehood_is_a_turn_and_a_cause_that_stays_is
 
     assert transitions(ready("SecretMissing"), ready("CrashLoop")) == ready("CrashLoop")
     assert transitions(ready("CrashLoop"), ready("CrashLoop")) == []
+    assert transitions([], ready("QuotaExceeded")) == ready("QuotaExceeded")
+    assert transitions([], ready("ServicesNotReady")) == []
+    assert transitions(ready("QuotaExceeded"), ready("ServicesNotReady")) == []
