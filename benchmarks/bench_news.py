@@ -29,7 +29,7 @@ from confluent_kafka import Consumer
 from benchmarks import bench_pipeline
 from pricecast_core import topics
 from pricecast_core.health import Health
-from pricecast_core.news import dataset
+from pricecast_core.news import dataset, lexicon
 from pricecast_core.news.evaluation import Scores
 from pricecast_core.service import Stop
 from pricecast_core.settings import NewsSignalSettings
@@ -37,7 +37,8 @@ from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_core.streaming import Publisher
 from pricecast_core.topics import topic_name
 from pricecast_embedded_broker import running
-from pricecast_news.source import headline, parse_time
+from pricecast_news import times
+from pricecast_news.source import headline
 from pricecast_news_signal.evaluate import evaluate
 from pricecast_news_signal.registry import open_extractor
 
@@ -108,7 +109,7 @@ def _news(number: int, title: str) -> Any:
         identity=f"bench:{number}",
         title=f"{title} {number}",
         source="bench",
-        published=parse_time("2024-05-01T00:00:00Z"),
+        published=times.parse("2024-05-01T00:00:00Z"),
     )
 
 
@@ -137,7 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     with resources.as_file(resources.files("pricecast_finetune").joinpath("data", "headlines.jsonl")) as own:
         examples = dataset.load(options.data or own, DEFAULT_COINS)
-    readers = {"lexicon": reader(examples, "lexicon", "lexicon-v1", "", 1)}
+    readers = {"lexicon": reader(examples, "lexicon", lexicon.MODEL_NAME, "", 1)}
     for model in options.model:
         readers[model] = reader(examples[: options.limit], "ollama", model, options.ollama, options.concurrency)
     result: dict[str, Any] = {

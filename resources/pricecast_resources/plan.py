@@ -12,14 +12,12 @@ from typing import Any, Literal, Protocol
 
 from pricecast_core import settings as s
 from pricecast_core import topics
+from pricecast_core.news.lexicon import MODEL_NAME as LEXICON
 from pricecast_resources.base import Model, SecretKeyRef, seconds
 from pricecast_resources.pricepipeline import News, PricePipelineSpec, ServiceOverride, Source
 
 Access = Mapping[str, str | SecretKeyRef]
 """Variables of secret settings, which are no part of a document: values, or references to Secrets."""
-
-LEXICON = "lexicon-v1"
-"""Model name of the word list, which needs no provider."""
 
 
 class Backends(Protocol):

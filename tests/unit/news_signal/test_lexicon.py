@@ -72,6 +72,30 @@ def test_coins_are_found_by_name_ticker_and_what_stands_for_them(headline: str, 
     assert set(read(headline)) == coins
 
 
+@pytest.mark.parametrize(
+    "headline",
+    [
+        "Our weekly digest is out! #crypto #blockchain",
+        "RT @somebody: crypto is a way of life",
+        "Filecoin gains as crypto storage grows",
+        "Crypto token Foobar (FOO) soars",
+        "Cryptocurrency Foobar Down More Than 5% Within 24 hours",
+    ],
+)
+def test_a_label_and_a_coin_that_is_none_of_ours_say_nothing_of_the_market(headline: str) -> None:
+    assert read(headline) == {}
+
+
+@given(st.one_of(st.text(max_size=300), st.sampled_from(HOSTILE)))
+def test_the_clues_of_any_text_are_as_many_numbers_between_minus_one_and_one(text: str) -> None:
+    clues = lexicon.clues(text, DEFAULT_COINS)
+    assert list(clues) == list(DEFAULT_COINS)
+    assert all(
+        len(values) == len(lexicon.CLUES) and all(-1 <= each <= 1 for each in values) for values in clues.values()
+    )
+    assert {coin: values[lexicon.CLUES.index("signal")] for coin, values in clues.items() if values[3]} == read(text)
+
+
 def test_only_coins_of_the_list_are_spoken_of_in_its_order() -> None:
     headline = "Ethereum, Bitcoin and Solana gain"
     assert list(lexicon.read(headline, ["SOL", "BTC"])) == ["SOL", "BTC"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pricecast_core.messages import Prediction
+from pricecast_core.news import lexicon
 from pricecast_core.stores.models import ModelVersion
 from pricecast_operator.cluster.objects import Child, Ref, Refusal
 from pricecast_operator.observe.observed import Observed, Problem
@@ -151,7 +152,7 @@ def test_news_are_optional() -> None:
     status = told(children(), spec=spec)
     assert condition(status, "Ready")[0] == "True"
     assert condition(status, "NewsReady") == ("False", "NotCreated")
-    assert status["newsModel"] == "lexicon-v1"
+    assert status["newsModel"] == lexicon.MODEL_NAME
 
 
 def test_suspended() -> None:

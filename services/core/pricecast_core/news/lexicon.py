@@ -21,7 +21,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-MODEL_NAME = "lexicon-v1"
+MODEL_NAME = "lexicon-v2"
 MAX_CHARACTERS = 2_000
 """A headline says what it has to say in the beginning; the rest of a longer text is not read."""
 NEGATION_REACH = 4
@@ -30,8 +30,28 @@ NEGATION_REACH = 4
 Signal = Literal[-1, 0, 1]
 Phrase = tuple[str, ...]
 
+CLUES = (
+    "named",
+    "by what stands for it",
+    "by its group",
+    "has a signal",
+    "signal",
+    "balance of its clause",
+    "balance",
+    "promotion",
+    "nobody is named",
+    "another of ours is named",
+    "post",
+    "a coin that is none of ours",
+)
+"""What the numbers of `clues` say."""
+
 _NOT_TEXT = re.compile(r"https?://\S+|&\w+;|^RT @\w+:\s*")
 _TOKEN = re.compile(r"(/?)([$#@]?)([^\W_]+(?:'[^\W_]+)?)|([;:!?,.|…](?=\s|$)|\s[-\u2013\u2014]\s|[\u2013\u2014\n])")
+_POST = re.compile(r"^RT @|(?<!\w)[@#]\w|\u2026\s*$")
+"""Posts of social media are full of labels: `#crypto` there is no statement about the market."""
+_TICKER = re.compile(r"\(\$?([A-Z]{2,6})\)|(?<!\w)\$([A-Z]{2,6})\b")
+_ROBOT = re.compile(r"\s*cryptocurrency .{1,60} more than \d+(?:\.\d+)?%", re.IGNORECASE)
 _QUOTES = str.maketrans("\u2018\u2019", "''")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -49,6 +69,7 @@ class _Entry:
     clause: bool = False
     promotion: bool = False
     other: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +90,7 @@ class _Reading:
     related: dict[str, tuple[int, int]] = field(default_factory=dict)
     group: dict[str, tuple[int, int]] = field(default_factory=dict)
     promotion: bool = False
+    foreign: bool = False
     side: int = 1
     negated: int = 0
 
@@ -95,6 +117,8 @@ def read(headline: str, coins: Sequence[str]) -> dict[str, Signal]:
     found = reading.direct
     if not found and not reading.promotion:
         found = reading.related or reading.group
+        if found is reading.group and (_POST.search(headline) or reading.foreign or _names_another(headline, coins)):
+            found = {}  # what says `crypto` in a post, or of another coin, is not about the market
     total = sum(reading.balance)
     signals: dict[str, Signal] = {}
     for coin in coins:
@@ -103,6 +127,41 @@ def read(headline: str, coins: Sequence[str]) -> dict[str, Signal]:
             balance = side * (reading.balance[clause] or total or 1)
             signals[coin] = 1 if balance > 0 else -1
     return signals
+
+
+def clues(headline: str, coins: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Returns what the lexicon found about each coin, as numbers between -1 and 1 that a model can learn from.
+
+    `len(CLUES)` for each coin, in the order of `CLUES`.
+    """
+    reading = _scan(headline, frozenset(coins))
+    signals = read(headline, coins)
+    total = sum(reading.balance)
+    found: dict[str, tuple[float, ...]] = {}
+    for coin in coins:
+        mention = reading.direct.get(coin) or reading.related.get(coin) or reading.group.get(coin)
+        balance = mention[1] * (reading.balance[mention[0]] or total) if mention else 0
+        found[coin] = (
+            coin in reading.direct,
+            coin in reading.related,
+            coin in reading.group,
+            coin in signals,
+            signals.get(coin, 0),
+            max(-2, min(2, balance)) / 2,
+            max(-2, min(2, total)) / 2,
+            reading.promotion,
+            not reading.direct,
+            bool(reading.direct) and coin not in reading.direct,
+            _POST.search(headline) is not None,
+            _names_another(headline, coins) or reading.foreign,
+        )
+    return {coin: tuple(map(float, values)) for coin, values in found.items()}
+
+
+def _names_another(headline: str, coins: Sequence[str]) -> bool:
+    """Returns whether a text is about a coin outside the list: by its ticker, or as robots write."""
+    tickers = (found for pair in _TICKER.findall(headline) for found in pair if found)
+    return any(ticker not in coins for ticker in tickers) or _ROBOT.match(headline) is not None
 
 
 def _scan(headline: str, coins: frozenset[str]) -> _Reading:
@@ -135,6 +194,7 @@ def _apply(entry: _Entry, reading: _Reading, coins: frozenset[str]) -> None:
     reading.mention(reading.group, coins.intersection(entry.group))
     reading.balance[-1] += -entry.sentiment if reading.negated > 0 else entry.sentiment
     reading.promotion |= entry.promotion
+    reading.foreign |= entry.foreign and not entry.group
     if entry.comparison:
         reading.side = -1
     if entry.negation:
@@ -186,7 +246,7 @@ def _load() -> _Lexicon:
         forms = [form for verb in data[section]["verbs"] for form in _forms(verb)]
         for phrase in _phrases(data[section]["words"] + forms):
             phrases[phrase].sentiment = value
-    for role in ("negation", "comparison", "clause", "promotion", "other"):
+    for role in ("negation", "comparison", "clause", "promotion", "other", "foreign"):
         for phrase in _phrases(data[role]["words"]):
             setattr(phrases[phrase], role, True)
     tickers = {ticker: coin for coin, words in data["coins"].items() for ticker in words["tickers"]}

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 
+from pricecast_core.news.lexicon import MODEL_NAME as LEXICON
 from pricecast_core.settings.base import CoinList, StreamSettings
 
 NewsReader = Literal["lexicon", "ollama", "anthropic", "openai"]
@@ -34,7 +35,7 @@ class NewsSignalSettings(StreamSettings):
     """Who reads the headlines."""
 
     provider: NewsReader = Field("lexicon", description="Who reads the news")
-    model: str = Field("lexicon-v1", description="Model name, as the provider calls it")
+    model: str = Field(LEXICON, description="Model name, as the provider calls it")
     ollama_url: str = Field("http://127.0.0.1:11434", description="Address of Ollama")
     anthropic_url: str = Field("", description="Base URL of Anthropic; empty means its own")
     openai_url: str = Field("", description="Base URL of an OpenAI-compatible server; empty means OpenAI's own")
