@@ -29,6 +29,7 @@ Status = dict[str, Any]
 PAUSED = Finding(
     "Progressing", "False", "Paused", "the annotation pricecast.dev/paused is true: objects are left as they are"
 )
+SUSPENDED = Finding("Predicting", "False", "Suspended", "spec.suspend is true; nothing is predicted")
 SCALED_TO_ZERO = "ScaledToZero"
 KAFKA_UNREACHABLE = "KafkaUnreachable"
 NAIVE = "the naive forecast serves meanwhile"
@@ -96,7 +97,7 @@ def pipeline_status(
     ]
     topics = this.remembered(_topics(observed))
     model = this.remembered(_model(spec, plan, states, observed))
-    predicting = this.remembered(_predicting(spec, observed))
+    predicting = this.remembered(_predicting(observed))
     ready = _ready(spec, states, topics, refused)
     degraded = this.remembered(_degraded(spec, states, (topics, model, predicting), refused))
     findings = [
@@ -105,7 +106,7 @@ def pipeline_status(
         degraded,
         topics,
         model,
-        predicting,
+        SUSPENDED if spec.suspend else predicting,
         *(state.finding for state in states if _has_condition(state.process)),
     ]
     status: Status = {
@@ -234,9 +235,7 @@ def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], 
     )
 
 
-def _predicting(spec: PricePipelineSpec, observed: Observed) -> Finding:
-    if spec.suspend:
-        return Finding("Predicting", "False", "Suspended", "spec.suspend is true; nothing is predicted")
+def _predicting(observed: Observed) -> Finding:
     if observed.predictions is None:
         return Finding("Predicting", "Unknown", NOT_SEEN_YET, "the prediction store has not been asked yet")
     if isinstance(observed.predictions, Problem):

@@ -400,6 +400,9 @@ def test_no_replicas_are_not_ready_and_suspended_is_not_predicting() -> None:
     seen = replace(ALL_SEEN, predictions=[prediction(0)])
     status = pipeline_status(suspended, PLAN, children(), seen, Round(1, {}, NOW))
     assert condition(status, "Predicting") == ("False", "Suspended")
+    away = replace(ALL_SEEN, predictions=Problem("ElasticsearchUnreachable", "no answer"))
+    status = pipeline_status(suspended, PLAN, children(), away, Round(1, {}, NOW))
+    assert condition(status, "Degraded") == ("True", "ElasticsearchUnreachable")
 
 
 def test_a_training_says_what_it_waits_for() -> None:
