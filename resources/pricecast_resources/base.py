@@ -7,7 +7,8 @@ expression (`rules`) that the API server checks. A test holds both to the same l
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -59,6 +60,28 @@ def rule(expression: str, message: str, field: str = "", *, telling: str = "") -
 def rules(*each: dict[str, str]) -> dict[str, Any]:
     """Returns the `json_schema_extra` that carries a model's CEL rules into the CRD."""
     return {"x-kubernetes-validations": list(each)}
+
+
+def of_setting(kind: type[BaseModel], name: str, description: str, **more: Any) -> Any:
+    """Returns a field of a spec whose default and bounds are those of the setting that it becomes.
+
+    Args:
+        kind: The class of the settings.
+        name: The setting.
+        description: What the spec says of it.
+        more: What else is asked of the field.
+    """
+    setting = kind.model_fields[name]
+    bounds = {
+        bound: getattr(constraint, bound)
+        for constraint in setting.metadata
+        for bound in ("ge", "gt", "le", "lt")
+        if getattr(constraint, bound, None) is not None
+    }
+    given: dict[str, Any] = {**bounds, **more, "description": description}
+    if setting.default_factory is not None:
+        return Field(default_factory=cast("Callable[[], Any]", setting.default_factory), **given)
+    return Field(setting.default, **given)
 
 
 class OneOf:

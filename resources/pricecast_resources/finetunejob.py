@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pricecast_core.settings import FinetuneSettings
 from pricecast_core.values import DISTINCT
 from pricecast_resources.base import (
     SET,
@@ -17,6 +18,7 @@ from pricecast_resources.base import (
     SecretKeyRef,
     Text,
     Toleration,
+    of_setting,
     rule,
     rules,
 )
@@ -25,7 +27,6 @@ from pricecast_resources.values import Coins
 
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 
-SEVEN_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MUTABLE = ("suspend", "ttlAfterFinished")
 """Fields of the spec that may change after the job has started, as those of a Kubernetes Job."""
 
@@ -33,13 +34,19 @@ MUTABLE = ("suspend", "ttlAfterFinished")
 class BaseLanguageModel(Model):
     """The model to start from."""
 
-    name: str = Field(
-        "unsloth/Llama-3.2-1B-Instruct",
+    name: str = of_setting(
+        FinetuneSettings,
+        "base_model",
+        "Name on the Hugging Face hub, or with volumeClaim the folder within that volume.",
         min_length=1,
         max_length=1024,
-        description="Name on the Hugging Face hub, or with volumeClaim the folder within that volume.",
     )
-    revision: str = Field("", max_length=253, description="Branch, tag or commit on the hub; empty means the newest.")
+    revision: str = of_setting(
+        FinetuneSettings,
+        "base_model_revision",
+        "Branch, tag or commit on the hub; empty means the newest.",
+        max_length=253,
+    )
     volume_claim: str = Field("", max_length=253, description="PersistentVolumeClaim that holds the model.")
     token_secret_ref: SecretKeyRef | None = Field(None, description="Where the hub's token is, for gated models.")
 
@@ -74,8 +81,10 @@ class HubDataset(Model):
     """A dataset on the Hugging Face hub."""
 
     name: str = Field(min_length=1, max_length=253, description="Name on the hub.")
-    split: str = Field("train", min_length=1, max_length=63, description="Split to read.")
-    revision: str = Field("", max_length=253, description="Branch, tag or commit; empty means the newest.")
+    split: str = of_setting(FinetuneSettings, "dataset_split", "Split to read.", min_length=1, max_length=63)
+    revision: str = of_setting(
+        FinetuneSettings, "dataset_revision", "Branch, tag or commit; empty means the newest.", max_length=253
+    )
 
 
 _SOURCES = OneOf("config_map", "volume", "s3", "hub")
@@ -99,24 +108,25 @@ class Dataset(Model):
 class Evaluation(Model):
     """How the result is judged."""
 
-    fraction: float = Field(0.15, gt=0, lt=1, description="Share of the headlines held out, without leakage.")
-    required_f1: float = Field(
-        0.5, ge=0, le=1, description="F1 on the held-out headlines that the model must reach to be published."
+    fraction: float = of_setting(FinetuneSettings, "held_out", "Share of the headlines held out, without leakage.")
+    required_f1: float = of_setting(
+        FinetuneSettings, "required_f1", "F1 on the held-out headlines that the model must reach to be published."
     )
-    must_improve: bool = Field(True, description="Publish only if F1 is above the base model's.")
+    must_improve: bool = of_setting(FinetuneSettings, "must_improve", "Publish only if F1 is above the base model's.")
 
 
 class Lora(Model):
     """Low-rank adaptation."""
 
-    rank: int = Field(16, ge=1, le=1_024, description="Rank r of the adapters.")
-    alpha: int = Field(16, ge=1, le=2_048, description="Scale of the adapters.")
-    dropout: float = Field(0, ge=0, lt=1, description="Dropout of the adapters.")
-    target_modules: Annotated[list[Text], DISTINCT] = Field(
-        default_factory=lambda: list(SEVEN_PROJECTIONS),
+    rank: int = of_setting(FinetuneSettings, "lora_rank", "Rank r of the adapters.")
+    alpha: int = of_setting(FinetuneSettings, "lora_alpha", "Scale of the adapters.")
+    dropout: float = of_setting(FinetuneSettings, "lora_dropout", "Dropout of the adapters.")
+    target_modules: Annotated[list[Text], DISTINCT] = of_setting(
+        FinetuneSettings,
+        "lora_target_modules",
+        "Layers that get adapters.",
         min_length=1,
         max_length=32,
-        description="Layers that get adapters.",
         json_schema_extra=SET,
     )
 
@@ -124,20 +134,24 @@ class Lora(Model):
 class Trainer(Model):
     """Arguments of the training."""
 
-    max_steps: int = Field(0, ge=0, le=10_000_000, description="Steps; 0 means by epochs.")
-    epochs: float = Field(1, gt=0, le=1_000, description="Passes over the data, where maxSteps is 0.")
-    batch_size: int = Field(4, ge=1, le=4_096, description="Rows in a step, on each device.")
-    gradient_accumulation_steps: int = Field(1, ge=1, le=4_096, description="Steps whose gradients are added up.")
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate.")
-    warmup_steps: int = Field(5, ge=0, le=1_000_000, description="Steps until the peak.")
-    max_sequence_length: int = Field(1_024, ge=64, le=131_072, description="Longest row, in tokens.")
-    load_in_4bit: bool = Field(True, description="Quantise the base model while training; on a GPU only.")
-    save_steps: int = Field(50, ge=1, le=1_000_000, description="Steps between checkpoints.")
-    logging_steps: int = Field(1, ge=1, le=1_000_000, description="Steps between reports of progress.")
-    bare_rows: float = Field(
-        1, ge=0, le=1, description="Share of the headlines that are learnt once more without the lexicon's guess."
+    max_steps: int = of_setting(FinetuneSettings, "max_steps", "Steps; 0 means by epochs.")
+    epochs: float = of_setting(FinetuneSettings, "epochs", "Passes over the data, where maxSteps is 0.")
+    batch_size: int = of_setting(FinetuneSettings, "batch_size", "Rows in a step, on each device.")
+    gradient_accumulation_steps: int = of_setting(
+        FinetuneSettings, "gradient_accumulation_steps", "Steps whose gradients are added up."
     )
-    seed: int = Field(7, ge=0, le=2_147_483_647, description="Seed of everything random.")
+    learning_rate: float = of_setting(FinetuneSettings, "learning_rate", "Peak learning rate.")
+    warmup_steps: int = of_setting(FinetuneSettings, "warmup_steps", "Steps until the peak.")
+    max_sequence_length: int = of_setting(FinetuneSettings, "max_sequence_length", "Longest row, in tokens.")
+    load_in_4bit: bool = of_setting(
+        FinetuneSettings, "load_in_4bit", "Quantise the base model while training; on a GPU only."
+    )
+    save_steps: int = of_setting(FinetuneSettings, "save_steps", "Steps between checkpoints.")
+    logging_steps: int = of_setting(FinetuneSettings, "logging_steps", "Steps between reports of progress.")
+    bare_rows: float = of_setting(
+        FinetuneSettings, "bare_rows", "Share of the headlines that are learnt once more without the lexicon's guess."
+    )
+    seed: int = of_setting(FinetuneSettings, "seed", "Seed of everything random.")
 
 
 class Gpu(Model):
@@ -174,7 +188,7 @@ class Checkpoints(Model):
         description="Size of the claim that is made; it is deleted with the FinetuneJob.",
     )
     storage_class_name: str = Field("", max_length=253, description="Class of that claim; empty means the default.")
-    resume: bool = Field(True, description="Go on from the newest checkpoint found there.")
+    resume: bool = of_setting(FinetuneSettings, "resume", "Go on from the newest checkpoint found there.")
 
     @model_validator(mode="after")
     def _either_existing_or_made(self) -> Checkpoints:
@@ -192,22 +206,26 @@ class OllamaOutput(Model):
         max_length=63,
         description="Model name; the version published is its tag.",
     )
-    quantization: Literal["q4_K_M", "q8_0", "f16"] = Field("q4_K_M", description="Weights as Ollama stores them.")
+    quantization: Literal["q4_K_M", "q8_0", "f16"] = of_setting(
+        FinetuneSettings, "ollama_quantization", "Weights as Ollama stores them."
+    )
 
 
 class HubOutput(Model):
     """Publish to the Hugging Face hub."""
 
     repository: str = Field(pattern="^[^/ ]+/[^/ ]+$", max_length=253, description="OWNER/NAME.")
-    private: bool = Field(True, description="Whether a repository that is created is private.")
+    private: bool = of_setting(FinetuneSettings, "hub_private", "Whether a repository that is created is private.")
     token_secret_ref: SecretKeyRef = Field(description="Where a token that may write is.")
 
 
 class CometOutput(Model):
     """Track the training in Comet."""
 
-    project: str = Field("pricecast-finetune", min_length=1, max_length=253, description="Project.")
-    workspace: str = Field("", max_length=253, description="Workspace; empty means the account's default.")
+    project: str = of_setting(FinetuneSettings, "comet_project", "Project.", min_length=1, max_length=253)
+    workspace: str = of_setting(
+        FinetuneSettings, "comet_workspace", "Workspace; empty means the account's default.", max_length=253
+    )
     api_key_secret_ref: SecretKeyRef | None = Field(
         None, description="Where the API key is; without one an offline archive lies beside the checkpoints."
     )

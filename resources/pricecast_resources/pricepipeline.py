@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cronsim import CronSim, CronSimError
 from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
 
+from pricecast_core.settings import CandlesSettings, NewsSettings, PricePredictorSettings, TradesSettings
 from pricecast_core.settings.exchanges import EXCHANGES, ExchangeSettings
 from pricecast_core.values import DISTINCT, MOST_COMPANIONS, MOST_HORIZONS, MOST_PAIRS, CandleSeconds, Horizon
 from pricecast_resources.base import (
@@ -17,6 +18,7 @@ from pricecast_resources.base import (
     Model,
     Resources,
     SecretKeyRef,
+    of_setting,
     rule,
     rules,
     seconds,
@@ -70,8 +72,10 @@ class ReplaySource(Model):
         max_length=64,
         description="Paths of Kraken CSV files (trades, or OHLCVT bars): one for each pair, in the order of the pairs.",
     )
-    format: Literal["auto", "trades", "bars"] = Field("auto", description="What the files hold; auto looks.")
-    speed: float = Field(0, ge=0, le=1_000_000, description="Times real time; 0 is as fast as it goes.")
+    format: Literal["auto", "trades", "bars"] = of_setting(
+        TradesSettings, "replay_format", "What the files hold; auto looks."
+    )
+    speed: float = of_setting(TradesSettings, "replay_speed", "Times real time; 0 is as fast as it goes.")
     volume_claim: str = Field(
         "", max_length=253, description="PersistentVolumeClaim that holds the files, mounted at /data (cluster only)."
     )
@@ -83,9 +87,11 @@ class ReplaySource(Model):
 class SimulatedSource(Model):
     """A seeded market that no one trades on. Every prediction made from it says that it is simulated."""
 
-    seed: int = Field(7, ge=0, description="Seed: the same seed gives the same trades.")
-    start_price: float = Field(50_000, gt=0, description="First price.")
-    trades_per_second: float = Field(2, gt=0, le=100_000, description="Mean number of trades a second.")
+    seed: int = of_setting(TradesSettings, "simulation_seed", "Seed: the same seed gives the same trades.")
+    start_price: float = of_setting(TradesSettings, "simulation_start_price", "First price.")
+    trades_per_second: float = of_setting(
+        TradesSettings, "simulation_trades_per_second", "Mean number of trades a second."
+    )
 
 
 if TYPE_CHECKING:
@@ -98,10 +104,10 @@ class _Market(Model):
     """What is said of every market."""
 
     kind: Kind = Field("Kraken", description="Kind of market.")
-    mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
-        "BackfillThenLive", description="New trades only, a finite past only, or the past and then what is new."
+    mode: Literal["Live", "Historical", "BackfillThenLive"] = of_setting(
+        TradesSettings, "mode", "New trades only, a finite past only, or the past and then what is new."
     )
-    since: Duration = Field("30d", description="How far back the past goes.")
+    since: Duration = of_setting(TradesSettings, "since", "How far back the past goes.")
 
 
 def _block(exchange: type[ExchangeSettings]) -> type[Model]:
@@ -174,19 +180,20 @@ class Candles(Model):
         )
     )
 
-    seconds: CandleSeconds = Field(60, description="Length of a candle.")
-    grace_seconds: float = Field(0, ge=0, le=3600, description="How long a candle waits for late trades.")
-    emit_open: bool = Field(False, description="Also emit a candle while it is open.")
+    seconds: CandleSeconds = of_setting(CandlesSettings, "candle_seconds", "Length of a candle.")
+    grace_seconds: float = of_setting(CandlesSettings, "grace_seconds", "How long a candle waits for late trades.")
+    emit_open: bool = of_setting(CandlesSettings, "emit_open_candles", "Also emit a candle while it is open.")
 
 
 class CryptoPanicNews(Model):
     """News of CryptoPanic."""
 
-    url: str = Field(
-        "https://cryptopanic.com/api/developer/v2",
+    url: str = of_setting(
+        NewsSettings,
+        "cryptopanic_url",
+        "Base URL with the account's plan and the API's version: https://cryptopanic.com/api/PLAN/v2.",
         pattern="^https?://",
         max_length=2048,
-        description="Base URL with the account's plan and the API's version: https://cryptopanic.com/api/PLAN/v2.",
     )
     api_key_secret_ref: SecretKeyRef = Field(description="Where the API key is.")
 
@@ -205,17 +212,11 @@ class RssNews(Model):
 class GdeltNews(Model):
     """News of GDELT, which watches the media of the whole world and needs no account."""
 
-    url: str = Field(
-        "https://api.gdeltproject.org/api/v2/doc/doc",
-        pattern="^https?://",
-        max_length=2048,
-        description="Address of the document API.",
+    url: str = of_setting(
+        NewsSettings, "gdelt_url", "Address of the document API.", pattern="^https?://", max_length=2048
     )
-    query: str = Field(
-        "(bitcoin OR ethereum OR cryptocurrency OR crypto) sourcelang:english",
-        min_length=1,
-        max_length=2048,
-        description="What to look for, in GDELT's query language.",
+    query: str = of_setting(
+        NewsSettings, "gdelt_query", "What to look for, in GDELT's query language.", min_length=1, max_length=2048
     )
 
 
@@ -282,7 +283,7 @@ class News(Model):
     crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
     gdelt: GdeltNews | None = Field(None, description="Read GDELT.")
     archive: ArchiveNews | None = Field(None, description="Read an archive, once.")
-    poll_seconds: int = Field(60, ge=1, le=86_400, description="Time between two reads.")
+    poll_seconds: int = of_setting(NewsSettings, "poll_seconds", "Time between two reads.")
     coins: Coins = Field(default_factory=list, description="Coins that signals are about.")
     signals: NewsSignals = Field(default_factory=NewsSignals, description="Who reads the news.")
 
@@ -308,11 +309,11 @@ class Training(Model):
         description="Cron expression of five fields, UTC, of the regular training.",
     )
     lookback: Duration = Field("30d", description="History to learn from.")
-    min_rows: int = Field(2_000, ge=200, le=10_000_000, description="Fewest candles to train on, by pair.")
-    trials: int = Field(10, ge=0, le=1_000, description="Trials of the hyper-parameter search.")
-    max_seconds: int = Field(300, ge=1, le=86_400, description="Budget of the search.")
-    folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation.")
-    threads: int = Field(1, ge=1, le=128, description="Threads of the training.")
+    min_rows: int = of_setting(PricePredictorSettings, "training_min_rows", "Fewest candles to train on, by pair.")
+    trials: int = of_setting(PricePredictorSettings, "training_trials", "Trials of the hyper-parameter search.")
+    max_seconds: int = of_setting(PricePredictorSettings, "training_max_seconds", "Budget of the search.")
+    folds: int = of_setting(PricePredictorSettings, "training_folds", "Folds of the walk-forward evaluation.")
+    threads: int = of_setting(PricePredictorSettings, "training_threads", "Threads of the training.")
 
     @field_validator("schedule")
     @classmethod
@@ -327,11 +328,12 @@ class Training(Model):
 class Prediction(Model):
     """What is predicted."""
 
-    horizons_seconds: Annotated[list[Horizon], DISTINCT] = Field(
-        default_factory=lambda: [300],
+    horizons_seconds: Annotated[list[Horizon], DISTINCT] = of_setting(
+        PricePredictorSettings,
+        "horizons_seconds",
+        "How far ahead; multiples of the candle.",
         min_length=1,
         max_length=MOST_HORIZONS,
-        description="How far ahead; multiples of the candle.",
         json_schema_extra=SET,
     )
 

@@ -31,8 +31,9 @@ class Score:
         self.error += prediction.absolute_error or 0.0
         self.naive_error += prediction.naive_absolute_error or 0.0
         self.inside += bool(prediction.inside_interval)
-        self.pinball += prediction.pinball_loss or 0.0
-        self.naive_pinball += prediction.naive_pinball_loss or 0.0
+        if prediction.pinball_loss is not None and prediction.naive_pinball_loss is not None:
+            self.pinball += prediction.pinball_loss
+            self.naive_pinball += prediction.naive_pinball_loss
 
     @property
     def mae(self) -> float | None:

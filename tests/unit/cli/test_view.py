@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,3 +189,13 @@ def test_a_view_that_opens_late_sums_what_was_scored_before(store: SqlPrediction
     scores.refresh()
     found = scores.score(TRAINED)
     assert (found.count, found.coverage) == (1_200, 0)
+
+
+def test_a_loss_without_its_naive_counterpart_counts_in_no_skill() -> None:
+    score = Score()
+    scored = msgspec.structs.replace(
+        TRAINED, actual_price=100.0, absolute_error=1.0, naive_absolute_error=1.0, pinball_loss=1e-4
+    )
+    score.add(msgspec.structs.replace(scored, naive_pinball_loss=2e-4))
+    score.add(msgspec.structs.replace(scored, pinball_loss=3e-4, naive_pinball_loss=None))
+    assert score.distribution_skill == pytest.approx(0.5)

@@ -54,16 +54,16 @@ class FinetuneSettings(ServiceSettings):
         default_factory=lambda: list(SEVEN_PROJECTIONS), description="Layers that get adapters"
     )
 
-    max_steps: int = Field(0, ge=0, description="Steps; 0 means by epochs")
+    max_steps: int = Field(0, ge=0, le=10_000_000, description="Steps; 0 means by epochs")
     epochs: float = Field(1, gt=0, le=1_000, description="Passes over the data, where max_steps is 0")
     batch_size: int = Field(4, ge=1, le=4_096, description="Rows in a step, on each device")
     gradient_accumulation_steps: int = Field(1, ge=1, le=4_096, description="Steps whose gradients are added up")
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak learning rate")
-    warmup_steps: int = Field(5, ge=0, description="Steps until the peak")
+    warmup_steps: int = Field(5, ge=0, le=1_000_000, description="Steps until the peak")
     max_sequence_length: int = Field(1_024, ge=64, le=131_072, description="Longest row, in tokens")
     load_in_4bit: bool = Field(True, description="Quantise the base model while training; on a GPU only")
-    save_steps: int = Field(50, ge=1, description="Steps between checkpoints")
-    logging_steps: int = Field(1, ge=1, description="Steps between reports of progress")
+    save_steps: int = Field(50, ge=1, le=1_000_000, description="Steps between checkpoints")
+    logging_steps: int = Field(1, ge=1, le=1_000_000, description="Steps between reports of progress")
     seed: int = Field(7, ge=0, le=2_147_483_647, description="Seed of everything random")
     threads: int = Field(0, ge=0, le=1_024, description="CPU threads; 0 means as many as there are cores")
 

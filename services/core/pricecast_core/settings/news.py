@@ -34,7 +34,7 @@ class NewsSettings(StreamSettings):
     )
     archive: str = Field("", description="File or URL of headlines: .csv, .jsonl, .zip or .rar")
     archive_max_bytes: int = Field(1_000_000_000, ge=1, description="Largest archive, packed and unpacked")
-    poll_seconds: float = Field(60, ge=1, description="Time between two reads of a live source")
+    poll_seconds: float = Field(60, ge=1, le=86_400, description="Time between two reads of a live source")
     coins: CoinList = Field(
         default_factory=list, description="Coins that CryptoPanic is asked about; empty means all news"
     )

@@ -44,14 +44,14 @@ class PricePredictorSettings(PredictionStoreSettings):
     comet_api_key: SecretStr | None = Field(None, description="API key of Comet; without one, an offline archive")
 
     training_lookback_days: float = Field(30, gt=0, description="History to learn from")
-    training_min_rows: int = Field(2_000, ge=200, description="Fewest feature rows to train on, by pair")
+    training_min_rows: int = Field(2_000, ge=200, le=10_000_000, description="Fewest feature rows to train on, by pair")
     training_wait: bool = Field(True, description="Wait for that many rows; else exit with code 75")
     training_trials: int = Field(
         10, ge=0, le=1_000, description="Trials of the hyper-parameter search; 0 takes defaults"
     )
-    training_max_seconds: float = Field(300, gt=0, description="Budget of the search")
+    training_max_seconds: float = Field(300, ge=1, le=86_400, description="Budget of the search")
     training_folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation")
-    training_threads: int = Field(1, ge=1, description="Threads of XGBoost while training")
+    training_threads: int = Field(1, ge=1, le=128, description="Threads of XGBoost while training")
     training_seed: int = Field(7, ge=0, description="Seed of everything random in training")
 
     news_model: str = Field("", description="Model name whose news signals are features; empty uses no news")

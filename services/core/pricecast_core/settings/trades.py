@@ -29,7 +29,7 @@ class TradesSettings(EveryExchangeSettings):
     mode: Literal["Live", "Historical", "BackfillThenLive"] = Field(
         "BackfillThenLive", description="Only new trades, only a finite past, or the past and then what is new"
     )
-    since: str = Field("7d", description="Where the past starts: ISO 8601 time, or an age such as 7d, 12h")
+    since: str = Field("30d", description="Where the past starts: ISO 8601 time, or an age such as 7d, 12h")
     until: str = Field("", description="Where a Historical read ends: ISO 8601 time; empty means now")
     candle_seconds: CandleSeconds = Field(60, description="Length of a bar in a replayed OHLCVT file")
 
@@ -44,11 +44,11 @@ class TradesSettings(EveryExchangeSettings):
     replay_format: Literal["auto", "trades", "bars"] = Field(
         "auto", description="trades: timestamp,price,volume; bars: timestamp,open,high,low,close,volume,trades"
     )
-    replay_speed: float = Field(0, ge=0, description="Times real time; 0 replays as fast as it goes")
+    replay_speed: float = Field(0, ge=0, le=1_000_000, description="Times real time; 0 replays as fast as it goes")
 
     simulation_seed: int = Field(7, ge=0, description="Seed of the simulated market: same seed, same trades")
     simulation_start_price: float = Field(50_000, gt=0, description="First price of the simulated market")
-    simulation_trades_per_second: float = Field(2.0, gt=0, le=100_000, description="Mean number of trades a second")
+    simulation_trades_per_second: float = Field(2, gt=0, le=100_000, description="Mean number of trades a second")
 
     @model_validator(mode="after")
     def _replay_has_files(self) -> TradesSettings:
