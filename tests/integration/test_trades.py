@@ -68,7 +68,9 @@ def test_a_replay_killed_at_any_moment_is_whole_once_it_has_finished(broker: Emb
         assert process.lines()[-2]["event"] == "finished"
     assert told(trades(broker)) == expected
     refused = letters(broker)
-    assert [letter.offset for letter in refused] == sorted(BAD_LINES)
+    assert [letter.offset for letter in refused] == sorted(
+        BAD_LINES.keys() - {1}
+    )  # names of columns are no refused row
     assert {letter.reason for letter in refused} == {"malformed", "out_of_order"}
 
 

@@ -47,13 +47,13 @@ def backtest(
     News are left out.
     """
     from pricecast_cli.local.backtest import backtest as run
-    from pricecast_cli.local.replay import common_format
+    from pricecast_core.files import common_kind, survey
     from pricecast_resources.manifest import load_manifest
 
     if bool(bars) == bool(trades):
         raise SettingsError("--bars, --trades: give one of them, the file to train on")
     train = bars or trades or []
-    found = common_format([*train, *evaluate])
+    found = common_kind([survey(file) for file in (*train, *evaluate)])
     if found != ("bars" if bars else "trades"):
         raise SettingsError(f"--{'bars' if bars else 'trades'}: the files hold {found}; give them with --{found}")
     loaded = load_manifest(manifest)

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
 import json
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pricecast_cli.local.drain import QUIET, drained
+from pricecast_cli.local.drain import QUIET, SOURCE, drained
 from pricecast_cli.local.folder import DataFolder
 from pricecast_cli.local.logs import readable, tail
 from pricecast_cli.local.ports import free_port
@@ -33,10 +33,12 @@ from pricecast_cli.local.programs import (
     on_embedded_stores,
     programs_of,
 )
-from pricecast_cli.local.replay import replaying
+from pricecast_cli.local.replay import read_files, replaying
 from pricecast_cli.local.supervisor import Supervisor
+from pricecast_cli.local.threads import in_thread
 from pricecast_core import topics
 from pricecast_core.errors import BadMessageError, PricecastError, SettingsError
+from pricecast_core.files import MarketFile, survey
 from pricecast_core.messages import FeatureRowStored, decode
 from pricecast_resources.manifest import Manifest
 from pricecast_resources.plan import Plan, plan
@@ -49,19 +51,6 @@ REQUIRED = ("distribution_skill", "point_skill", "coverage", "mae", "naive_mae",
 _ATTEMPTS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The time that files cover, Unix milliseconds.
-
-    Attributes:
-        first_ms: First timestamp.
-        last_ms: Last timestamp.
-    """
-
-    first_ms: int
-    last_ms: int
-
-
 def backtest(
     manifest: Manifest,
     train: Sequence[Path],
@@ -70,6 +59,7 @@ def backtest(
     data_dir: Path | None,
     as_json: bool,
     plots: Path | None,
+    out: Path | None = None,
     console: Console,
 ) -> int:
     """Trains on one set of files and measures on a later one; returns the exit code of the predictor.
@@ -81,6 +71,7 @@ def backtest(
         data_dir: Folder for stores and logs, new; a temporary one by default.
         as_json: Print one line of JSON to standard output.
         plots: Folder for the pages with plots; none writes none.
+        out: File for the forecasts row by row, CSV or Parquet; none writes none.
         console: For progress; standard error.
 
     Raises:
@@ -88,6 +79,10 @@ def backtest(
     """
     if len(train) != len(evaluate):
         raise SettingsError(f"--evaluate: {len(evaluate)} files, but {len(train)} to train on; give as many")
+    spec = replaying(on_embedded_stores(manifest.spec), [*train, *evaluate])
+    spec = spec.model_copy(update={"news": None})
+    learned, judged = [survey(file) for file in train], [survey(file) for file in evaluate]
+    from_ms = first_judged_ms(learned, judged)
     with contextlib.ExitStack() as stack:
         path = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pricecast-backtest-")))
         folder = DataFolder(path)
@@ -95,63 +90,33 @@ def backtest(
             raise SettingsError(f"--data-dir: {path} holds an earlier run; name a new folder")
         folder.lock()
         stack.callback(folder.unlock)
-        later = [later_rows(last.last_ms, file, path) for last, file in zip(map(span, train), evaluate, strict=True)]
-        spans = [span(file) for file in later]
-        spec = replaying(on_embedded_stores(manifest.spec), [*train, *later])
-        spec = spec.model_copy(update={"news": None})
-        whole = Span(min(span(file).first_ms for file in train), max(s.last_ms for s in spans))
+        whole = range(min(file.first_ms for file in learned), max(file.last_ms for file in judged))
         planned = asyncio.run(_ingest(manifest.name, spec, folder, whole, console))
-        return _judge(planned, folder, min(s.first_ms for s in spans), as_json=as_json, plots=plots)
+        if read := read_files(folder.log_of(SOURCE)):
+            console.print(f"files: {read}", highlight=False, soft_wrap=True)
+        return _judge(planned, folder, from_ms, as_json=as_json, plots=plots, out=out)
 
 
-def span(file: Path) -> Span:
-    """Returns the time that a file covers.
-
-    Raises:
-        SettingsError: If its first or last row has no timestamp.
-    """
-    with file.open(newline="") as lines:
-        first = next((row for row in csv.reader(lines) if row and _is_number(row[0])), None)
-    columns = len(first or ())
-    last = next(
-        (row for row in csv.reader(reversed(tail(file, 5))) if len(row) == columns and _is_number(row[0])), None
-    )
-    if first is None or last is None:  # a last line that was cut off doesn't count
-        raise SettingsError(f"{file}: has no timestamp, Unix seconds, in the first column; give a Kraken CSV file")
-    return Span(int(float(first[0]) * 1000), int(float(last[0]) * 1000))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) > 0
-    except ValueError:
-        return False
-
-
-def later_rows(last_ms: int, file: Path, folder: Path) -> Path:
-    """Returns the file, or a copy of its rows after `last_ms` where it begins before: no row is learned and judged.
+def first_judged_ms(learned: Sequence[MarketFile], judged: Sequence[MarketFile]) -> int:
+    """Returns the time from which on rows are judged: no row of a file to train on is, where files overlap.
 
     Args:
-        last_ms: The last timestamp of the file to train on.
-        file: The file to measure on.
-        folder: Where a copy is put.
+        learned: The files to train on.
+        judged: The files to measure on, in the same order of pairs.
 
     Raises:
-        SettingsError: If it has no later row.
+        SettingsError: If a file to measure on has no later row.
     """
-    found = span(file)
-    if found.first_ms > last_ms:
-        return file
-    if found.last_ms <= last_ms:
-        raise SettingsError(f"--evaluate: {file} ends before the training file does; give a later one")
-    trimmed = folder / f"later-{file.name}"
-    with file.open(newline="") as lines, trimmed.open("w", newline="") as kept:
-        rows = (row for row in csv.reader(lines) if row and _is_number(row[0]))
-        csv.writer(kept).writerows(row for row in rows if float(row[0]) * 1000 > last_ms)
-    return trimmed
+    for early, late in zip(learned, judged, strict=True):
+        if late.last_ms <= early.last_ms:
+            raise SettingsError(
+                f"--evaluate: {late.path} ends before the training file {early.path} does; give a later one"
+            )
+    ends = [file.last_ms + max(1, file.spacing_ms) for file in learned]
+    return max(*ends, min(file.first_ms for file in judged))
 
 
-async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole: Span, console: Console) -> Plan:
+async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole: range, console: Console) -> Plan:
     """Runs the services over the files until all features are stored."""
     port = free_port()
     brokers = f"127.0.0.1:{port}"
@@ -176,6 +141,8 @@ async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole:
             task.cancel()
         await asyncio.gather(waiting, watching, return_exceptions=True)
     broken = [w for w in supervisor.watched.values() if w.state in ("refused", "failed")]
+    if broken and broken[0].state == "refused":
+        raise SettingsError(f"{broken[0].program.name}: {broken[0].message}")
     if broken:
         last = "\n".join(readable(line) for line in tail(folder.log_of(broken[0].program.name), 10))
         raise PricecastError(f"{broken[0].program.name}: {broken[0].message}\n{last}")
@@ -185,22 +152,30 @@ async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole:
 
 
 @contextlib.contextmanager
-def _progress(console: Console, whole: Span) -> Iterator[Callable[[int], None]]:
+def _progress(console: Console, whole: range) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("computing features", total=max(1, whole.last_ms - whole.first_ms))
-        yield lambda event_time_ms: progress.update(task, completed=event_time_ms - whole.first_ms)
+        task = progress.add_task("computing features", total=max(1, whole.stop - whole.start))
+        yield lambda event_time_ms: progress.update(task, completed=event_time_ms - whole.start)
 
 
 async def _watch_features(brokers: str, topic: str, report: Callable[[int], None]) -> None:
-    """Reports the event time of the rows stored, as they are."""
+    """Reports the event time of the rows stored, as they are, until cancelled."""
+    loop = asyncio.get_running_loop()
+    await in_thread(
+        lambda ended: _follow_features(brokers, topic, ended, lambda ms: loop.call_soon_threadsafe(report, ms))
+    )
+
+
+def _follow_features(brokers: str, topic: str, ended: threading.Event, report: Callable[[int], object]) -> None:
+    """Follows the markers of stored rows until `ended`."""
     consumer = Consumer(
         {"bootstrap.servers": brokers, "group.id": "pricecast-backtest", "enable.auto.commit": False, **QUIET}
     )
-    consumer.assign([TopicPartition(topic, 0, 0)])
     try:
-        while True:
-            messages = await asyncio.to_thread(consumer.consume, 5_000, 0.5)
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        while not ended.is_set():
+            messages = consumer.consume(5_000, 0.5)
             values = [message.value() for message in messages if message.error() is None]
             if values and values[-1]:
                 with contextlib.suppress(BadMessageError):
@@ -209,7 +184,9 @@ async def _watch_features(brokers: str, topic: str, report: Callable[[int], None
         consumer.close()
 
 
-def _judge(planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool, plots: Path | None) -> int:
+def _judge(
+    planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool, plots: Path | None, out: Path | None
+) -> int:
     """Has the predictor train on the rows before a time and measure from there on."""
     program = next(program for program in programs_of(planned, folder) if program.name == TRAINING)
     folder.write_settings(program.name, program.document or {})
@@ -217,6 +194,8 @@ def _judge(planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool, pl
     command = [program.command[0], "backtest", "--evaluate-from-ms", str(from_ms)]
     if plots is not None:
         command += ["--plots", str(plots)]
+    if out is not None:
+        command += ["--out", str(out.absolute())]
     if not as_json:
         return subprocess.run(command, env=env, check=False).returncode
     done = subprocess.run([*command, "--json"], env=env, check=False, stdout=subprocess.PIPE, text=True)

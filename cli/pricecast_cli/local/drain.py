@@ -7,7 +7,7 @@ been handed on to the next topic.
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pricecast_cli.local.supervisor import Supervisor
+from pricecast_cli.local.threads import in_thread
 from pricecast_core import topics
 
 LOOK_SECONDS = 0.2
 _CALL_SECONDS = 10.0
 QUIET: Mapping[str, Any] = {"log_level": 0, "error_cb": lambda _error: None, "enable.metrics.push": False}
 """The broker comes and goes with the pipeline: what the client library says about it isn't for the screen."""
-_SOURCE = "trades"
+SOURCE = "trades"
 _READS = {
     "candles": ("candles", topics.TRADES),
     "technical-indicators": ("technical-indicators", topics.CANDLES),
@@ -55,31 +56,36 @@ def hops(pipeline: str, processes: Collection[str]) -> list[Hop]:
 
 async def drained(supervisor: Supervisor, pipeline: str, brokers: str) -> bool:
     """Waits until the source has ended and all it gave has gone through. Returns False if it can't be."""
-    if await supervisor.wait_for(_SOURCE, "done") != "done":
+    if await supervisor.wait_for(SOURCE, "done") != "done":
         return False
-    await wait_until_read(brokers, hops(pipeline, supervisor.watched))
-    return True
+    chain = hops(pipeline, supervisor.watched)
+    return await in_thread(lambda ended: wait_until_read(brokers, chain, ended))
 
 
-async def wait_until_read(brokers: str, chain: Sequence[Hop]) -> None:
-    """Waits until the groups have read their topics to the end, one after the other."""
-    for hop in chain:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": brokers,
-                "group.id": hop.group,  # to ask for its offsets; never joined
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                **QUIET,
-            }
-        )
-        try:
-            # a commit is no event that one could wait for
-            while not await asyncio.to_thread(_read_to_end, consumer, hop.topic):  # noqa: ASYNC110
-                await asyncio.sleep(LOOK_SECONDS)
-        finally:
-            consumer.close()
+def wait_until_read(brokers: str, chain: Sequence[Hop], ended: threading.Event) -> bool:
+    """Waits until the groups have read their topics to the end, one after the other. Returns False if ended before."""
+    return all(_wait_for_hop(brokers, hop, ended) for hop in chain)
+
+
+def _wait_for_hop(brokers: str, hop: Hop, ended: threading.Event) -> bool:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": brokers,
+            "group.id": hop.group,  # to ask for its offsets; never joined
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            **QUIET,
+        }
+    )
+    try:
+        while not ended.is_set():
+            if _read_to_end(consumer, hop.topic):
+                return True
+            ended.wait(LOOK_SECONDS)  # a commit is no event that one could wait for
+        return False
+    finally:
+        consumer.close()
 
 
 def _read_to_end(consumer: Consumer, topic: str) -> bool:

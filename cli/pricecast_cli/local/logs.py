@@ -99,6 +99,15 @@ def last_words(log: Path, since: int = 0) -> str:
     return ""
 
 
+def last_event(log: Path, event: str, since: int = 0) -> dict[str, Any] | None:
+    """Returns the newest entry of an event among the last lines of a log; None if it isn't there."""
+    for line in reversed(tail(log, 200, since)):
+        entry = _parse(line)
+        if entry is not None and entry.get("event") == event:
+            return entry
+    return None
+
+
 def _parse(line: str) -> dict[str, Any] | None:
     if not line.startswith("{"):
         return None

@@ -6,20 +6,20 @@ pipeline that replays them has no candles service.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
+from pricecast_cli.local.logs import last_event
 from pricecast_core.errors import SettingsError
+from pricecast_core.files import FILES_READ, common_kind, survey
 from pricecast_resources.pricepipeline import PricePipelineSpec, ReplaySource, Source
 
-Format = Literal["trades", "bars"]
-_COLUMNS: dict[int, Format] = {3: "trades", 7: "bars"}
-_EXPECTED = (
-    "Kraken's trades (timestamp,price,volume) have 3 columns, its OHLCVT bars "
-    "(timestamp,open,high,low,close,volume,trades) have 7"
-)
+_LEFT_OUT = {
+    "refused": "lines that are no rows or out of order (dead letters)",
+    "known": "rows known from an earlier run, or older than its last",
+    "repeated": "rows that are there twice",
+    "differing": "of these with other values, where the newer file's count",
+}
 
 
 def replaying(spec: PricePipelineSpec, files: Sequence[Path], speed: float = 0) -> PricePipelineSpec:
@@ -39,7 +39,9 @@ def replaying(spec: PricePipelineSpec, files: Sequence[Path], speed: float = 0) 
             f"replay: {len(files)} files for {len(spec.all_pairs)} pairs; give one for each, "
             f"in this order: {', '.join(spec.all_pairs)}"
         )
-    replay = ReplaySource(files=[str(file) for file in files], format=common_format(files), speed=speed)
+    replay = ReplaySource(
+        files=[str(file) for file in files], format=common_kind([survey(file) for file in files]), speed=speed
+    )
     return spec.model_copy(update={"source": Source(kind="Replay", replay=replay)})
 
 
@@ -55,33 +57,13 @@ def settled(spec: PricePipelineSpec) -> PricePipelineSpec:
     return replaying(spec, [Path(file) for file in replay.files], replay.speed)
 
 
-def common_format(files: Sequence[Path]) -> Format:
-    """Returns what all the files hold.
-
-    Raises:
-        SettingsError: If they can't be read or hold different things.
-    """
-    formats = {file: format_of(file) for file in files}
-    if len(set(formats.values())) > 1:
-        listed = ", ".join(f"{file}: {kind}" for file, kind in formats.items())
-        raise SettingsError(f"replay: the files hold different things ({listed}); give trades alone or bars alone")
-    return next(iter(formats.values()))
-
-
-def format_of(file: Path) -> Format:
-    """Returns what a file holds, by its number of columns.
-
-    Raises:
-        SettingsError: If it can't be read or is neither.
-    """
-    try:
-        with file.open(newline="") as lines:
-            row = next((row for row in csv.reader(lines) if row), None)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise SettingsError(f"replay: {file}: can't be read: {reason}; name a Kraken CSV file") from None
-    kind = _COLUMNS.get(len(row)) if row is not None else None
-    if kind is None:
-        found = f"its first row has {len(row)} columns" if row is not None else "it is empty"
-        raise SettingsError(f"replay: {file}: {found}; {_EXPECTED}")
-    return kind
+def read_files(log: Path, since: int = 0) -> str | None:
+    """Returns, from the trades service's log, what became of the files' lines, in words; None before the end."""
+    found = last_event(log, FILES_READ, since)
+    if found is None:
+        return None
+    left_out = [f"{found[name]:,} {text}" for name, text in _LEFT_OUT.items() if found.get(name)]
+    text = f"{found['rows']:,} rows read" + (f", left out: {', '.join(left_out)}" if left_out else ", none left out")
+    if found.get("backwards"):
+        text += f"; {found['backwards']} of the files with the newest row first, read from their end"
+    return text

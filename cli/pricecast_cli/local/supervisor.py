@@ -178,15 +178,13 @@ class Supervisor:
                 task = self._tasks[watched.program.name] = asyncio.create_task(self._keep(watched))
                 task.add_done_callback(self._notice_defect)
             needed = [w for w in members if not w.program.optional]
-            ready = asyncio.gather(*(self.wait_for(w.program.name, "ready", "done") for w in needed))
-            if stage == BROKER_STAGE:
-                await ready
-            elif stage < API_STAGE:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ready, STAGE_SECONDS)
+            limited = BROKER_STAGE < stage < API_STAGE
+            with contextlib.suppress(TimeoutError):
+                # not wait_for: it leaves a cancelled gather's exception unread, which asyncio prints as a traceback
+                async with asyncio.timeout(STAGE_SECONDS if limited else None):
+                    await asyncio.gather(*(self.wait_for(w.program.name, "ready", "done") for w in needed))
+            if limited:
                 self.serving.set()
-            else:
-                await ready
 
     def _notice_defect(self, task: asyncio.Task[None]) -> None:
         """Ends everything, and has `run` raise, where supervising itself has failed: nothing may go on unwatched."""

@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pricecast_core import metrics
+from pricecast_core.files import BarRow
 from pricecast_core.messages import Candle
-from pricecast_trades.csv_rows import BarRow
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How much of a history's time its rows cover, in candles.
+
+    Attributes:
+        length_ms: Length of a candle.
+        max_gap: Longest quiet time that is filled, in candles.
+        made: Candles with at least one row.
+        filled: Candles between them that are filled, for want of rows.
+    """
+
+    length_ms: int
+    max_gap: int
+    made: int = 0
+    filled: int = 0
+    _window: int = -1
+
+    def add(self, time_ms: int) -> None:
+        """Takes the time of the next row."""
+        window = time_ms // self.length_ms
+        if window == self._window:
+            return
+        quiet = window - self._window - 1
+        if self.made and quiet <= self.max_gap:
+            self.filled += quiet
+        self.made += 1
+        self._window = window
 
 
 class CandleBuilder:
@@ -30,6 +60,11 @@ class CandleBuilder:
         self._bars: list[BarRow] = []
         self._window_ms = -1
         self._flat = metrics.FLAT_CANDLES.labels(pair)
+
+    @property
+    def last_end_ms(self) -> int:
+        """End of the newest candle; 0 before the first."""
+        return 0 if self._last is None else self._last.window_end_ms
 
     def add(self, bar: BarRow) -> Iterator[Candle]:
         """Takes the next bar in time and yields the candles that are closed by then."""

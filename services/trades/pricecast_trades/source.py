@@ -30,6 +30,8 @@ class Refused:
     value: bytes
 
 
+RefusedLine = tuple[str, int, bytes]
+"""Origin, position and value of something refused."""
 Item = Trade | Candle | Refused
 
 
@@ -42,8 +44,8 @@ class Written(Protocol):
     def last_candles(self) -> dict[str, Candle]:
         """Returns the newest closed candle, by pair."""
 
-    def last_refused(self) -> dict[str, int]:
-        """Returns the last position refused, by origin."""
+    def refused(self) -> frozenset[RefusedLine]:
+        """Returns what was refused last, more than one batch can hold."""
 
 
 class Source(Protocol):

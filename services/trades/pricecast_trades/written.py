@@ -14,6 +14,7 @@ from pricecast_core.messages import Candle, DeadLetter, Message, Trade, decode
 from pricecast_core.settings import TradesSettings
 from pricecast_core.streaming import last_values
 from pricecast_core.topics import CANDLES, DEAD_LETTERS, TRADES, TopicSpec, topic_name
+from pricecast_trades.source import RefusedLine
 
 M = TypeVar("M", bound=Message)
 
@@ -64,15 +65,16 @@ class TopicEnds:
         )
         return {pair: candles[-1] for pair, values in found.items() if (candles := closed(values))}
 
-    def last_refused(self) -> dict[str, int]:
-        """Returns the last position refused, by origin."""
+    def refused(self) -> frozenset[RefusedLine]:
+        """Returns what was refused last, more than one batch can hold."""
         found = last_values(
             self._settings.kafka_brokers,
             self._topic(DEAD_LETTERS),
             [self._service],
             lambda _, values: len(values) >= _LETTERS,
         )
-        return {letter.topic: letter.offset for letter in _readable(DeadLetter, found.get(self._service, []))}
+        letters = _readable(DeadLetter, found.get(self._service, []))
+        return frozenset((letter.topic, letter.offset, letter.value) for letter in letters)
 
     def _topic(self, spec: TopicSpec) -> str:
         return topic_name(self._settings.pipeline, spec)

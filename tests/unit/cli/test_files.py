@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from pricecast_cli.local import logs
-from pricecast_cli.local.backtest import REQUIRED, later_rows, result_of, span
+from pricecast_cli.local.backtest import REQUIRED, first_judged_ms, result_of
 from pricecast_cli.local.child import rotate
 from pricecast_cli.local.folder import DataFolder, FolderInUseError, ProcessId
 from pricecast_cli.local.programs import LocalBackends, Program, programs_of, stop_order
-from pricecast_cli.local.replay import format_of, replaying, settled
+from pricecast_cli.local.replay import read_files, replaying, settled
 from pricecast_cli.local.run import check_holdings, holdings
 from pricecast_core.errors import PricecastError, SettingsError
+from pricecast_core.files import FILES_READ, MarketFile
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
@@ -34,17 +35,6 @@ def file(folder: Path, text: str, name: str = "data.csv") -> Path:
 
 
 # --- replay
-
-
-@pytest.mark.parametrize(("text", "kind"), [(BARS, "bars"), (TRADES, "trades"), ("\n" + TRADES, "trades")])
-def test_a_file_is_known_by_its_columns(tmp_path: Path, text: str, kind: str) -> None:
-    assert format_of(file(tmp_path, text)) == kind
-
-
-@pytest.mark.parametrize(("text", "reason"), [("", "it is empty"), ("1,2\n", "2 columns"), ("a;b;c\n", "1 columns")])
-def test_a_file_of_something_else_is_refused_with_what_is_expected(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(SettingsError, match=rf"data\.csv: .*{reason}; Kraken's trades"):
-        format_of(file(tmp_path, text))
 
 
 def test_a_replay_takes_the_place_of_the_source_and_knows_its_format(tmp_path: Path) -> None:
@@ -72,22 +62,37 @@ def test_a_manifests_own_replay_has_its_format_settled(tmp_path: Path) -> None:
     assert found.source.replay.format == "bars"
 
 
-def test_a_span_is_in_milliseconds_and_passes_over_a_header(tmp_path: Path) -> None:
-    found = span(file(tmp_path, "timestamp,price,volume\n" + TRADES))
-    assert (found.first_ms, found.last_ms) == (1570752011620, 1570752017964)
+def market_file(first_ms: int, last_ms: int, spacing_ms: int = 60_000) -> MarketFile:
+    return MarketFile(Path("data.csv"), "bars", first_ms, last_ms, spacing_ms)
 
 
-def test_a_last_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
-    assert span(file(tmp_path, TRADES + "15707")).last_ms == 1570752017964
-    assert span(file(tmp_path, BARS + "1640991720,1,1\n\n")).last_ms == 1640991660000
+def test_no_row_of_a_file_to_train_on_is_judged() -> None:
+    learned = market_file(0, 600_000)
+    assert first_judged_ms([learned], [market_file(660_000, 900_000)]) == 660_000
+    assert first_judged_ms([learned], [market_file(720_000, 900_000)]) == 720_000
+    assert first_judged_ms([learned], [market_file(300_000, 900_000)]) == 660_000
+    two = [learned, market_file(0, 660_000)]
+    assert first_judged_ms(two, [market_file(660_000, 900_000), market_file(720_000, 900_000)]) == 720_000
+    with pytest.raises(SettingsError, match="ends before the training file"):
+        first_judged_ms([learned], [market_file(0, 600_000)])
 
 
-def test_no_row_is_both_learned_and_judged(tmp_path: Path) -> None:
-    later = file(tmp_path, BARS)
-    assert later_rows(1640991599999, later, tmp_path) == later
-    assert later_rows(1640991600000, later, tmp_path).read_text().splitlines() == BARS.splitlines()[1:]
-    with pytest.raises(SettingsError, match="ends before the training file does"):
-        later_rows(1640991660000, later, tmp_path)
+def test_what_was_left_out_of_a_file_is_said_in_words(tmp_path: Path) -> None:
+    entry = {
+        "event": FILES_READ,
+        "rows": 1500,
+        "refused": 3,
+        "known": 0,
+        "repeated": 40,
+        "differing": 0,
+        "backwards": 1,
+    }
+    log = file(tmp_path, json.dumps({"event": "started"}) + "\n" + json.dumps(entry) + "\n", "trades.log")
+    assert read_files(log) == (
+        "1,500 rows read, left out: 3 lines that are no rows or out of order (dead letters), "
+        "40 rows that are there twice; 1 of the files with the newest row first, read from their end"
+    )
+    assert read_files(log, log.stat().st_size) is None
 
 
 # --- logs

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Candle, Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings, load
-from pricecast_trades.source import Item, Refused
+from pricecast_trades.source import Item, Refused, RefusedLine
 from pricecast_trades.sources import replay
 from pricecast_trades.sources.replay import ReplaySource
 
@@ -29,13 +30,16 @@ class Ends:
         self.items = list(items)
 
     def last_trades(self) -> dict[str, list[Trade]]:
-        return {item.pair: [item] for item in self.items if isinstance(item, Trade)}
+        last = {item.pair: item.timestamp_ms for item in self.items if isinstance(item, Trade)}
+        trades = [item for item in self.items if isinstance(item, Trade)]
+        return {pair: [t for t in trades if (t.pair, t.timestamp_ms) == (pair, ms)] for pair, ms in last.items()}
 
     def last_candles(self) -> dict[str, Candle]:
         return {item.pair: item for item in self.items if isinstance(item, Candle)}
 
-    def last_refused(self) -> dict[str, int]:
-        return {item.origin: item.position for item in self.items if isinstance(item, Refused)}
+    def refused(self) -> frozenset[RefusedLine]:
+        refused = [item for item in self.items if isinstance(item, Refused)]
+        return frozenset((item.origin, item.position, item.value) for item in refused)
 
 
 def make(files: list[Path], pairs: str = "BTC/USD", **options: Any) -> ReplaySource:
@@ -45,6 +49,19 @@ def make(files: list[Path], pairs: str = "BTC/USD", **options: Any) -> ReplaySou
 
 def read(source: ReplaySource, written: Iterable[Item] = ()) -> list[Item]:
     return [item for batch in source.batches(Ends(written)) for item in batch]
+
+
+def read_whole(files: list[Path], written: Iterable[Item] = (), **options: Any) -> list[Item]:
+    """Reads made-up files of which much may be refused; such as are no market data at first sight are passed over."""
+    try:
+        source = make(files, **options)
+    except SettingsError:
+        reject()
+    items: list[Item] = []
+    with contextlib.suppress(SettingsError):  # told at the end, after all that is good
+        for batch in source.batches(Ends(written)):
+            items += batch
+    return items
 
 
 def plain(items: Iterable[Item]) -> list[Any]:
@@ -57,16 +74,16 @@ def write(path: Path, lines: Iterable[str]) -> Path:
     return path
 
 
-def seen(items: Iterable[Item]) -> list[int | str]:
-    """The ids of trades, and the lines of refusals as text."""
-    return [item.trade_id or 0 if isinstance(item, Trade) else f"{item.position}" for item in items]  # type: ignore[union-attr]
+def seen(items: Iterable[Item]) -> list[float | str]:
+    """The prices of trades, and the lines of refusals as text."""
+    return [item.price if isinstance(item, Trade) else f"{item.position}" for item in items]  # type: ignore[union-attr]
 
 
-def test_a_trades_id_is_its_line(tmp_path: Path) -> None:
+def test_a_line_is_a_trade_or_refused_with_its_number(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["1600000000.1,10,1", "oops", "", "1600000000.1,10,1", "1600000001,11,2"])
     items = read(make([path]))
-    assert seen(items) == [1, "2", 4, 5]
-    assert items[-1] == Trade(pair="BTC/USD", price=11, volume=2, trade_id=5, timestamp_ms=1600000001000)
+    assert seen(items) == [10, "2", 10, 11]
+    assert items[-1] == Trade(pair="BTC/USD", price=11, volume=2, timestamp_ms=1600000001000)
     assert isinstance(items[1], Refused)
     assert items[1].value == b"oops"
     assert items[1].origin == str(path)
@@ -75,12 +92,56 @@ def test_a_trades_id_is_its_line(tmp_path: Path) -> None:
 def test_files_of_a_pair_follow_one_another_in_time(tmp_path: Path) -> None:
     later = write(tmp_path / "a.csv", ["1600000100,3,1", "1600000101,4,1"])
     earlier = write(tmp_path / "b.csv", ["1600000000,1,1", "bad", "1600000001,2,1"])
-    assert [(item.trade_id, item.price) for item in read(make([later, earlier])) if isinstance(item, Trade)] == [
-        (1, 1.0),
-        (3, 2.0),
-        (4, 3.0),
-        (5, 4.0),
-    ]
+    assert seen(read(make([later, earlier]))) == [1, "2", 2, 3, 4]
+
+
+def test_another_file_of_the_pair_loses_no_row(tmp_path: Path) -> None:
+    january = write(tmp_path / "a.csv", [f"{START + n},{n + 1},1" for n in range(50)])
+    february = write(tmp_path / "b.csv", ["bad", *(f"{START + 49 + n},{n + 50},1" for n in range(80))])
+    before = read(make([january]))
+    assert seen(read(make([february]), before)) == ["1", *range(51, 130)]  # the boundary's trade is known
+
+
+def test_a_file_read_again_gives_nothing_and_a_longer_one_the_rest(tmp_path: Path) -> None:
+    lines = [f"{START + n // 3},{n + 1},1" for n in range(50)] + ["bad"]
+    path = write(tmp_path / "a.csv", lines)
+    before = read(make([path]))
+    assert read(make([path]), before) == []
+    write(path, [*lines, f"{START + 16},99,1"])
+    assert seen(read(make([path]), before)) == [99]
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 7])
+def test_overlapping_files_are_read_once_and_resumed_anywhere(tmp_path: Path, overlap: int) -> None:
+    whole = [f"{START + n // 4},{10 + n % 3},1" for n in range(40)]
+    full, update = write(tmp_path / "a.csv", whole[:22]), write(tmp_path / "b.csv", whole[20 - overlap :])
+    expected = read(make([write(tmp_path / "all.csv", whole)]))
+    assert read(make([full, update])) == expected
+    for cut in range(len(expected)):
+        assert expected[:cut] + read(make([update, full]), expected[:cut]) == expected
+
+
+def test_bars_of_which_most_are_missing_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [bar(0), bar(1), *map(bar, range(100, 150))])
+    with pytest.raises(SettingsError, match=r"BTC/USD: 98 of 150 candles are filled"):
+        read(make([path]))
+    assert len(read(make([path], max_gap_candles=97))) == 52  # a gap that isn't filled is none
+
+
+def test_trades_of_which_most_minutes_are_missing_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [f"{START + 60 * n},1,1" for n in (0, 1, 2, 10)])
+    with pytest.raises(SettingsError, match=r"7 of 11 candles are filled"):
+        read(make([path]))
+    assert len(read(make([path], candle_seconds=300))) == 4
+
+
+def test_a_file_of_mostly_refused_lines_is_told_once_all_that_is_good_was_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [f"{START + n},1,1" for n in range(20)] + ["bad"] * 10)
+    batches = make([path]).batches(Ends())
+    items = list(next(batches))
+    assert len(items) == 30
+    with pytest.raises(SettingsError, match=r"10 of 30 lines were refused \(the first: line 21: "):
+        next(batches)
 
 
 def test_pairs_are_merged_by_time(tmp_path: Path) -> None:
@@ -95,7 +156,9 @@ def test_files_are_told_apart_by_krakens_names(tmp_path: Path) -> None:
     paths = [write(tmp_path / name, ["1600000000,1,1"]) for name in names]
     assert replay.assign(paths, ["ETH/USD", "BTC/USD"]) == {"ETH/USD": [paths[1]], "BTC/USD": [paths[0], paths[2]]}
     with pytest.raises(SettingsError, match="belongs to none"):
-        replay.assign([*paths, tmp_path / "SOLUSD.csv"], ["ETH/USD", "BTC/USD"])
+        replay.assign([*paths, *paths[:1], tmp_path / "SOLUSD.csv"], ["ETH/USD", "BTC/USD"])
+    with pytest.raises(SettingsError, match="named for BTC/USD and stands in the place of ETH/USD"):
+        replay.assign([paths[0], tmp_path / "x.csv"], ["ETH/USD", "BTC/USD"])
     with pytest.raises(SettingsError, match="no file for"):
         replay.assign([paths[0], paths[2], paths[2]], ["ETH/USD", "BTC/USD"])
 
@@ -112,8 +175,8 @@ def test_files_are_told_apart_by_krakens_names(tmp_path: Path) -> None:
     ],
 )
 def test_a_time_that_is_out_of_order_costs_one_row(tmp_path: Path, times: list[int], expected: list[int | str]) -> None:
-    path = write(tmp_path / "a.csv", [f"{START + second},1,1" for second in times])
-    items = read(make([path]))
+    path = write(tmp_path / "a.csv", [f"{START + second},{line},1" for line, second in enumerate(times, 1)])
+    items = read(make([path], max_gap_candles=0))
     assert seen(items) == expected
     assert {item.error.reason for item in items if isinstance(item, Refused)} <= {"out_of_order"}
 
@@ -135,9 +198,9 @@ def test_resuming_after_any_item_gives_the_rest(tmp_path: Path, lines: list[str]
     half = len(text) // 2
     first = write(tmp_path / "a.csv", [f"{START - 10},5,5", *text[:half]])
     second = write(tmp_path / "b.csv", [f"{START},5,5", *text[half:]])
-    whole = read(make([first, second]))
+    whole = read_whole([first, second])
     cut = data.draw(st.integers(0, len(whole)))
-    assert plain(whole[:cut] + read(make([first, second]), whole[:cut])) == plain(whole)
+    assert plain(whole[:cut] + read_whole([first, second], whole[:cut])) == plain(whole)
 
 
 def bar(minute: int, price: float = 10.0) -> str:
@@ -180,16 +243,16 @@ def test_bars_that_do_not_fit_the_candles_are_a_mistake(tmp_path: Path) -> None:
 
 
 def test_a_long_quiet_time_is_not_filled(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", [bar(0), bar(1), bar(100)])
-    assert len(read(make([path], max_gap_candles=98))) == 101
-    assert len(read(make([path], max_gap_candles=97))) == 3
+    path = write(tmp_path / "a.csv", [*map(bar, range(100)), bar(198)])
+    assert len(read(make([path], max_gap_candles=98))) == 199
+    assert len(read(make([path], max_gap_candles=97))) == 101
 
 
 def test_bars_out_of_step_are_refused(tmp_path: Path) -> None:
     odd = bar(2).replace(str(START + 120), str(START + 121))
     path = write(tmp_path / "a.csv", [bar(0), bar(1), odd, bar(1), bar(2), bar(3)])
     items = read(make([path]))
-    assert [item.position for item in items if isinstance(item, Refused)] == [3, 4]
+    assert [item.position for item in items if isinstance(item, Refused)] == [3]  # line 4 says again what line 2 said
     assert sum(isinstance(item, Candle) for item in items) == 4
 
 
@@ -202,14 +265,19 @@ def test_resuming_bars_after_any_item_gives_the_rest(tmp_path: Path, steps: list
         lines.append(bar(minute, 10 + minute) if step else "bad")
     path = write(tmp_path / "a.csv", lines)
     seconds = data.draw(st.sampled_from([60, 120]))
-    whole = read(make([path], candle_seconds=seconds))
+    whole = read_whole([path], candle_seconds=seconds)
     cut = data.draw(st.integers(0, len(whole)))
-    assert plain(whole[:cut] + read(make([path], candle_seconds=seconds), whole[:cut])) == plain(whole)
+    assert plain(whole[:cut] + read_whole([path], whole[:cut], candle_seconds=seconds)) == plain(whole)
+
+
+def test_files_without_such_names_belong_to_the_pairs_in_turn(tmp_path: Path) -> None:
+    a, b, c, d = (tmp_path / f"{name}.csv" for name in "abcd")
+    assert replay.assign([a, b, c, d], ["ETH/USD", "BTC/USD"]) == {"ETH/USD": [a, c], "BTC/USD": [b, d]}
 
 
 def test_trades_and_bars_are_not_mixed(tmp_path: Path) -> None:
     files = [write(tmp_path / "a.csv", ["1600000000,1,1"]), write(tmp_path / "b.csv", [bar(0)])]
-    with pytest.raises(SettingsError, match="one kind"):
+    with pytest.raises(SettingsError, match="hold different things"):
         make(files, "BTC/USD,ETH/USD")
 
 

@@ -14,7 +14,7 @@ from pricecast_core.messages import Candle, Trade, decode, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades.market import IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
-from pricecast_trades.source import Item
+from pricecast_trades.source import Item, RefusedLine
 from pricecast_trades.sources.simulated import SimulatedSource, trades
 
 NOW = 1_750_000_000.0
@@ -32,8 +32,8 @@ class Ends:
     def last_candles(self) -> dict[str, Candle]:
         return {}
 
-    def last_refused(self) -> dict[str, int]:
-        return {}
+    def refused(self) -> frozenset[RefusedLine]:
+        return frozenset()
 
 
 def make(stop: Stop | None = None, clock: Any = lambda: NOW, **options: Any) -> SimulatedSource:

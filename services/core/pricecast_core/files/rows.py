@@ -1,28 +1,20 @@
-"""Kraken's CSV archives, a line at a time: each line is a row or a reason why it is none.
-
-`https://support.kraken.com` publishes two kinds for each pair, without header, in UTC seconds:
-trades as `timestamp,price,volume` and bars (OHLCVT) as `timestamp,open,high,low,close,volume,trades`.
-"""
+"""A line of a market-data file: a trade, a bar, or a reason why it is neither."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
-from math import gcd, isfinite
-from pathlib import Path
+from math import isfinite
 from typing import Literal, NamedTuple
 
-from pricecast_core.errors import BadMessageError, SettingsError
+from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import CLOCK_TOLERANCE_MS, FIRST_TIMESTAMP_MS
 
 Kind = Literal["trades", "bars"]
 
 COLUMNS: dict[int, Kind] = {3: "trades", 7: "bars"}
-_CHUNK_BYTES = 1 << 20
-_LINE_BYTES = 1 << 16
-_SAMPLE_LINES = 2_000
+EXPECTED = "Kraken's CSV: timestamp,price,volume or timestamp,open,high,low,close,volume,trades"
+_HEADER = re.compile(rb"\s*[A-Za-z_ ]+(?:,[A-Za-z_ ]+)+\s*")
 _MAX_PRICE = 1e12
 _MAX_VOLUME = 1e15
 _BAR_VOLUME = 1e18
@@ -48,73 +40,26 @@ class BarRow(NamedTuple):
     trades: int
 
 
-class Sample(NamedTuple):
-    """What the beginning of a file tells.
-
-    Attributes:
-        kind: What its rows are.
-        first_ms: Time of the first usable row.
-        spacing_ms: Length of a bar, judged by the steps between them; 0 for trades and for a single bar.
-    """
-
-    kind: Kind
-    first_ms: int
-    spacing_ms: int
+Row = TradeRow | BarRow
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """Yields the lines of a file without their ends; one much longer than 64 KiB comes in pieces, never whole.
-
-    Raises:
-        SettingsError: If the file can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            rest = b""
-            while chunk := file.read(_CHUNK_BYTES):
-                *whole, rest = (rest + chunk).split(b"\n")
-                yield from whole
-                if len(rest) > _LINE_BYTES:
-                    yield rest
-                    rest = b""
-            if rest:
-                yield rest
-    except OSError as error:
-        raise SettingsError(
-            f"replay_files: {path} can't be read: {error.strerror}; name an existing CSV file"
-        ) from None
+def is_header(line: bytes) -> bool:
+    """Returns whether a line names columns instead of holding values."""
+    return _HEADER.fullmatch(line.replace(b'"', b"")) is not None
 
 
-def sample(path: Path, expected: Literal["auto", "trades", "bars"]) -> Sample:
-    """Returns what a file holds, from its first 2,000 lines.
+def kind_of(line: bytes) -> Kind | None:
+    """Returns what a line would be by its number of columns; None if it is neither."""
+    return COLUMNS.get(line.count(b",") + 1)
+
+
+def parse(kind: Kind, line: bytes) -> Row:
+    """Returns the row on a line.
 
     Raises:
-        SettingsError: If it can't be read, or has no usable line among them.
+        BadMessageError: Naming the field and its value.
     """
-    found: dict[Kind, list[int]] = {"trades": [], "bars": []}
-    first_error = "it is empty"
-    for number, line in enumerate(lines(path), 1):
-        if number > _SAMPLE_LINES:
-            break
-        kind = COLUMNS.get(line.count(b",") + 1, "trades") if expected == "auto" else expected
-        try:
-            row = parse_trade(line) if kind == "trades" else parse_bar(line)
-        except BadMessageError as error:
-            first_error = f"line {number}: {error}" if first_error == "it is empty" else first_error
-        else:
-            found[kind].append(row.time_ms)
-    kind = max(found, key=lambda name: len(found[name]))
-    starts = found[kind]
-    if not starts:
-        raise SettingsError(
-            f"replay_files: {path} has no usable line ({first_error}); give Kraken's CSV: timestamp,price,volume or "
-            "timestamp,open,high,low,close,volume,trades"
-        )
-    steps = Counter(later - earlier for earlier, later in pairwise(starts) if later > earlier)
-    # Quiet bars are left out, so steps are multiples of the length; a step seen once may come from a corrupt time.
-    usual = [step for step, count in steps.items() if count > 1] or list(steps)
-    spacing = gcd(*usual) if kind == "bars" else 0
-    return Sample(kind, starts[0], spacing)
+    return parse_trade(line) if kind == "trades" else parse_bar(line)
 
 
 def parse_trade(line: bytes) -> TradeRow:
@@ -123,7 +68,7 @@ def parse_trade(line: bytes) -> TradeRow:
     Raises:
         BadMessageError: Naming the field and its value.
     """
-    fields = line.split(b",")
+    fields = _fields(line)
     if len(fields) != 3:
         raise BadMessageError(f"line: {len(fields)} columns instead of 3 (timestamp,price,volume)")
     time_ms = _time_ms(fields[0])
@@ -144,7 +89,7 @@ def parse_bar(line: bytes) -> BarRow:
     Raises:
         BadMessageError: Naming the field and its value.
     """
-    fields = line.split(b",")
+    fields = _fields(line)
     if len(fields) != 7:
         raise BadMessageError(f"line: {len(fields)} columns instead of 7 (timestamp,open,high,low,close,volume,trades)")
     time_ms = _time_ms(fields[0])
@@ -163,12 +108,16 @@ def parse_bar(line: bytes) -> BarRow:
     return BarRow(time_ms, first, high, low, last, volume, int(trades))
 
 
+def _fields(line: bytes) -> list[bytes]:
+    return (line.replace(b'"', b"") if b'"' in line else line).split(b",")
+
+
 def _time_ms(field: bytes) -> int:
     """Returns seconds as written, cut to whole milliseconds: by text, since a float may fall into the next window."""
-    whole, _, fraction = field.partition(b".")
+    whole, _, fraction = field.strip().partition(b".")
     digits = fraction[:3]
-    if not (whole.isdigit() and len(whole) <= 11 and (not fraction or fraction.rstrip().isdigit())):
-        raise BadMessageError(f"timestamp: {_shown(field)} is no time in seconds", "timestamp")
+    if not (whole.isdigit() and len(whole) <= 11 and (not fraction or fraction.isdigit())):
+        raise BadMessageError(f"timestamp: {_shown(field)} is no time in seconds since 1970 (UTC)", "timestamp")
     time_ms = int(whole) * 1000 + (int(digits.ljust(3, b"0")) if digits else 0)
     if time_ms < FIRST_TIMESTAMP_MS:
         raise BadMessageError(f"timestamp: {_shown(field)} is before 2009, when there was no coin", "timestamp")
