@@ -17,6 +17,8 @@ from pricecast_operator.cluster.objects import Child
 
 _CHARACTERS = 300
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+)")
+_NODES = re.compile(r"^0/\d+ nodes are available: ")
+_COUNT = re.compile(r"\b\d+ (node\(s\)|Insufficient)")
 _ABSENT_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _UNBOUND = re.compile(r"unbound (immediate )?PersistentVolumeClaims|find available persistent volumes")
 _ABSENT = re.compile(r'(secret|configmap) "([^"]+)" not found')
@@ -95,7 +97,9 @@ def last_words(message: str) -> str:
 
 
 def _unscheduled(text: str) -> Cause:
-    told = text[:_CHARACTERS]
+    # How many nodes say so changes with the nodes, not with the cause.
+    lasting = _NODES.sub("", text.partition(" preemption:")[0])
+    told = _COUNT.sub(r"\1", lasting)[:_CHARACTERS]
     claim = _ABSENT_CLAIM.search(text)
     if claim is not None:
         return Cause("VolumeMissing", f"PersistentVolumeClaim {claim[1]} does not exist")

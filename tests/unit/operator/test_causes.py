@@ -119,6 +119,16 @@ def test_a_cause_stays_the_same_while_kubernetes_alternates() -> None:
     assert of_rollout(tries[0]) == Cause("QuotaExceeded", "exceeded quota: q")
 
 
+def test_an_unschedulable_pod_is_told_the_same_whatever_the_number_of_nodes() -> None:
+    first = "0/3 nodes are available: 2 Insufficient cpu, 1 node(s) had untolerated taint {x}. preemption: 0/3 nodes"
+    later = "0/5 nodes are available: 4 Insufficient cpu, 1 node(s) had untolerated taint {x}. preemption: 0/5 nodes"
+    cause = of_pod(unscheduled(first))
+    assert cause == of_pod(unscheduled(later))
+    assert cause == Cause(
+        "InsufficientResources", "no node has enough cpu: Insufficient cpu, node(s) had untolerated taint {x}."
+    )
+
+
 def test_a_pod_on_its_way_out_is_no_cause() -> None:
     assert of_pods([pod(waiting("ErrImagePull"), deletionTimestamp="2026-01-01T00:00:00Z")]) is None
 

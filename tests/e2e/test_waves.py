@@ -1,0 +1,102 @@
+"""A new version reaches pipelines in waves: the first that fails on it holds up the others, which go on as they are."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import Stack, until
+
+SPEC: dict[str, Any] = {
+    "pairs": ["BTC/USD"],
+    "source": {"kind": "Simulated", "since": "10m"},
+    "candles": {"seconds": 5},
+    "training": {"lookback": "1h", "minRows": 700, "trials": 0},
+    "prediction": {"horizonsSeconds": [60]},
+}
+
+
+@pytest.fixture
+def fleet(stack: Stack, namespace: str) -> Iterator[list[str]]:
+    """Two pipelines that are Ready."""
+    stack.storage_secret(namespace)
+    names = [f"fleet-{uuid.uuid4().hex[:6]}" for _ in range(2)]
+    for name in names:
+        stack.kube.apply(
+            {
+                "apiVersion": "pricecast.dev/v1alpha1",
+                "kind": "PricePipeline",
+                "metadata": {"name": name},
+                "spec": {**SPEC, "storage": stack.storage()},
+            },
+            namespace,
+        )
+    for name in names:
+        until(
+            f"{name} is ready", lambda name=name: stack.kube.condition("PricePipeline", name, "Ready", namespace), 240
+        )
+        until("settled", lambda name=name: condition(stack, namespace, name, "Progressing")["status"] == "False", 60)
+    yield names
+    stack.install()
+
+
+def test_the_first_that_fails_holds_up_the_others(stack: Stack, namespace: str, fleet: list[str]) -> None:
+    before = {name: candles(stack, namespace, name) for name in fleet}
+    stack.install(**{"operator.upgradeWave": "1", "image.digests.candles": f"sha256:{'0' * 64}"})
+
+    def reasons() -> list[str]:
+        return sorted(condition(stack, namespace, name, "Upgraded").get("reason", "") for name in fleet)
+
+    until("one has failed, the other waits", lambda: reasons() == ["UpgradeFailed", "UpgradeWaits"], 120)
+    waits = next(name for name in fleet if condition(stack, namespace, name, "Upgraded")["reason"] == "UpgradeWaits")
+    (failed,) = set(fleet) - {waits}
+    assert candles(stack, namespace, waits) == before[waits]
+    assert candles(stack, namespace, failed).endswith(f"@sha256:{'0' * 64}")
+    assert stack.kube.condition("PricePipeline", waits, "Ready", namespace)
+    assert stack.kube.condition("PricePipeline", failed, "Ready", namespace)  # the pods of before go on
+    assert condition(stack, namespace, failed, "Degraded")["reason"] == "ImagePullFailed"
+
+    stack.install()
+    until("all run the images of before", lambda: all(candles(stack, namespace, x) == before[x] for x in fleet), 120)
+
+
+def test_a_paused_pipeline_is_left_as_it_is(stack: Stack, namespace: str) -> None:
+    name = f"paused-{uuid.uuid4().hex[:6]}"
+    stack.storage_secret(namespace)
+    manifest = {
+        "apiVersion": "pricecast.dev/v1alpha1",
+        "kind": "PricePipeline",
+        "metadata": {"name": name, "annotations": {"pricecast.dev/paused": "false"}},
+        "spec": {**SPEC, "storage": stack.storage(), "suspend": True},
+    }
+    stack.kube.apply(manifest, namespace)
+    until("made", lambda: len(stack.kube.list("Deployment", namespace)) == 5, 60)
+    stack.kube.patch("PricePipeline", name, namespace, {"metadata": {"annotations": {"pricecast.dev/paused": "true"}}})
+    until("told", lambda: condition(stack, namespace, name, "Progressing").get("reason") == "Paused", 30)
+    stack.kube.delete("Service", f"{name}-metrics", namespace)
+    stack.kube.patch("PricePipeline", name, namespace, {"spec": {"version": "pinned"}})
+    until(
+        "the change is seen, and nothing is mended",
+        lambda: (
+            (stack.kube.get("PricePipeline", name, namespace) or {})["metadata"]["generation"]
+            > (stack.kube.get("PricePipeline", name, namespace) or {})["status"]["observedGeneration"]
+        ),
+        10,
+    )
+    assert stack.kube.get("Service", f"{name}-metrics", namespace) is None
+    stack.kube.patch("PricePipeline", name, namespace, {"metadata": {"annotations": {"pricecast.dev/paused": None}}})
+    until("mended", lambda: stack.kube.get("Service", f"{name}-metrics", namespace), 30)
+    until("pinned", lambda: candles(stack, namespace, name).endswith("/candles:pinned"), 30)
+
+
+def candles(stack: Stack, namespace: str, name: str) -> str:
+    found = stack.kube.get("Deployment", f"{name}-candles", namespace) or {}
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def condition(stack: Stack, namespace: str, name: str, kind: str) -> dict[str, Any]:
+    status = (stack.kube.get("PricePipeline", name, namespace) or {}).get("status") or {}
+    return dict(next((each for each in status.get("conditions", ()) if each["type"] == kind), {}))
