@@ -20,9 +20,9 @@ from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.inventory import Inventory, Note
 from pricecast_operator.cluster.objects import WORKLOADS, Child, Ref, Refusal, Wanted
 from pricecast_operator.controllers.children import Children
-from pricecast_operator.controllers.resources import Again, Announce, Known, Name, Resources
+from pricecast_operator.controllers.resources import Again, Announce, Known, Name, Resources, is_paused
 from pricecast_operator.controllers.secrets import Secrets
-from pricecast_operator.controllers.waves import UPGRADED, Waves, is_paused
+from pricecast_operator.controllers.waves import UPGRADED, Waves
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError
 from pricecast_operator.observe.observed import Observed, Problem, describe

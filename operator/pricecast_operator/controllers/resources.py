@@ -18,6 +18,7 @@ from pricecast_operator.cluster.api import Cluster, ClusterError
 from pricecast_operator.cluster.objects import Ref, Refusal, Wanted
 from pricecast_operator.controllers.children import Children, Key
 from pricecast_operator.observe.observed import describe
+from pricecast_operator.render.labels import PAUSED_ANNOTATION
 from pricecast_operator.status.conditions import FAULT, INVALID_SPEC, Round, transitions
 from pricecast_resources.manifest import explain_all
 
@@ -166,7 +167,9 @@ class Resources(ABC, Generic[K, S]):
         """Does what is left to do once one is gone; Kubernetes itself deletes what it owned."""
 
     async def _sync(self, name: Name, known: K, wanted: Sequence[Wanted]) -> list[Refusal]:
-        """Makes a resource's objects as they should be; returns what can't be so."""
+        """Makes a resource's objects as they should be, unless it is paused; returns what can't be so."""
+        if is_paused(known.body):
+            return []
         refused = await self._children.sync(self._key(name), known.uid, wanted)
         if refused:
             self._again(name, _REFUSED_SECONDS)
@@ -198,6 +201,11 @@ class Resources(ABC, Generic[K, S]):
         for condition in transitions(previous.get("conditions", []), status["conditions"]):
             if self._is_told(condition):
                 self._announce(body, condition)
+
+
+def is_paused(body: Mapping[str, Any]) -> bool:
+    """Returns whether a resource asks to be left as it is."""
+    return (body["metadata"].get("annotations") or {}).get(PAUSED_ANNOTATION) == "true"
 
 
 def _now() -> str:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pricecast_operator.render.labels import PAUSED_ANNOTATION
 from pricecast_operator.status.conditions import Finding
 
 Name = tuple[str, str]
@@ -100,11 +99,6 @@ class Waves:
 
 _FATAL = ("ImagePullFailed", "InvalidImageName", "Misconfigured", "CrashLoop", "OutOfMemory", "RolloutStuck")
 """Causes that time alone doesn't mend, and that new images may bring."""
-
-
-def is_paused(body: Mapping[str, Any]) -> bool:
-    """Returns whether a resource asks to be left as it is."""
-    return (body["metadata"].get("annotations") or {}).get(PAUSED_ANNOTATION) == "true"
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -210,3 +210,11 @@ async def test_an_object_of_ours_without_its_labels_gets_them_back(jobs: Finetun
     jobs._children.gone(("FinetuneJob", *NAME), child)  # as the watch, which selects by label, sees it
     await jobs.reconcile(NAME)
     assert server.objects[ref]["metadata"]["labels"] == labels
+
+
+async def test_one_that_is_paused_is_left_as_it_is(jobs: FinetuneJobs, server: Server) -> None:
+    body = resource(server)
+    body["metadata"]["annotations"] = {"pricecast.dev/paused": "true"}
+    jobs.seen(body)
+    await jobs.reconcile(NAME)
+    assert server.writes == ["status of FinetuneJob news/llama"]
