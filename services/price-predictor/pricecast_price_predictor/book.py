@@ -125,17 +125,33 @@ class PairBook:
         rows = _Rows(view)
         made: dict[str, Prediction] = {}
         for horizon in self.horizons.values():
-            naive = baselines.naive_quantiles(rows.log_close, horizon.rows, self._day)
+            naive = self._naive(horizon, rows)
             made |= {one.id: one for one in self._forecast(horizon, rows, naive, now_ms)}
             made |= {one.id: one for one in _score(horizon, rows, naive)}
         return list(made.values())
+
+    def _naive(self, horizon: Horizon, rows: _Rows) -> Matrix:
+        """Returns the naive quantiles of the rows that are forecast or scored now; NaN for those before."""
+        oldest = min((one.feature_time_ms for one in horizon.pending.values()), default=horizon.predicted_through_ms)
+        first = int(np.searchsorted(rows.time_ms, min(oldest, horizon.predicted_through_ms)))
+        start = max(0, first - self._day - horizon.rows)
+        found = np.full((len(rows.time_ms), len(baselines.QUANTILES)), np.nan)
+        found[first:] = baselines.naive_quantiles(rows.log_close[start:], horizon.rows, self._day)[first - start :]
+        return found
+
+    def _rows_wanted(self, rows: _Rows) -> int:
+        makers = [horizon.forecaster for horizon in self.horizons.values() if horizon.forecaster is not None]
+        return max((maker.rows_wanted(rows.time_ms) for maker in makers), default=0)
 
     def _forecast(self, horizon: Horizon, rows: _Rows, naive: Matrix, now_ms: int) -> list[Prediction]:
         if horizon.forecaster is None:
             first = int(np.searchsorted(rows.time_ms, horizon.predicted_through_ms, side="right"))
             quantiles, point_is_naive = naive[first:], True
         else:
-            first, quantiles = horizon.forecaster.advance(rows.table(horizon.forecaster.model.spec))
+            spec, last = horizon.forecaster.model.spec, self._rows_wanted(rows)
+            table = rows.table(spec, last)
+            first, quantiles = horizon.forecaster.advance(table)
+            first += len(rows.time_ms) - len(table)
             point_is_naive = not horizon.forecaster.model.use_median
         made = []
         for row in range(first, len(rows.time_ms)):
@@ -174,10 +190,10 @@ class _Rows:
         self._view = view
         self._tables: dict[FeatureSpec, FeatureTable] = {}
 
-    def table(self, spec: FeatureSpec) -> FeatureTable:
-        """Returns the features of the rows."""
-        if spec not in self._tables:
-            self._tables[spec] = self._view.table(spec)
+    def table(self, spec: FeatureSpec, last: int) -> FeatureTable:
+        """Returns the features of the last rows."""
+        if spec not in self._tables or len(self._tables[spec]) < min(last, len(self.time_ms)):
+            self._tables[spec] = self._view.table(spec, last)
         return self._tables[spec]
 
 

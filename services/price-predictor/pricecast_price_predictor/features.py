@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from pricecast_core.indicators import INDICATORS, Kind
 from pricecast_core.stores.features import CANDLE_COLUMNS
 from pricecast_core.values import slug
+from pricecast_price_predictor import memory
 from pricecast_price_predictor.grid import TIME, day_rows
-from pricecast_price_predictor.windows import Floats, Windows, lag
+from pricecast_price_predictor.windows import Floats, Windows, decayed_mean, decayed_rows, lag, log_ratio
 
 SCALE_WINDOWS = (10, 30, 90)
 """Rows whose mean absolute returns make the scale: a short and a long memory, as in HAR models."""
@@ -28,14 +29,17 @@ VOLATILITY_WINDOWS = (1, 3, 5, 10, 20, 60, 180)
 RANGE_WINDOWS = (1, 5, 20, 60)
 RETURN_WINDOWS = (1, 3, 5, 10, 20, 60, 180)
 PATH_WINDOWS = (10, 60)
+EWMA_HALF_LIVES = (5, 20, 60, 120)
+SHAPE_WINDOWS = (10, 60)
+"""Rows over which falls and jumps are weighed against all moves; the day is one more."""
 VOLUME_WINDOWS = (1, 5, 20)
 VOLUME_REFERENCE = 60
 ROLLING_Z_ROWS = 240
 SIGNED_VOLUME_ROWS = 20
 _LEAST_MOVE = 1e-9
 """Log-return below which a market counts as standing still: the one number that is not relative to the market."""
-_SMALLEST_RATIO = 1e-3
 _ROUNDING = 1e-12
+_WEEK_MS = 604_800_000
 _QUIET_SHARE = 0.05
 _QUIET_ROWS = 1_440
 NEWS_HALF_LIFE_SECONDS = 3600.0
@@ -65,10 +69,16 @@ class FeatureSpec:
         return day_rows(self.candle_seconds)
 
     @property
+    def short_rows(self) -> int:
+        """How many rows up to its own all but the long memory depends on."""
+        ewma = max(decayed_rows(half_life) for half_life in EWMA_HALF_LIVES)
+        longest = max(self.day, 2 * ROLLING_Z_ROWS, ewma, *VOLATILITY_WINDOWS, *RETURN_WINDOWS, *SCALE_WINDOWS)
+        return longest + max(PATH_WINDOWS) + 2
+
+    @property
     def lookback_rows(self) -> int:
         """How many rows up to its own a feature row depends on."""
-        longest = max(self.day, 2 * ROLLING_Z_ROWS, *VOLATILITY_WINDOWS, *RETURN_WINDOWS, *SCALE_WINDOWS)
-        return longest + max(PATH_WINDOWS) + 2
+        return max(self.short_rows, memory.lookback_rows(self.candle_seconds, self.day) + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,7 @@ class FeatureTable:
         log_close: Log of the close.
         time_ms: Event time of each row.
         observed: False where the row fills a hole.
+        before: Log of the closes of the rows before the first, as far as they are known.
     """
 
     names: tuple[str, ...]
@@ -90,6 +101,7 @@ class FeatureTable:
     log_close: Floats
     time_ms: NDArray[np.int64]
     observed: NDArray[np.bool_]
+    before: Floats = field(default_factory=lambda: np.empty(0))
 
     def __len__(self) -> int:
         return len(self.time_ms)
@@ -104,6 +116,7 @@ class FeatureTable:
             self.log_close[part],
             self.time_ms[part],
             self.observed[part],
+            np.concatenate((self.before, self.log_close[: max(0, start)])),
         )
 
 
@@ -117,6 +130,8 @@ def compute(
     rows: pl.DataFrame,
     companions: Mapping[str, pl.DataFrame] | None = None,
     news: pl.DataFrame | None = None,
+    *,
+    last: int | None = None,
 ) -> FeatureTable:
     """Computes the features of a pair.
 
@@ -126,30 +141,43 @@ def compute(
         companions: Rows of each companion pair on its grid. A companion is read as of one candle earlier: live, its
             newest row may come a moment later than this pair's.
         news: The coin's signals (`timestamp_ms`, `signal`). Read as of one candle earlier, too: reading takes time.
+        last: How many of the last rows are wanted; by default all. They are the same bits either way.
 
     Returns:
         The table; row `t` depends on nothing later than row `t`.
     """
-    time_ms = rows[TIME].to_numpy().astype(np.int64)
+    wanted = len(rows) if last is None else min(last, len(rows))
+    all_closes, all_volume = np.log(_floats(rows, "close")), _floats(rows, "volume")
+    first = max(0, len(rows) - wanted - spec.short_rows)
+    near, log_close = rows[first:], all_closes[first:]
+    time_ms = near[TIME].to_numpy().astype(np.int64)
     known_ms = time_ms - spec.candle_seconds * 1000
-    log_close = np.log(_floats(rows, "close"))
     scale = local_scale(log_close, spec.day)
     features = {
-        **_price_features(rows, log_close, scale, spec.day),
+        **_price_features(near, log_close, scale, spec.day),
         **_clock_features(time_ms),
-        **_indicator_features(rows, spec.indicators, scale),
+        **_indicator_features(near, spec.indicators, scale),
     }
+    oldest_ms = int(time_ms[0]) - (spec.short_rows + 1) * spec.candle_seconds * 1000
     for pair in spec.companions:
-        features.update(_companion_features(pair, (companions or {}).get(pair), known_ms, scale, spec.day))
+        other = (companions or {}).get(pair)
+        if other is not None:
+            other = other.filter(pl.col(TIME) >= oldest_ms)
+        features.update(_companion_features(pair, other, known_ms, scale, spec.day))
     if spec.news:
         features.update(_news_features(news, known_ms))
+    cut = len(near) - wanted
+    features = {name: values[cut:] for name, values in features.items()}
+    moves = np.abs(all_closes - lag(all_closes, 1))
+    features |= memory.features(moves, all_volume, scale[cut:], spec.candle_seconds, spec.day)
     return FeatureTable(
         names=tuple(features),
         values=np.column_stack(list(features.values())).astype(np.float32),
-        scale=scale,
-        log_close=log_close,
-        time_ms=time_ms,
-        observed=rows["observed"].to_numpy(),
+        scale=scale[cut:],
+        log_close=log_close[cut:],
+        time_ms=time_ms[cut:],
+        observed=near["observed"].to_numpy()[cut:],
+        before=all_closes[: len(rows) - wanted],
     )
 
 
@@ -162,29 +190,40 @@ def local_scale(log_close: Floats, day: int) -> Floats:
 
 
 def _price_features(rows: pl.DataFrame, log_close: Floats, scale: Floats, day: int) -> dict[str, Floats]:
-    moves = Windows(np.abs(log_close - lag(log_close, 1)))
+    change = log_close - lag(log_close, 1)
+    sizes = np.abs(change)
+    moves = Windows(sizes)
     log_high, log_low = np.log(_floats(rows, "high")), np.log(_floats(rows, "low"))
     ranges = Windows(log_high - log_low)
-    features = {f"volatility_{w}": _log_ratio(moves.mean(w), scale) for w in VOLATILITY_WINDOWS}
-    features["volatility_day"] = _log_ratio(moves.mean(day), scale)
-    features |= {f"range_{w}": _log_ratio(ranges.mean(w), scale) for w in RANGE_WINDOWS}
+    features = {f"volatility_{w}": log_ratio(moves.mean(w), scale) for w in VOLATILITY_WINDOWS}
+    features["volatility_day"] = log_ratio(moves.mean(day), scale)
+    features |= {f"range_{w}": log_ratio(ranges.mean(w), scale) for w in RANGE_WINDOWS}
     for w in PATH_WINDOWS:
         path = Windows(np.abs(log_close - lag(log_close, w))).mean(w)
-        features[f"path_{w}"] = _log_ratio(path, scale * math.sqrt(w))
+        features[f"path_{w}"] = log_ratio(path, scale * math.sqrt(w))
     for w in RETURN_WINDOWS:
         features[f"return_{w}"] = (log_close - lag(log_close, w)) / (scale * math.sqrt(w))
+    features |= {f"ewma_{hl}": log_ratio(decayed_mean(sizes, hl), scale) for hl in EWMA_HALF_LIVES}
+    falls, squares = Windows(np.where(change < 0, sizes, sizes * 0.0)), Windows(sizes**2)
+    for w, name in (*((w, str(w)) for w in SHAPE_WINDOWS), (day, "day")):
+        features[f"falls_{name}"] = log_ratio(falls.mean(w), moves.mean(w))
+        features[f"jumps_{name}"] = log_ratio(np.sqrt(squares.mean(w)), moves.mean(w))
     width = log_high - log_low
     features["close_in_range"] = np.where(width > 0, (log_close - log_low) / np.where(width > 0, width, 1.0), 0.5)
     volume = Windows(_floats(rows, "volume"))
     reference = volume.mean(VOLUME_REFERENCE)
-    features |= {f"volume_{w}": _log_ratio(volume.mean(w), reference) for w in VOLUME_WINDOWS}
-    features["volume_day"] = _log_ratio(reference, volume.mean(day))
+    features |= {f"volume_{w}": log_ratio(volume.mean(w), reference) for w in VOLUME_WINDOWS}
+    features["volume_day"] = log_ratio(reference, volume.mean(day))
     return features
 
 
 def _clock_features(time_ms: NDArray[np.int64]) -> dict[str, Floats]:
     day_angle = (time_ms % 86_400_000) * (2 * math.pi / 86_400_000)
+    week_angle = (time_ms % _WEEK_MS) * (2 * math.pi / _WEEK_MS)
     return {
+        "weekday": (time_ms // 86_400_000 % 7).astype(np.float64),
+        "week_sin": np.sin(week_angle),
+        "week_cos": np.cos(week_angle),
         "day_sin": np.sin(day_angle),
         "day_cos": np.cos(day_angle),
         "half_day_sin": np.sin(2 * day_angle),
@@ -203,7 +242,7 @@ def _companion_features(
     log_close = np.log(_floats(rows, "close"))
     moves = Windows(np.abs(log_close - lag(log_close, 1)))
     own = local_scale(log_close, day)
-    values = [_log_ratio(moves.mean(w), own) for w in (5, 60)]
+    values = [log_ratio(moves.mean(w), own) for w in (5, 60)]
     values += [(log_close - lag(log_close, w)) / (own * math.sqrt(w)) for w in (1, 5, 20)]
     time_ms = rows[TIME].to_numpy()
     at = np.searchsorted(time_ms, known_ms, side="right") - 1
@@ -243,7 +282,7 @@ def _indicator_features(rows: pl.DataFrame, names: Sequence[str], scale: Floats)
             case "bounded":
                 features[name] = (value - 50) / 50
             case "volume":
-                features[name] = _log_ratio(volume, value)
+                features[name] = log_ratio(volume, value)
             case "signed_volume":
                 traded = Windows(volume).sum(SIGNED_VOLUME_ROWS)
                 moved = value - lag(value, SIGNED_VOLUME_ROWS)
@@ -269,14 +308,6 @@ def _rolling_z(value: Floats) -> Floats:
     spread = Windows(np.abs(value - mean)).mean(ROLLING_Z_ROWS // 2)
     moves = spread > _ROUNDING * np.abs(mean)
     return np.asarray(np.where(moves, (value - mean) / np.where(moves, spread, 1.0), spread * 0.0))
-
-
-def _log_ratio(value: Floats, reference: Floats) -> Floats:
-    """Returns the log of a ratio of two amounts of one unit, whatever the unit; nothing against nothing is 1 to 1."""
-    some = reference > 0
-    ratio = np.where(some, value / np.where(some, reference, 1.0), np.where(value > 0, 1 / _SMALLEST_RATIO, 1.0))
-    ratio = np.where(np.isnan(value) | np.isnan(reference), np.nan, ratio)
-    return np.asarray(np.log(np.clip(ratio, _SMALLEST_RATIO, 1 / _SMALLEST_RATIO)))
 
 
 def _floats(rows: pl.DataFrame, name: str) -> Floats:

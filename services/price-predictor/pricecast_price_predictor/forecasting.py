@@ -7,6 +7,7 @@ but the rows has to be saved.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pricecast_price_predictor import target
 from pricecast_price_predictor.evaluation import Matrix
@@ -35,6 +36,11 @@ class Forecaster:
         """Returns how many rows up to a new one a table must have: the features', and the outcomes' that end there."""
         return self.model.spec.lookback_rows + self.model.horizon_rows + 1
 
+    def rows_wanted(self, time_ms: NDArray[np.int64]) -> int:
+        """Returns how many of the last rows `advance` looks at: the new ones and those whose outcome ends there."""
+        first = int(np.searchsorted(time_ms, self._through_ms, side="right"))
+        return len(time_ms) - max(0, first - self.model.horizon_rows)
+
     def advance(self, table: FeatureTable) -> tuple[int, Matrix]:
         """Forecasts the rows of the table that are newer than those before.
 
@@ -42,7 +48,7 @@ class Forecaster:
         model was trained on it.
 
         Args:
-            table: Features; rows without a hole since the last call, and `rows_needed` before the first new one.
+            table: Features of at least the `rows_wanted`, made from `rows_needed` before the first new one.
 
         Returns:
             Index of the first new row, and quantiles of the log-return of it and those that follow, shape (rows, 3);

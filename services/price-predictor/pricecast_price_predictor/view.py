@@ -39,14 +39,14 @@ class View:
         """The pair's rows on their grid."""
         return grid.regular(self.rows, self.candle_seconds)
 
-    def table(self, spec: FeatureSpec) -> FeatureTable:
-        """Returns the features."""
+    def table(self, spec: FeatureSpec, last: int | None = None) -> FeatureTable:
+        """Returns the features of the last rows; by default of all."""
         companions = {
             pair: grid.regular(rows, self.candle_seconds)
             for pair, rows in self.companions.items()
             if pair in spec.companions and not rows.is_empty()
         }
-        return features.compute(spec, self.regular, companions, self.news)
+        return features.compute(spec, self.regular, companions, self.news, last=last)
 
 
 def spec_of(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> FeatureSpec:

@@ -8,12 +8,15 @@ That costs log2(w) vectorised additions, whatever the length of the data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_SMALLEST_RATIO = 1e-3
+_HALF_LIVES = 8
 _Combine = Callable[[Floats, Floats], Floats]
 
 
@@ -71,3 +74,25 @@ def _compose(levels: list[Floats], rows: int, combine: _Combine) -> Floats:
         level += 1
     assert result is not None
     return result
+
+
+def decayed_mean(values: Floats, half_life: int) -> Floats:
+    """Returns an exponentially weighted mean, over a bounded window of eight half-lives or more; NaN until it is full."""
+    decay, rows, total = 0.5 ** (1 / half_life), 1, values
+    while rows < _HALF_LIVES * half_life:
+        total = total + decay**rows * lag(total, rows)
+        rows *= 2
+    return np.asarray(total * (1 - decay) / (1 - decay**rows))
+
+
+def decayed_rows(half_life: int) -> int:
+    """Returns how many rows such a mean looks at."""
+    return int(2 ** math.ceil(math.log2(_HALF_LIVES * half_life)))
+
+
+def log_ratio(value: Floats, reference: Floats) -> Floats:
+    """Returns the log of a ratio of two amounts of one unit, whatever the unit; nothing against nothing is 1 to 1."""
+    some = reference > 0
+    ratio = np.where(some, value / np.where(some, reference, 1.0), np.where(value > 0, 1 / _SMALLEST_RATIO, 1.0))
+    ratio = np.where(np.isnan(value) | np.isnan(reference), np.nan, ratio)
+    return np.asarray(np.log(np.clip(ratio, _SMALLEST_RATIO, 1 / _SMALLEST_RATIO)))

@@ -12,6 +12,9 @@ from pricecast_price_predictor.features import FeatureSpec
 INDICATORS = ("atr_10", "macd", "obv", "own_idea", "roc_6", "rsi_14", "sma_21", "volume_ema_10")
 SPEC = FeatureSpec(60, INDICATORS, companions=("ETH/USD",), news=True)
 
+WEEKLY = ("season_week", "weekday")
+"""Features that take a week of history, more than most tests have."""
+
 
 def news_of(rows: pl.DataFrame) -> pl.DataFrame:
     return rows[::37].select(
@@ -77,7 +80,8 @@ def test_features_are_free_of_the_units_of_price_and_volume(bars, price: int, vo
     one, other = features.compute(spec, rows), features.compute(spec, scaled)
     np.testing.assert_allclose(one.scale, other.scale, rtol=1e-9)
     np.testing.assert_allclose(one.values, other.values, rtol=1e-5, atol=1e-5)
-    assert (np.nanstd(one.values[1_600:], axis=0) > 0).all()
+    known = [n for n, name in enumerate(one.names) if not name.startswith(WEEKLY)]
+    assert (np.nanstd(one.values[1_600:, known], axis=0) > 0).all()
 
 
 def test_a_market_that_stands_still_has_finite_features_and_a_scale(bars) -> None:
@@ -85,7 +89,8 @@ def test_a_market_that_stands_still_has_finite_features_and_a_scale(bars) -> Non
         [pl.lit(100.0).alias(name) for name in ("open", "high", "low", "close")], volume=pl.lit(0.0)
     )
     table = features.compute(FeatureSpec(60, INDICATORS), grid.regular(rows, 60))
-    assert np.isfinite(table.values[1_600:]).all()
+    known = [n for n, name in enumerate(table.names) if not name.startswith(WEEKLY)]
+    assert np.isfinite(table.values[1_600:, known]).all()
     assert (table.scale[200:] > 0).all()
 
 
@@ -124,3 +129,38 @@ def test_a_signal_is_known_one_candle_after_it_was_published(bars) -> None:
 )
 def test_an_indicator_is_treated_by_what_it_measures(column: str, kind: str | None) -> None:
     assert features.indicator_kind(column) == kind
+
+
+@given(stop=st.integers(2_000, 4_000), last=st.integers(1, 300))
+@settings(max_examples=12, deadline=None)
+def test_the_last_rows_alone_are_the_very_bits_of_all(market, stop: int, last: int) -> None:
+    rows, companion, news = market
+    whole = compute(market, 4_000)
+    part = features.compute(SPEC, rows[:stop], {"ETH/USD": companion[:stop]}, news, last=last)
+    np.testing.assert_array_equal(part.values, whole.values[stop - last : stop])
+    np.testing.assert_array_equal(part.scale, whole.scale[stop - last : stop])
+    np.testing.assert_array_equal(np.concatenate((part.before, part.log_close)), whole.log_close[:stop])
+
+
+@given(stop=st.integers(1_100, 2_000))
+@settings(max_examples=12, deadline=None)
+def test_two_weeks_of_memory_are_the_very_bits_live(bars, stop: int) -> None:
+    step = 1_800
+    hours = bars(2_000).with_columns(window_end_ms=1_700_000_040_000 + 1_000 * step * pl.int_range(pl.len()))
+    rows, spec = grid.regular(hours, step), FeatureSpec(step)
+    assert spec.lookback_rows < 1_100
+    whole = features.compute(spec, rows)
+    live = features.compute(spec, rows[stop - spec.lookback_rows : stop], last=1)
+    np.testing.assert_array_equal(live.values[0], whole.values[stop - 1])
+    assert np.isfinite(whole.values[spec.lookback_rows :]).all()
+
+
+def test_the_same_time_of_earlier_days_is_what_the_season_says(bars) -> None:
+    spec = FeatureSpec(60)
+    rows = grid.regular(bars(4_000), 60)
+    table = features.compute(spec, rows)
+    moves = np.abs(np.diff(table.log_close, prepend=np.nan))
+    at = 3_500
+    same_time = [moves[at - 1_440 * day + 1 : at - 1_440 * day + 6].mean() for day in (1, 2)]
+    season = table.values[at, table.names.index("season_300")]
+    assert season == pytest.approx(np.log(np.mean(same_time) / table.scale[at]), rel=1e-5)

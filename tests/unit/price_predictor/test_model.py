@@ -14,6 +14,8 @@ from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.model import PriceModel, Recipe
 from pricecast_price_predictor.models.base import Sample
+from pricecast_price_predictor.models.kinds import KINDS
+from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.training import Options
 from pricecast_price_predictor.tuning import Budget
 
@@ -89,7 +91,7 @@ def test_bytes_that_are_no_model_are_refused_with_a_remedy(data: bytes) -> None:
 
 def test_the_artifact_names_its_kind_and_an_unknown_or_old_one_is_refused(fitted: PriceModel) -> None:
     stored = msgspec.msgpack.decode(fitted.to_bytes())
-    assert stored["kind"] == "Trees"
+    assert stored["kind"] == "Ensemble"
     with pytest.raises(StoreError, match="'Oracle' is unknown; train again"):
         PriceModel.from_bytes(msgspec.msgpack.encode({**stored, "kind": "Oracle"}))
     with pytest.raises(StoreError, match="format 1 is not 2; train again"):
@@ -99,8 +101,34 @@ def test_the_artifact_names_its_kind_and_an_unknown_or_old_one_is_refused(fitted
 def test_the_naive_kind_forecasts_the_naive_distribution(table: FeatureTable) -> None:
     naive = naive_of(table)
     priced = model.fit(Sample(SPEC, table, HORIZON, 5_000), Recipe("Naive"))
-    forecasts = walkforward.replay(PriceModel.from_bytes(priced.to_bytes()), table, naive, 0, 6_000)
-    np.testing.assert_allclose(forecasts.quantiles, naive, rtol=0, atol=1e-15)
+    forecasts = walkforward.replay(PriceModel.from_bytes(priced.to_bytes()), table, naive, 5_000, 6_000)
+    np.testing.assert_allclose(forecasts.quantiles, naive[5_000:], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_each_kind_forecasts_row_by_row_what_it_does_in_the_backtest(
+    rows: pl.DataFrame, table: FeatureTable, kind: str
+) -> None:
+    pool = Pool([table, features.compute(FeatureSpec(60), rows)], 2)
+    fitted = model.fit(Sample(SPEC, table, HORIZON, 5_000, pool), Recipe(kind))
+    expected = walkforward.replay(fitted, table, naive_of(table), 5_000, 5_060).quantiles
+    assert np.isfinite(expected).all()
+    assert (np.diff(expected, axis=1) > 0).all()
+    forecaster, got = Forecaster(PriceModel.from_bytes(fitted.to_bytes())), []
+    for stop in range(5_001, 5_061):
+        seen = rows[max(0, stop - forecaster.rows_needed()) : stop]
+        last = forecaster.rows_wanted(seen["window_end_ms"].to_numpy())
+        got.append(forecaster.advance(features.compute(SPEC, seen, last=last))[1])
+    np.testing.assert_array_equal(np.concatenate(got), expected)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_kind_knows_nothing_of_later_rows(table: FeatureTable, kind: str) -> None:
+    one, other = (
+        model.fit(Sample(SPEC, seen, HORIZON, 4_000, Pool([seen, seen], 2)), Recipe(kind))
+        for seen in (table, changed_from(table, 4_000))
+    )
+    assert one.to_bytes() == other.to_bytes()
 
 
 @pytest.mark.parametrize("largest_batch", [1, 40])
@@ -111,7 +139,7 @@ def test_row_by_row_or_in_batches_the_forecasts_are_those_of_the_backtest(
     forecaster, rng, at, got = Forecaster(fitted), random.Random(3), 5_000, []
     while at < 5_200:
         stop = min(5_200, at + rng.randint(1, largest_batch))
-        seen = rows[at - forecaster.rows_needed() : stop]
+        seen = rows[max(0, at - forecaster.rows_needed()) : stop]
         first, quantiles = forecaster.advance(features.compute(SPEC, seen))
         assert int(seen["window_end_ms"][first]) == rows["window_end_ms"][at]
         got.append(quantiles)

@@ -15,6 +15,8 @@ from pricecast_price_predictor.windows import Floats
 if TYPE_CHECKING:
     import optuna
 
+    from pricecast_price_predictor.pool import Pool
+
 Parameters = Mapping[str, float]
 """Hyper-parameters by name; whole numbers are ints."""
 MIN_ROWS = 50
@@ -43,12 +45,20 @@ class Sample:
         table: Features.
         horizon: Horizon in rows.
         stop: The row after the last that may be learned from, outcomes included; by default all may.
+        pool: Rows of all pairs, where several are trained.
     """
 
     spec: FeatureSpec
     table: FeatureTable
     horizon: int
     stop: int | None = None
+    pool: Pool | None = None
+
+    @property
+    def known_ms(self) -> int:
+        """Event time of the last row that may be learned from."""
+        stop = len(self.table) if self.stop is None else self.stop
+        return int(self.table.time_ms[stop - 1]) if stop > 0 else 0
 
     def until(self, stop: int) -> Sample:
         """Returns the sample with fewer rows to learn from."""

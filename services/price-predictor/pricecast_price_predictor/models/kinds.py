@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pricecast_core.errors import SettingsError
 from pricecast_price_predictor.models.base import Kind
+from pricecast_price_predictor.models.ensemble import Ensemble
+from pricecast_price_predictor.models.ewma import Ewma
+from pricecast_price_predictor.models.har import HarSeasonal
 from pricecast_price_predictor.models.naive import Naive
+from pricecast_price_predictor.models.quantiles import Quantiles
 from pricecast_price_predictor.models.trees import Trees
 
-_ALL: tuple[Kind, ...] = (Trees(), Naive())
+_ALL: tuple[Kind, ...] = (Ensemble(), Trees(), HarSeasonal(), Ewma(), Quantiles(), Naive())
 KINDS = {kind.name: kind for kind in _ALL}
-DEFAULT = "Trees"
+DEFAULT = "Ensemble"
 
 
 def kind_of(name: str) -> Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from pricecast_price_predictor import baselines
 from pricecast_price_predictor.features import FeatureTable
@@ -22,7 +23,10 @@ class FittedNaive(msgspec.Struct, frozen=True):
 
     def predict(self, table: FeatureTable) -> Raw:
         """Returns the rolling quantiles around their middle."""
-        lower, median, upper = baselines.naive_quantiles(table.log_close, self.horizon, self.day).T
+        needed = self.horizon + self.day
+        before = table.before[-needed:]
+        closes = np.concatenate((before, table.log_close))
+        lower, median, upper = baselines.naive_quantiles(closes, self.horizon, self.day)[len(before) :].T
         return Raw(median - lower, upper - median, median)
 
     def importance(self) -> dict[str, float]:
