@@ -24,7 +24,8 @@ def lag(values: Floats, rows: int) -> Floats:
     """Returns the values of `rows` rows before; NaN where there are none."""
     if rows == 0:
         return values
-    out = np.full(len(values), np.nan)
+    out = np.empty(len(values))
+    out[:rows] = np.nan
     if rows < len(values):
         out[rows:] = values[:-rows]
     return out
@@ -92,7 +93,7 @@ def decayed_rows(half_life: int) -> int:
 
 def log_ratio(value: Floats, reference: Floats) -> Floats:
     """Returns the log of a ratio of two amounts of one unit, whatever the unit; nothing against nothing is 1 to 1."""
-    some = reference > 0
-    ratio = np.where(some, value / np.where(some, reference, 1.0), np.where(value > 0, 1 / _SMALLEST_RATIO, 1.0))
-    ratio = np.where(np.isnan(value) | np.isnan(reference), np.nan, ratio)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = value / reference
+    ratio[(value == 0) & (reference == 0)] = 1.0
     return np.asarray(np.log(np.clip(ratio, _SMALLEST_RATIO, 1 / _SMALLEST_RATIO)))
