@@ -201,6 +201,7 @@ def test_kubectl_scale_goes_up_to_the_partitions(stack: Stack, quiet: str) -> No
         "to-feature-store": 2,
         "price-predictor": 1,
     }
+    until("the rest is told of", lambda: _reason(stack, quiet, "Scaled") == "PartitionsLimit", 30)
     stack.kubectl("-n", quiet, "scale", "pp/quiet", "--replicas=1")
 
 

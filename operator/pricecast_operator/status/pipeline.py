@@ -109,6 +109,9 @@ def pipeline_status(
         SUSPENDED if spec.suspend else predicting,
         *(state.finding for state in states if _has_condition(state.process)),
     ]
+    beyond = _beyond_partitions(spec, plan)
+    if beyond is not None:
+        findings.append(beyond)
     status: Status = {
         "observedGeneration": this.previous.get("observedGeneration", 0) if paused else this.generation,
         "conditions": this.conditions(findings),
@@ -126,6 +129,8 @@ def pipeline_status(
         status["lag"] = sum(lags)
     if not (ready.holds and degraded.status != "True"):
         status["message"] = short(degraded.message if ready.holds else ready.message)
+    elif beyond is not None:
+        status["message"] = short(beyond.message)
     if spec.news is not None:
         reader = next(process for process in plan.processes if process.service == "news-signal")
         status["newsModel"] = str(getattr(reader.settings, "model", ""))
@@ -265,6 +270,21 @@ def _ready(
         named = first.cause is not None or first.finding.reason == SCALED_TO_ZERO
         return Finding("Ready", "False", first.finding.reason if named else "ServicesNotReady", told)
     return Finding("Ready", "True", "ServicesReady", "all services of the price path are ready")
+
+
+def _beyond_partitions(spec: PricePipelineSpec, plan: Plan) -> Finding | None:
+    """Returns what is told of more replicas than partitions: they would have nothing to do, so they are not made."""
+    shares = [process for process in plan.processes if process.scalable]
+    wanted = {
+        process.name: spec.replicas if process.override.replicas is None else process.override.replicas
+        for process in shares
+    }
+    most = spec.topics.partitions
+    beyond = sorted(name for name, number in wanted.items() if number > most)
+    if not beyond or spec.suspend:
+        return None
+    told = f"{max(wanted.values())} replicas are wanted; {most} run, one for each of spec.topics.partitions"
+    return Finding("Scaled", "False", "PartitionsLimit", f"{told}: {', '.join(beyond)}")
 
 
 def _progressing(states: Sequence[ProcessState]) -> Finding:
