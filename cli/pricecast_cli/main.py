@@ -8,7 +8,7 @@ from importlib import metadata
 import typer
 from rich.console import Console
 
-from pricecast_cli.commands import backtest, news, predict, report, run
+from pricecast_cli.commands import arena, backtest, news, predict, report, run
 from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_core.service import EX_CONFIG, EX_FAILED
 
@@ -38,7 +38,7 @@ def options(
     """Options of the command itself."""
 
 
-for module in (run, predict, report, backtest):
+for module in (run, predict, report, backtest, arena):
     module.register(app)
 app.add_typer(news.app, name="news")
 

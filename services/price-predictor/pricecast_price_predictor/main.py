@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from pricecast_core import service
+from pricecast_core.errors import PricecastError
 from pricecast_core.health import Health
 from pricecast_core.settings import PricePredictorSettings
+
+ARENA_KINDS = ("Ensemble", "Trees", "HarSeasonal", "Ewma", "Quantiles", "Naive")
 
 
 def main() -> None:
     """Entry point of the console script."""
     arguments = _parser().parse_args()
+    if arguments.command == "arena":
+        _arena(arguments)
+        return
 
     def work(settings: PricePredictorSettings, health: Health, stop: service.Stop) -> None:
         # each command imports only what it needs: serving has no use for the plots and the search
@@ -33,6 +40,17 @@ def main() -> None:
     service.run("price-predictor", PricePredictorSettings, work)
 
 
+def _arena(arguments: argparse.Namespace) -> None:
+    """Runs the arena: files in, a table out; it needs no settings, stores or streams."""
+    from pricecast_price_predictor.arena import arena  # noqa: PLC0415
+
+    try:
+        arena(arguments.bars, arguments.horizons, arguments.kinds, as_json=arguments.json, out=arguments.out)
+    except (PricecastError, ValueError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the command's one line on what is wrong
+        sys.exit(service.EX_CONFIG)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pricecast-price-predictor", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -44,4 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     backtest.add_argument("--json", action="store_true", help="print one line of JSON to standard output")
     backtest.add_argument("--plots", type=Path, help="folder for pages with plots; default backtest-<pipeline>")
+    arena = commands.add_parser("arena", help="every model kind on bars of files, under one scorer")
+    arena.add_argument("bars", type=Path, nargs="+", help="Kraken OHLCVT CSV")
+    arena.add_argument("--horizons", type=int, nargs="+", default=[300, 900, 3600], help="seconds")
+    arena.add_argument("--kinds", nargs="+", default=list(ARENA_KINDS), help="model kinds, the one compared first")
+    arena.add_argument("--json", action="store_true", help="one line of JSON for each file and horizon")
+    arena.add_argument("--out", type=Path, help="file for each row's forecasts: .csv or .parquet")
     return parser

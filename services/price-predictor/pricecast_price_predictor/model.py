@@ -138,12 +138,21 @@ class PriceModel:
 
     def calibrator(self) -> conformal.Calibrator:
         """Returns a calibrator that starts from the model's ends."""
-        rate = conformal.LEARNING_RATE / self.horizon_rows if kinds.kind_of(self.kind).calibrated else 0.0
+        rate = conformal.LEARNING_RATE / self.horizon_rows if self.is_calibrated else 0.0
         return conformal.Calibrator(self.ends, rate)
 
     def with_median(self, use: bool) -> PriceModel:
         """Returns the model with its median used or not. The ends are left as they are."""
-        return replace(self, use_median=use)
+        return replace(self, use_median=use and self.is_calibrated)
+
+    def judged(self, *, use_median: bool, ends: tuple[float, float]) -> PriceModel:
+        """Returns the model with what out-of-sample outcomes said; one that isn't calibrated stays as it is."""
+        return replace(self, use_median=use_median, ends=ends) if self.is_calibrated else self
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether outcomes move its ends."""
+        return kinds.kind_of(self.kind).calibrated
 
     def importance(self) -> dict[str, float]:
         """Returns each feature's share in what was learned, largest first."""

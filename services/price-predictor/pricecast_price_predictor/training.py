@@ -87,6 +87,6 @@ def train(sample: Sample, options: Options, on_step: Callable[[str], None] = lam
     )
     recipe = replace(recipe, parameters=parameters)
     evaluation = walkforward.evaluate(sample, folds, recipe, lambda: on_step("walk-forward evaluation"))
-    final = replace(model.fit(sample, recipe), use_median=evaluation.use_median, ends=evaluation.ends)
+    final = model.fit(sample, recipe).judged(use_median=evaluation.use_median, ends=evaluation.ends)
     on_step("final fit")
     return Trained(final, evaluation, evaluation.pooled().scores(), parameters)

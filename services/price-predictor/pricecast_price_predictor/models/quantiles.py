@@ -55,7 +55,7 @@ class Quantiles:
 
     def defaults(self) -> Parameters:
         """Returns those of `Trees`."""
-        return msgspec.structs.asdict(TreeParameters(min_child_weight=20.0))
+        return msgspec.structs.asdict(TreeParameters())
 
     def suggest(self, trial: optuna.Trial) -> Parameters:
         """Returns hyper-parameters as for `Trees`."""
