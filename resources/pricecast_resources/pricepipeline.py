@@ -311,7 +311,11 @@ class Training(Model):
     lookback: Duration = Field("30d", description="History to learn from.")
     min_rows: int = of_setting(PricePredictorSettings, "training_min_rows", "Fewest candles to train on, by pair.")
     trials: int = of_setting(PricePredictorSettings, "training_trials", "Trials of the hyper-parameter search.")
-    max_seconds: int = of_setting(PricePredictorSettings, "training_max_seconds", "Budget of the search.")
+    max_seconds: int = of_setting(
+        PricePredictorSettings,
+        "training_max_seconds",
+        "Most time for the search: a safety that is logged when it cuts.",
+    )
     folds: int = of_setting(PricePredictorSettings, "training_folds", "Folds of the walk-forward evaluation.")
     threads: int = of_setting(PricePredictorSettings, "training_threads", "Threads of the training.")
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
-from pricecast_price_predictor import baselines, grid, predictions
+from pricecast_price_predictor import baselines, grid, predictions, target
 from pricecast_price_predictor.evaluation import Matrix
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
@@ -187,6 +187,7 @@ class _Rows:
         self.close = rows["close"].to_numpy()
         self.log_close = np.log(self.close)
         self.observed = rows["observed"].to_numpy()
+        self.of_market = self.observed & ~grid.outage(rows)
         self._view = view
         self._tables: dict[FeatureSpec, FeatureTable] = {}
 
@@ -198,16 +199,21 @@ class _Rows:
 
 
 def _score(horizon: Horizon, rows: _Rows, naive: Matrix) -> list[Prediction]:
-    """Returns the pending predictions whose time has come, scored: the price is the last close at or before it."""
+    """Returns the pending predictions whose time has come, scored: the price is the last close at or before it.
+
+    One whose outcome lies in an outage is not compared with the naive forecast: it counts towards no skill.
+    """
     newest = int(rows.time_ms[-1])
     done = []
+    judged = target.has_outcome(rows.of_market, horizon.rows)
     for prediction in [one for one in horizon.pending.values() if one.target_time_ms <= newest]:
         del horizon.pending[prediction.id]
         at = int(np.searchsorted(rows.time_ms, prediction.target_time_ms, side="right")) - 1
         if at < 0:
             continue  # older than any row that is left
         made_at = int(np.searchsorted(rows.time_ms, prediction.feature_time_ms))
-        known = rows.time_ms[made_at] == prediction.feature_time_ms and bool(np.isfinite(naive[made_at]).all())
+        known = rows.time_ms[made_at] == prediction.feature_time_ms and bool(judged[made_at])
+        known = known and bool(np.isfinite(naive[made_at]).all())
         result = predictions.scored(prediction, float(rows.close[at]), naive[made_at].tolist() if known else None)
         horizon.live.add(result)
         done.append(result)

@@ -20,7 +20,7 @@ from pricecast_core.indicators import INDICATORS, Kind
 from pricecast_core.stores.features import CANDLE_COLUMNS
 from pricecast_core.values import slug
 from pricecast_price_predictor import memory
-from pricecast_price_predictor.grid import TIME, day_rows
+from pricecast_price_predictor.grid import TIME, day_rows, outage
 from pricecast_price_predictor.windows import Floats, Windows, decayed_mean, decayed_rows, lag, log_ratio
 
 SCALE_WINDOWS = (10, 30, 90)
@@ -176,7 +176,7 @@ def compute(
         scale=scale[cut:],
         log_close=log_close[cut:],
         time_ms=time_ms[cut:],
-        observed=near["observed"].to_numpy()[cut:],
+        observed=(near["observed"].to_numpy() & ~outage(near))[cut:],
         before=all_closes[: len(rows) - wanted],
     )
 

@@ -62,7 +62,7 @@ class Forecaster:
         part = table.rows(start, len(table))
         raw = self.model.predict(part)
         actual = target.future_return(part.log_close, horizon)
-        known = part.observed & (part.time_ms > self.model.trained_through_ms)
+        known = target.has_outcome(part.observed, horizon) & (part.time_ms > self.model.trained_through_ms)
         standardised = raw.standardise(np.where(known, actual, np.nan))
         ends = np.empty((len(table) - first, 2))
         for row in range(first - start, len(part)):

@@ -1,7 +1,8 @@
 """Rows on a regular grid of event time, so that so many rows back is so much time back.
 
 Candles are written without holes, but a store may have some: an outage that was never backfilled. A hole is filled
-with flat rows, marked as not observed, which are neither learned from nor scored. After a hole longer than a day the
+with flat rows, marked as not observed, which are neither learned from nor scored. Nor are the candles that fill an
+outage of the exchange (`outage`): they say what was written for want of trades, not what the market did. After a hole longer than a day the
 past says little about the present; what lies before it is left out.
 """
 
@@ -9,8 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+from pricecast_price_predictor.windows import Windows
 
 DAY_SECONDS = 86_400
+OUTAGE_ROWS = 30
+"""So many rows in a row without a trade are a quiet market; what follows them is taken for an outage."""
 TIME = "window_end_ms"
 PRICES = ("open", "high", "low", "close")
 
@@ -51,3 +57,14 @@ def regular(rows: pl.DataFrame, candle_seconds: int) -> pl.DataFrame:
         *(pl.col(name).fill_null(0) for name in ("volume", "trade_count") if name in rows.columns),
         *(pl.col(name).forward_fill() for name in held),
     ).with_columns(pl.col(name).fill_null(pl.col("close")) for name in PRICES[:3])
+
+
+def outage(rows: pl.DataFrame) -> NDArray[np.bool_]:
+    """Returns which rows on a grid belong to an outage: those after `OUTAGE_ROWS` rows in which nobody traded.
+
+    A row says so itself: no volume, no trades, one price. Bars whose trades weren't recorded have a volume. A row
+    depends on those before it alone, so that it is judged live as it is in training.
+    """
+    empty = (pl.col("volume") == 0) & (pl.col("trade_count") == 0) & (pl.col("high") == pl.col("low"))
+    quiet = rows.select(empty.fill_null(value=False)).to_series().to_numpy().astype(np.float64)
+    return np.asarray(Windows(quiet).sum(OUTAGE_ROWS + 1) == OUTAGE_ROWS + 1)

@@ -8,6 +8,7 @@ of the noise, so the width is learned from that (a realised measure, as in Corsi
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pricecast_price_predictor.windows import Floats, Windows, lag
 
@@ -39,3 +40,13 @@ def future_variation(log_close: Floats, rows: int) -> Floats:
     if rows < len(log_close):
         out[:-rows] = past[rows:]
     return out
+
+
+def has_outcome(observed: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
+    """Returns whether each row and the `rows` rows after it are of the market: none of them fills a hole or an outage.
+
+    Rows whose outcome lies beyond the data count by those that are there.
+    """
+    invented = np.concatenate(([0], np.cumsum(~observed)))
+    ends = np.minimum(np.arange(len(observed)) + rows + 1, len(observed))
+    return np.asarray(invented[ends] == invented[:-1])

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 
 import optuna
 
+from pricecast_core import logs
 from pricecast_price_predictor import walkforward
 from pricecast_price_predictor.model import Recipe
 from pricecast_price_predictor.models.base import Parameters, Sample
 from pricecast_price_predictor.models.kinds import kind_of
 
+log = logs.get(__name__)
 FOLDS = 2
 MIN_ROWS = 1_000
 """Fewest rows before the first evaluated fold on which a search says anything."""
@@ -28,8 +30,9 @@ class Budget:
     """What the search may spend.
 
     Attributes:
-        trials: Most trials, the defaults' included; below 2 nothing is searched.
-        max_seconds: A trial that has begun by then is finished.
+        trials: How many trials, the defaults' included: the same on every machine; below 2 nothing is searched.
+        max_seconds: A safety against machines that are far too slow, which says when it cuts the search short. A trial
+            that has begun by then is finished.
     """
 
     trials: int = 10
@@ -66,6 +69,13 @@ def search(
         timeout=budget.max_seconds,
         callbacks=[lambda study, _trial: on_trial(study.best_value)],
     )
+    if len(study.trials) < budget.trials:
+        log.warning(
+            "search cut short: another run may choose other parameters; raise training.maxSeconds or lower trials",
+            seconds=budget.max_seconds,
+            trials=len(study.trials),
+            wanted=budget.trials,
+        )
     default = study.trials[0].value or 0.0
     if study.best_value - default < WORTHWHILE_GAIN:
         return defaults

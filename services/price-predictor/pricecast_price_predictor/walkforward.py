@@ -100,7 +100,8 @@ def replay(price_model: PriceModel, table: FeatureTable, naive: Matrix, start: i
     part = table.rows(start, stop)
     raw = price_model.predict(part)
     actual = target.future_return(table.log_close, price_model.horizon_rows)[start:stop]
-    actual = np.where(part.observed, actual, np.nan)
+    known = target.has_outcome(table.observed, price_model.horizon_rows)[start:stop]
+    actual = np.where(known, actual, np.nan)
     standardised = raw.standardise(actual)
     ends = conformal.trace(price_model.calibrator(), standardised, price_model.horizon_rows)
     return Forecasts(part.time_ms, actual, raw.quantiles(ends), naive[start:stop], standardised)

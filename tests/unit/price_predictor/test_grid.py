@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from pricecast_price_predictor import grid
@@ -38,3 +39,33 @@ def test_order_and_repetition_do_not_matter(bars) -> None:
 
 def test_no_rows_give_no_rows(bars) -> None:
     assert grid.regular(bars(3).clear(), 60).is_empty()
+
+
+def quiet(rows: pl.DataFrame, start: int, count: int, **recorded: float) -> pl.DataFrame:
+    """Returns the rows with some of them as a candle service fills them; `recorded` says otherwise."""
+    close = rows["close"][start - 1]
+    number = pl.int_range(len(rows))
+    filled = number.is_between(start, start + count - 1)
+    values = {**dict.fromkeys(("open", "high", "low", "close"), close), "volume": 0.0, "trade_count": 0, **recorded}
+    return rows.with_columns(
+        pl.when(filled).then(pl.lit(value, rows.schema[name])).otherwise(name).alias(name)
+        for name, value in values.items()
+    )
+
+
+def test_what_fills_an_outage_is_known_by_its_length(bars) -> None:
+    rows = grid.regular(quiet(quiet(bars(300), 50, grid.OUTAGE_ROWS), 100, 150), 60)
+    assert np.flatnonzero(grid.outage(rows)).tolist() == list(range(100 + grid.OUTAGE_ROWS, 250))
+
+
+def test_rows_whose_trades_were_not_recorded_are_no_outage(bars) -> None:
+    rows = bars(300).with_columns(trade_count=pl.lit(0))  # Kraken's form without that column
+    assert not grid.outage(rows).any()
+    assert not grid.outage(quiet(rows, 100, 150, volume=2.5)).any()  # a price that doesn't move
+
+
+def test_an_outage_is_judged_live_as_in_training(bars) -> None:
+    rows = quiet(bars(300), 100, 150)
+    whole = grid.outage(rows)
+    for start in (0, 60, 120, 200):
+        assert (grid.outage(rows[start:])[grid.OUTAGE_ROWS :] == whole[start + grid.OUTAGE_ROWS :]).all()

@@ -209,6 +209,31 @@ def test_rows_that_fill_holes_are_neither_learned_from_nor_scored(rows: pl.DataF
     assert np.isnan(forecasts.actual[100:140]).all()
 
 
+def test_outcomes_in_an_outage_are_neither_learned_from_nor_scored(rows: pl.DataFrame, fitted: PriceModel) -> None:
+    close = rows["close"][5_099]
+    filled = pl.int_range(len(rows)).is_between(5_100, 5_299)
+    values = {**dict.fromkeys(("open", "high", "low", "close"), close), "volume": 0.0, "trade_count": 0}
+    frozen = rows.drop("observed").with_columns(
+        pl.when(filled).then(pl.lit(value, rows.schema[name])).otherwise(name).alias(name)
+        for name, value in values.items()
+    )
+    table = features.compute(SPEC, grid.regular(frozen, 60))
+    invented = set(range(5_100 + grid.OUTAGE_ROWS - HORIZON, 5_300))
+    assert not invented & set(Sample(SPEC, table, HORIZON, 6_000).learnable().tolist())
+    forecasts = walkforward.replay(fitted, table, naive_of(table), 5_000, 6_000)
+    assert set(np.flatnonzero(np.isnan(forecasts.actual)) + 5_000) == invented | set(range(6_000 - HORIZON, 6_000))
+    forecaster = Forecaster(fitted)
+    _, live = forecaster.advance(
+        features.compute(SPEC, grid.regular(frozen, 60)[5_000 - forecaster.rows_needed() : 6_000])
+    )
+    np.testing.assert_array_equal(live, forecasts.quantiles)
+
+
+def test_a_search_that_time_cut_short_says_so(table: FeatureTable, capsys: pytest.CaptureFixture[str]) -> None:
+    tuning.search(Sample(SPEC, table, HORIZON).head(2_400), Recipe(), Budget(3, 0.001))
+    assert "search cut short" in capsys.readouterr().out
+
+
 def test_scores_are_what_they_say() -> None:
     actual = np.array([0.0, 1.0, -1.0, np.nan])
     forecast = np.tile([-0.5, 0.1, 1.5], (4, 1))

@@ -49,7 +49,9 @@ class PricePredictorSettings(PredictionStoreSettings):
     training_trials: int = Field(
         10, ge=0, le=1_000, description="Trials of the hyper-parameter search; 0 takes defaults"
     )
-    training_max_seconds: float = Field(300, ge=1, le=86_400, description="Budget of the search")
+    training_max_seconds: float = Field(
+        300, ge=1, le=86_400, description="Most time for the search: a safety that is logged when it cuts"
+    )
     training_folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation")
     training_threads: int = Field(1, ge=1, le=128, description="Threads of XGBoost while training")
     training_seed: int = Field(7, ge=0, description="Seed of everything random in training")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pricecast_price_predictor import target
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.windows import Floats
 
@@ -76,7 +77,8 @@ class Sample:
         """
         stop = len(self.table) if self.stop is None else self.stop
         end = max(0, stop - self.horizon)
-        rows = np.flatnonzero(self.table.observed[:end] & np.isfinite(self.table.scale[:end]))
+        known = target.has_outcome(self.table.observed, self.horizon)[:end]
+        rows = np.flatnonzero(known & np.isfinite(self.table.scale[:end]))
         if len(rows) < MIN_ROWS:
             raise ValueError(f"rows: {len(rows)} are too few to learn from; give {MIN_ROWS} or more")
         return rows
