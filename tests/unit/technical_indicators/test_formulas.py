@@ -121,7 +121,7 @@ def test_an_indicator_beyond_the_history_is_refused_with_the_remedy() -> None:
 
 def test_the_history_is_as_long_as_the_indicators_need() -> None:
     assert load(TechnicalIndicatorsSettings, pipeline="btc").history_candles == HISTORY
-    assert load(TechnicalIndicatorsSettings, pipeline="btc", indicators="sma(400)").history_candles == 400
+    assert load(TechnicalIndicatorsSettings, pipeline="btc", indicators=["sma(400)"]).history_candles == 400
 
 
 @pytest.mark.parametrize("indicator", INDICATORS, ids=lambda indicator: indicator.name)
