@@ -114,8 +114,7 @@ def messages_page() -> str:
         for topic in topics.ALL
     ]
     parts = [HEADER, "# Topics and messages\n", table(["topic", "message", "key", "kept", "flow"], keep) + "\n"]
-    for topic in topics.ALL:
-        kind = topic.message
+    for kind in (kind for topic in topics.ALL for kind in (topic.message, *topic.others)):
         hints = get_type_hints(kind, include_extras=True)
         rows = [
             [f"`{field}`", f"`{type_text(hints[field])}`", description(hints[field])]

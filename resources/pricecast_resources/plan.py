@@ -153,6 +153,7 @@ def _price_processes(spec: PricePipelineSpec, backends: Backends, common: dict[s
         mode=spec.source.mode,
         since=spec.source.since,
         candle_seconds=seconds_each,
+        grace_seconds=spec.candles.grace_seconds,
         **_market(spec.source),
     )
     candles = s.CandlesSettings(

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -71,6 +72,8 @@ class Faults:
     Attributes:
         rest: What the next REST calls meet, in order: an HTTP status, an error text of Kraken's, `hang` or `html`.
         rest_lag: So many of the newest trades REST doesn't know yet.
+        warning: A warning of Kraken's beside every good answer of REST.
+        subscriptions: What the next subscriptions are refused with, in order.
         silent: Nothing more is sent on open WebSockets, not even heartbeats.
         refuse: New WebSockets are closed at once.
         lose: So many of the next trades aren't sent on WebSockets.
@@ -78,6 +81,8 @@ class Faults:
 
     rest: deque[int | str] = field(default_factory=deque)
     rest_lag: int = 0
+    warning: str = ""
+    subscriptions: deque[str] = field(default_factory=deque)
     silent: bool = False
     refuse: bool = False
     lose: int = 0
@@ -241,7 +246,10 @@ class KrakenDouble:
         rows = [deal.rest() for deal in found] + self.bad_rows.get(pair, [])
         last = str(found[-1].time_us * 1000 if found else since)
         base, quote = _v1_name(pair).split("/")
-        return {"error": [], "result": {f"X{base}Z{quote}": rows, "last": last}}
+        return {
+            "error": [self.faults.warning] if self.faults.warning else [],
+            "result": {f"X{base}Z{quote}": rows, "last": last},
+        }
 
     async def _websocket(self, connection: ServerConnection) -> None:
         self.connections += 1
@@ -269,11 +277,17 @@ class KrakenDouble:
                 "subscription": {"name": "trade"},
             }
             pair = next((known for known in self.deals if _v1_name(known) == name), None)
-            if pair is None:
-                answer |= {"status": "error", "errorMessage": f"Currency pair not supported {name}"}
+            refusal = self._refusal(name, known=pair is not None)
+            if refusal:
+                answer |= {"status": "error", "errorMessage": refusal}
             await connection.send(json.dumps(answer))
-            if pair is not None:
+            if pair is not None and not refusal:
                 self._subscribers.setdefault(connection, (1, set()))[1].add(pair)
+
+    def _refusal(self, name: str, *, known: bool) -> str:
+        if not known:
+            return f"Currency pair not supported {name}"
+        return self.faults.subscriptions.popleft() if self.faults.subscriptions else ""
 
     async def _subscribe_v2(self, connection: ServerConnection, request: dict[str, Any]) -> None:
         if request.get("method") == "ping":
@@ -285,11 +299,11 @@ class KrakenDouble:
         for pair in request["params"]["symbol"]:
             result = {"channel": "trade", "snapshot": True, "symbol": pair}
             answer = {"method": "subscribe", "req_id": request["req_id"], "result": result, "success": True}
-            if pair not in self.deals:
-                error = f"Currency pair not supported {pair}"
-                answer = {"method": "subscribe", "error": error, "success": False, "symbol": pair}
+            refusal = self._refusal(pair, known=pair in self.deals)
+            if refusal:
+                answer = {"method": "subscribe", "error": refusal, "success": False, "symbol": pair}
             await connection.send(json.dumps(answer))
-            if pair in self.deals:
+            if not refusal:
                 last = [deal.v2(pair) for deal in self.deals[pair][-SNAPSHOT_ROWS:]]
                 self._subscribers.setdefault(connection, (2, set()))[1].add(pair)
                 await connection.send(json.dumps({"channel": "trade", "type": "snapshot", "data": last}))
@@ -313,7 +327,10 @@ def _v1_name(pair: str) -> str:
 def _response(status: int, body: Any) -> Response:
     content = (body if isinstance(body, str) else json.dumps(body)).encode()
     kind = "text/html" if isinstance(body, str) else "application/json"
-    headers = Headers({"Content-Type": kind, "Content-Length": str(len(content)), "Connection": "close"})
+    headers = Headers(
+        {"Content-Type": kind, "Content-Length": str(len(content)), "Connection": "close"}
+        | {"Date": formatdate(usegmt=True)}
+    )
     return Response(status, "", headers, content)
 
 

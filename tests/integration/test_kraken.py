@@ -20,9 +20,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pricecast_core.messages import Clock, decode
 from pricecast_embedded_broker import EmbeddedBroker
 from tests.doubles.kraken import Deal, KrakenDouble
-from tests.integration.trades_process import Process, eventually, letters, running, told, trades
+from tests.integration.trades_process import Process, eventually, letters, messages, running, told, trades
 
 NOW_US = time.time_ns() // 1000
 
@@ -285,3 +286,91 @@ def test_a_second_process_shuts_the_first_one_out(
     with running(broker, tmp_path, **settings):
         eventually(lambda: len(trades(broker)) >= len(exchange.deals["BTC/USD"]))
     assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_quiet_pair_is_told_how_late_it_is_by_what_kraken_sends_meanwhile(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    now_us = time.time_ns() // 1000
+    exchange.deals["BTC/USD"] = history(10, before_us=now_us)
+    with running(broker, tmp_path, **kraken(exchange, version, CANDLE_SECONDS="1")):
+        clocks = eventually(lambda: len(found := told_clocks(broker)) >= 3 and found)
+    times = [clock.timestamp_ms for clock in clocks]
+    assert times == sorted(set(times))
+    assert all(ms % 1000 == 0 for ms in times)
+    assert now_us // 1000 < times[0]
+    assert times[-1] <= time.time() * 1000
+
+
+def told_clocks(broker: EmbeddedBroker) -> list[Clock]:
+    return [decode(Clock, value) for _, value in messages(broker, "trades") if b'"clock"' in value]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "EQuery:Unknown asset pair",
+        "EDatabase:Internal error",
+        "EGeneral:Internal error",
+        "EService:Unavailable",
+        "EService:Market in cancel_only mode",
+        "ESomething:Never heard of",
+        403,
+        404,
+        520,
+        "html",
+    ],
+)
+def test_what_passes_is_tried_again_by_rest(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, fault: str | int
+) -> None:
+    exchange.deals["BTC/USD"] = history(1_500)
+    exchange.deals["ETH/USD"] = history(1)
+    settings = kraken(exchange, MODE="Historical", KRAKEN_REQUESTS_PER_SECOND="5")
+    with running(broker, tmp_path, **settings) as process:
+        eventually(lambda: exchange.rest_calls)
+        exchange.faults.rest.append(fault)
+        assert process.wait() == 0
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
+
+
+def test_a_warning_beside_a_good_result_is_logged(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    exchange.deals["BTC/USD"] = history(10)
+    exchange.faults.warning = "WGeneral:Deprecated"
+    with running(broker, tmp_path, **kraken(exchange, MODE="Historical")) as process:
+        assert process.wait() == 0
+    assert len(trades(broker)) == 10
+    assert any(line.get("warning") == "WGeneral:Deprecated" for line in process.lines())
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+@pytest.mark.parametrize(
+    "error", ["Subscription temporarily unavailable", "EService:Unavailable", "Currency pair not supported XBT/USD"]
+)
+def test_a_subscription_refused_for_now_is_asked_for_again(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str, error: str
+) -> None:
+    exchange.deals["BTC/USD"] = history(10)
+    exchange.faults.subscriptions.append(error)
+    with running(broker, tmp_path, **kraken(exchange, version)) as process:
+        eventually(lambda: error in process.get("/readyz")[1])
+        eventually(lambda: live(exchange, process))
+        assert exchange.connections == 1
+
+
+def test_trades_of_one_moment_that_kraken_cannot_page_are_counted_and_said(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    moment_us = NOW_US - 60_000_000
+    exchange.deals["BTC/USD"] = [
+        Deal(number, "50000.0", "0.1", moment_us + max(0, number - 2_300), "buy") for number in range(1, 2_801)
+    ]
+    with running(broker, tmp_path, **kraken(exchange, SINCE="1h")) as process:
+        eventually(lambda: live(exchange, process))
+        assert process.metric("pricecast_trades_missing_total") == 1_300
+        [said] = [line for line in process.lines() if "gap left" in line["event"]]
+        assert said["missing"] == 1_300
+    assert len({trade.trade_id for trade in trades(broker)}) == 1_500

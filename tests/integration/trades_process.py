@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from pricecast_core.messages import DeadLetter, Trade, decode
+from pricecast_core.messages import Clock, DeadLetter, Trade, decode, decoder
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
@@ -135,7 +135,10 @@ def _up_to(consumer: Consumer, end: int) -> list[tuple[str, bytes]]:
 
 
 def trades(broker: Broker, pair: str = "BTC/USD") -> list[Trade]:
-    found = [decode(Trade, value) for key, value in messages(broker, "trades") if key == pair]
+    read = decoder(Trade, Clock)
+    found = [
+        item for key, value in messages(broker, "trades") if key == pair and isinstance(item := read(value), Trade)
+    ]
     assert all(trade.pair == pair for trade in found)
     return found
 

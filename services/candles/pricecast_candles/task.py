@@ -5,7 +5,7 @@ from __future__ import annotations
 from pricecast_candles.windows import LateTradeError, PairWindows
 from pricecast_core import metrics
 from pricecast_core.errors import BadMessageError
-from pricecast_core.messages import Trade
+from pricecast_core.messages import Candle, Clock, Trade
 from pricecast_core.settings import CandlesSettings
 from pricecast_core.streaming import StreamTask
 from pricecast_core.topics import CANDLES
@@ -14,7 +14,7 @@ SERVICE = "candles"
 _STATE = "windows"
 
 
-class CandlesTask(StreamTask[Trade]):
+class CandlesTask(StreamTask[Trade | Clock]):
     """Adds trades to the windows of their pair and publishes the candles that close.
 
     A pair's windows live in memory, and are written to the state before each commit that follows a change: a trade
@@ -30,18 +30,22 @@ class CandlesTask(StreamTask[Trade]):
         self._windows: dict[tuple[int, str], PairWindows] = {}
         self._saved: dict[tuple[int, str], bytes] = {}
 
-    def handle(self, trade: Trade, partition: int) -> None:
-        """Adds the trade.
+    def handle(self, message: Trade | Clock, partition: int) -> None:
+        """Adds a trade, or lets the exchange's clock close windows.
 
         Raises:
             BadMessageError: If its pair is unknown (`unknown_pair`) or its window is closed (`late`).
         """
-        pair = trade.pair
+        pair = message.pair
         windows = self._windows.get((partition, pair))
         if windows is None:
             windows = self._load(partition, pair)
+        closed: list[Candle]
         try:
-            closed = windows.add(trade.timestamp_ms, trade.price, trade.volume)
+            if isinstance(message, Trade):
+                closed = windows.add(message.timestamp_ms, message.price, message.volume)
+            else:
+                closed = windows.advance(message.timestamp_ms)
         except LateTradeError:
             metrics.LATE_TRADES.labels(pair).inc()
             raise

@@ -1,6 +1,7 @@
 """Trades of one pair to candles: tumbling windows in event time, as a pure state machine.
 
-A window closes once a trade at or beyond its end plus the grace arrives; what then still comes for it is late.
+A window closes once event time is at or beyond its end plus the grace; what then still comes for it is late. Event
+time is that of the newest trade, or of the exchange's clock where that is ahead: nobody may trade for hours.
 Between two candles every quiet window is filled with a flat one. The same trades in the same order give the same
 candles bit for bit, wherever the state is packed and unpacked in between: volumes are added by Kahan's compensated
 summation (the algorithm of pandas' and polars' group sums), with the compensation kept in the state.
@@ -16,9 +17,11 @@ from typing import Final
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import Candle
 
-_HEADER: Final = struct.Struct("<Bqqd")  # format, closed until, newest trade, close to fill from (NaN: none)
+# Format, closed until, event time, close to fill from (NaN: none), end of the last candle with trades.
+_HEADER: Final = struct.Struct("<Bqqdq")
+_HEADER_1: Final = struct.Struct("<Bqqd")
 _WINDOW: Final = struct.Struct("<qqqqdddddd")
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _NEVER: Final = -1
 
 
@@ -70,6 +73,7 @@ class PairWindows:
         "_max_gap",
         "_newest_ms",
         "_pair",
+        "_quiet_since",
         "_seconds",
         "_windows",
     )
@@ -83,6 +87,7 @@ class PairWindows:
         self._closed_until = _NEVER
         self._newest_ms = _NEVER
         self._fill_close = math.nan
+        self._quiet_since = _NEVER
         self._windows: dict[int, Window] = {}
         if packed:
             self._unpack(packed)
@@ -91,7 +96,7 @@ class PairWindows:
 
     @property
     def newest_ms(self) -> int:
-        """Event time of the newest trade; -1 before the first."""
+        """Event time: of the newest trade, or of the clock where it is ahead; -1 before the first."""
         return self._newest_ms
 
     def add(self, timestamp_ms: int, price: float, volume: float) -> list[Candle]:
@@ -129,6 +134,16 @@ class PairWindows:
             window.last_ms, window.close = timestamp_ms, price
         elif timestamp_ms < window.first_ms:
             window.first_ms, window.open = timestamp_ms, price
+        return self._advance(timestamp_ms)
+
+    def advance(self, timestamp_ms: int) -> list[Candle]:
+        """Takes the time of the exchange's clock and returns the candles that close by it, in order of time.
+
+        Before the first trade there is nothing to close.
+        """
+        return self._advance(timestamp_ms) if self._newest_ms != _NEVER else []
+
+    def _advance(self, timestamp_ms: int) -> list[Candle]:
         if timestamp_ms <= self._newest_ms:
             return []
         self._newest_ms = timestamp_ms
@@ -143,7 +158,7 @@ class PairWindows:
 
     def pack(self) -> bytes:
         """Returns the whole state in a few dozen bytes."""
-        parts = [_HEADER.pack(_FORMAT, self._closed_until, self._newest_ms, self._fill_close)]
+        parts = [_HEADER.pack(_FORMAT, self._closed_until, self._newest_ms, self._fill_close, self._quiet_since)]
         for start in sorted(self._windows):
             w = self._windows[start]
             parts.append(
@@ -155,10 +170,16 @@ class PairWindows:
         return b"".join(parts)
 
     def _unpack(self, packed: bytes) -> None:
-        version, self._closed_until, self._newest_ms, self._fill_close = _HEADER.unpack_from(packed)
-        if version != _FORMAT:
-            raise ValueError(f"state of {self._pair} is in format {version}; this version reads {_FORMAT}")
-        for values in _WINDOW.iter_unpack(packed[_HEADER.size :]):
+        if packed[0] == _FORMAT:
+            header = _HEADER
+            _, self._closed_until, self._newest_ms, self._fill_close, self._quiet_since = header.unpack_from(packed)
+        elif packed[0] == 1:  # what a pipeline of the version before has in its state
+            header = _HEADER_1
+            _, self._closed_until, self._newest_ms, self._fill_close = header.unpack_from(packed)
+            self._quiet_since = self._closed_until
+        else:
+            raise ValueError(f"state of {self._pair} is in format {packed[0]}; this version reads 1 and {_FORMAT}")
+        for values in _WINDOW.iter_unpack(packed[header.size :]):
             self._windows[values[0]] = Window(*values)
 
     def _close_until(self, horizon_ms: int) -> list[Candle]:
@@ -169,9 +190,12 @@ class PairWindows:
             candles += self._flat(start, start)
             candle = self._candle(self._windows.pop(start), closed=True)
             candles.append(candle)
-            self._closed_until, self._fill_close = candle.window_end_ms, candle.close
-        candles += self._flat(horizon_ms, min(self._windows))
+            self._closed_until = self._quiet_since = candle.window_end_ms
+            self._fill_close = candle.close
+        candles += self._flat(horizon_ms, min(self._windows, default=horizon_ms))
         self._closed_until = max(self._closed_until, horizon_ms)
+        if self._current is not None and self._current.start_ms < horizon_ms:
+            self._current = None
         return candles
 
     def _flat(self, end_ms: int, quiet_until_ms: int) -> list[Candle]:
@@ -183,7 +207,7 @@ class PairWindows:
         """
         if math.isnan(self._fill_close):
             return []
-        if quiet_until_ms - self._closed_until > self._max_gap * self._length_ms:
+        if quiet_until_ms - self._quiet_since > self._max_gap * self._length_ms:
             self._fill_close = math.nan
             return []
         price = self._fill_close

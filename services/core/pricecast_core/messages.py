@@ -10,6 +10,7 @@ change that isn't raises `schema_version`, which is left out of the JSON while i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import re
@@ -49,6 +50,17 @@ class Trade(Message, frozen=True, kw_only=True):
     trade_id: Annotated[
         int | None, Meta(description="The exchange's number of the trade within its pair; none where it gives none")
     ] = None
+    timestamp_ms: TimestampMs
+
+
+class Clock(Message, frozen=True, kw_only=True):
+    """Says that the exchange's time has come so far, with no trade that isn't on the topic yet. Topic `trades`, keyed by pair.
+
+    Written where a pair is quiet, so that its candles close on time and not with the next trade.
+    """
+
+    kind: Annotated[Literal["clock"], Meta(description="Tells it from a trade")]
+    pair: Pair
     timestamp_ms: TimestampMs
 
 
@@ -231,9 +243,21 @@ def decode(kind: type[M], data: bytes, *, now_ms: int | None = None) -> M:
     return message
 
 
-def decoder(kind: type[M]) -> Callable[[bytes], M]:
-    """Returns `decode` of one message class, for hot paths."""
-    return functools.partial(decode, kind)
+def decoder(kind: type[M], *others: type[M]) -> Callable[[bytes], M]:
+    """Returns `decode` of one message class, for hot paths; what isn't of it may be of one of the other classes."""
+    if not others:
+        return functools.partial(decode, kind)
+
+    def decode_any(data: bytes) -> M:
+        try:
+            return decode(kind, data)
+        except BadMessageError:
+            for other in others:
+                with contextlib.suppress(BadMessageError):
+                    return decode(other, data)
+            raise
+
+    return decode_any
 
 
 def is_finite(*values: float) -> bool:

@@ -23,6 +23,7 @@ class TopicSpec:
         key: What its messages are keyed by; a key's messages keep their order.
         retention_ms: How long a message is kept; -1 for ever.
         description: Who writes it, who reads it.
+        others: Further classes of messages that may be among them.
         compacted: Whether only the newest message of each key is kept.
     """
 
@@ -32,6 +33,7 @@ class TopicSpec:
     retention_ms: int
     description: str
     compacted: bool = False
+    others: tuple[type[messages.Message], ...] = ()
 
     @property
     def config(self) -> dict[str, str]:
@@ -42,7 +44,7 @@ class TopicSpec:
         }
 
 
-TRADES = TopicSpec("trades", messages.Trade, "pair", 7 * DAY_MS, "trades -> candles")
+TRADES = TopicSpec("trades", messages.Trade, "pair", 7 * DAY_MS, "trades -> candles", others=(messages.Clock,))
 CANDLES = TopicSpec("candles", messages.Candle, "pair", 30 * DAY_MS, "candles (or trades, from bars) -> indicators")
 TECHNICAL_INDICATORS = TopicSpec(
     "technical-indicators", messages.IndicatorRow, "pair", 30 * DAY_MS, "technical-indicators -> to-feature-store"

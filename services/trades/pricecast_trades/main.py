@@ -8,7 +8,7 @@ from contextlib import closing
 from pricecast_core import logs, metrics
 from pricecast_core.dead_letters import dead_letter
 from pricecast_core.health import Health
-from pricecast_core.messages import Candle, Trade
+from pricecast_core.messages import Candle, Clock, Trade
 from pricecast_core.service import Stop, run
 from pricecast_core.settings import TradesSettings
 from pricecast_core.streaming import FencedError, Record, StreamError, TransactionalPublisher, ensure_topics
@@ -81,7 +81,7 @@ class Service:
 
     def _records(self, batch: Sequence[Item]) -> Iterable[Record]:
         for item in batch:
-            if isinstance(item, Trade):
+            if isinstance(item, Trade | Clock):
                 yield TRADES, item.pair, item
             elif isinstance(item, Candle):
                 yield CANDLES, item.pair, item
@@ -95,6 +95,8 @@ class Service:
         for item in batch:
             if isinstance(item, Trade):
                 counts["trades"] += 1
+                newest[item.pair] = item.timestamp_ms
+            elif isinstance(item, Clock):
                 newest[item.pair] = item.timestamp_ms
             elif isinstance(item, Candle):
                 counts["candles"] += 1

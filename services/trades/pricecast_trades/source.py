@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pricecast_core.errors import BadMessageError
-from pricecast_core.messages import Candle, Trade
+from pricecast_core.messages import Candle, Clock, Trade
 
 BATCH = 10_000
 """Most items in a batch: large enough to make the cost of a transaction small, small enough to fit into one."""
@@ -32,7 +32,7 @@ class Refused:
 
 RefusedLine = tuple[str, int, bytes]
 """Origin, position and value of something refused."""
-Item = Trade | Candle | Refused
+Item = Trade | Clock | Candle | Refused
 
 
 class Written(Protocol):

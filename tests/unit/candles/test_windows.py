@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 
 import pandas as pd
 import pytest
@@ -146,3 +147,60 @@ def test_open_candles_show_the_windows_as_they_are() -> None:
 def test_state_of_an_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format 9"):
         windows(b"\x09" + windows().pack()[1:])
+
+
+def test_the_clock_closes_a_quiet_window_and_flat_candles_follow() -> None:
+    machine = windows()
+    assert machine.advance(minute(0)) == []  # nothing is known before the first trade
+    machine.add(minute(0.5), 10.0, 1.0)
+    assert machine.advance(minute(0.9)) == []
+    [first] = machine.advance(minute(1))
+    assert (first.window_end_ms, first.close, first.trade_count) == (minute(1), 10.0, 1)
+    flat = machine.advance(minute(4.2))
+    assert [(candle.window_end_ms, candle.close, candle.trade_count) for candle in flat] == [
+        (minute(number), 10.0, 0) for number in (2, 3, 4)
+    ]
+    assert machine.advance(minute(4.1)) == []
+    [quiet] = machine.add(minute(5.5), 11.0, 1.0)
+    assert (quiet.window_end_ms, quiet.trade_count) == (minute(5), 0)
+
+
+def test_the_clock_waits_for_the_grace_and_what_comes_after_it_is_late() -> None:
+    machine = windows(grace_ms=10_000)
+    machine.add(minute(0.5), 10.0, 1.0)
+    assert machine.advance(minute(1) + 9_999) == []
+    machine.add(minute(0.9), 12.0, 1.0)  # within the grace, behind the clock
+    [candle] = machine.advance(minute(1) + 10_000)
+    assert (candle.high, candle.trade_count) == (12.0, 2)
+    with pytest.raises(LateTradeError, match="is late"):
+        machine.add(minute(0.95), 12.0, 1.0)
+
+
+def test_quiet_for_too_long_is_no_market_by_the_clock_either() -> None:
+    machine = windows(max_gap=3)
+    machine.add(minute(0.5), 10.0, 1.0)
+    made = [candle for number in range(1, 10) for candle in machine.advance(minute(number))]
+    assert [candle.window_end_ms for candle in made] == [minute(number) for number in (1, 2, 3, 4)]
+    machine.add(minute(20.5), 11.0, 1.0)
+    assert [candle.window_end_ms for candle in machine.advance(minute(21))] == [minute(21)]
+
+
+@given(steps, st.data())
+def test_clocks_change_when_candles_close_and_nothing_else(raw: Trades, data: st.DataObject) -> None:
+    trades = in_order(raw)
+    machine, timed = windows(max_gap=10_000), []
+    now = START_MS
+    for trade in trades:
+        clock = data.draw(st.integers(now, trade[0]))
+        machine = windows(machine.pack(), max_gap=10_000)
+        timed += machine.advance(clock)
+        timed += machine.add(*trade)
+        now = trade[0]
+    assert timed == run(trades, max_gap=10_000)
+
+
+def test_the_state_of_the_version_before_is_read() -> None:
+    packed = struct.pack("<Bqqd", 1, minute(1), minute(1.5), 10.0)
+    packed += struct.pack("<qqqqdddddd", minute(1), minute(1.5), minute(1.5), 1, 10.0, 10.0, 10.0, 10.0, 1.0, 0.0)
+    closed = windows(packed).advance(minute(3))
+    assert [(candle.window_end_ms, candle.trade_count) for candle in closed] == [(minute(2), 1), (minute(3), 0)]

@@ -31,8 +31,13 @@ class TradesSettings(EveryExchangeSettings):
     )
     since: str = Field("30d", description="Where the past starts: ISO 8601 time, or an age such as 7d, 12h")
     until: str = Field("", description="Where a Historical read ends: ISO 8601 time; empty means now")
-    candle_seconds: CandleSeconds = Field(60, description="Length of a bar in a replayed OHLCVT file")
+    candle_seconds: CandleSeconds = Field(
+        60, description="Length of a candle: of a bar in a replayed OHLCVT file, and when a quiet pair's candle ends"
+    )
 
+    grace_seconds: float = Field(
+        0, ge=0, le=3600, description="How long candles wait for late trades: a quiet one ends that much later"
+    )
     max_gap_candles: int = Field(
         10_080, ge=0, description="Longest quiet time filled with flat candles while replaying bars, in candles"
     )

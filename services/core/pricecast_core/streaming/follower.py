@@ -58,7 +58,7 @@ class Follower(Generic[M]):
     ) -> None:
         self._service = service
         self._topic = topic_name(settings.pipeline, topic)
-        self._decode = cast("Callable[[bytes], M]", decoder(topic.message))
+        self._decode = cast("Callable[[bytes], M]", decoder(topic.message, *topic.others))
         self._refused = False
         self._held: str | None = None
         self._stop = stop

@@ -117,7 +117,7 @@ class Stream(Generic[M]):
         self._settings = settings
         self._specs = {spec.name: spec for spec in (source, *outputs, DEAD_LETTERS)}
         self._names = {name: topic_name(settings.pipeline, spec) for name, spec in self._specs.items()}
-        self._decode = decoder(source.message)
+        self._decode = decoder(source.message, *source.others)
         self._task = task
         task.stream = self
         self._stop = stop

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from pricecast_core import logs, metrics
-from pricecast_core.messages import Trade
+from pricecast_core.messages import Clock, Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades import times
+from pricecast_trades.clock import Clocks, Lag
 from pricecast_trades.errors import StoppedError
 from pricecast_trades.exchange import Exchange, Page
-from pricecast_trades.feed import Failed, Feed, Joined, Update
+from pricecast_trades.feed import Beat, Event, Failed, Feed, Joined, Update
 from pricecast_trades.seam import Seam
 from pricecast_trades.source import BATCH, Item, Refused, Written
 
@@ -61,6 +62,8 @@ class ExchangeSource:
         self._seams: dict[str, Seam] = {}
         self._unproven: set[str] = set()
         self._refused: deque[bytes] = deque(maxlen=_REMEMBERED_REFUSALS)
+        self._lag = Lag()
+        self._clocks = Clocks(settings.candle_seconds, settings.grace_seconds)
         self._told_missing: set[str] = set()
         self._duplicates = {pair: metrics.TRADES_DUPLICATES.labels(pair) for pair in settings.pairs}
 
@@ -84,6 +87,8 @@ class ExchangeSource:
         self._refused.clear()
         self._unproven.clear()
         self._seams = {pair: Seam(self._since_ms, last.get(pair, ())) for pair in self._settings.pairs}
+        for trades in last.values():
+            self._clocks.note(trades)
         try:
             if self._settings.mode != "Live":
                 yield from self._past()
@@ -122,23 +127,12 @@ class ExchangeSource:
                 batch: list[Item] = []
                 deadline = time.monotonic() + self._settings.commit_interval_seconds
                 while event is not None:
-                    if isinstance(event, Failed):
-                        raise event.error
-                    if isinstance(event, Joined):
-                        self._unproven.add(event.pair)
-                        if batch:
+                    for items in self._items(event):
+                        batch += items
+                        if len(batch) >= BATCH // 2:
                             yield batch
                             batch = []
-                        yield from self._fill(event.pair)
-                    elif isinstance(event, Update):
-                        for items in self._runs(event):
-                            for missing in self._missing(event.pair, items):
-                                if batch:
-                                    yield batch
-                                    batch = []
-                                yield missing
-                            batch += self._new(event.pair, items)
-                    if len(batch) >= BATCH // 2 or self._stop.is_set():
+                    if self._stop.is_set():
                         break
                     event = feed.take(max(0.0, deadline - time.monotonic()))
                 if batch:
@@ -146,6 +140,44 @@ class ExchangeSource:
         finally:
             self._phase = None
             feed.close()
+
+    def _items(self, event: Event) -> Iterator[Sequence[Item]]:
+        """Yields what an event gives, after what is missing before it."""
+        if isinstance(event, Failed):
+            raise event.error
+        if isinstance(event, Joined):
+            self._unproven.add(event.pair)
+            yield from self._fill(event.pair)
+        elif isinstance(event, Update):
+            for run in self._runs(event):
+                yield from self._missing(event.pair, run)
+                yield self._new(event.pair, run)
+            self._note_lag(event)
+        else:
+            yield from self._beat(event)
+            yield list(self._clock(event))
+
+    def _note_lag(self, update: Update) -> None:
+        last = next((item for item in reversed(update.items) if isinstance(item, Trade)), None)
+        if last is not None and update.received_ms is not None:
+            self._lag.note(last.timestamp_ms, update.received_ms)
+
+    def _beat(self, beat: Beat) -> Iterator[Sequence[Item]]:
+        """Yields what is missing, where the exchange says how far it has come."""
+        for pair, last_id in beat.last_ids.items():
+            seam = self._seams.get(pair)
+            if seam is not None and seam.last_id is not None and seam.last_id < last_id:
+                yield from self._fill(pair, last_id)
+
+    def _clock(self, beat: Beat) -> Iterator[Clock]:
+        """Yields clocks for the quiet pairs among those whose streams are whole."""
+        if beat.sent_ms is not None:
+            self._lag.note(beat.sent_ms, beat.received_ms)
+        elif self._exchange.rest.lag_ms is not None and self._lag.exchange_time(0) is None:
+            self._lag.note(beat.received_ms - self._exchange.rest.lag_ms, beat.received_ms)
+        time_ms = self._lag.exchange_time(beat.received_ms)
+        if time_ms is not None:
+            yield from self._clocks.at(time_ms, beat.pairs)
 
     def _runs(self, update: Update) -> Iterator[Sequence[Trade | Refused]]:
         """Yields the items of an update in runs whose numbers don't leap."""
@@ -173,8 +205,8 @@ class ExchangeSource:
             yield from self._fill(pair, first)
         self._unproven.discard(pair)
 
-    def _fill(self, pair: str, until: Trade | None = None) -> Iterator[Sequence[Item]]:
-        """Yields the trades of a pair that REST has and we don't, until they join `until`."""
+    def _fill(self, pair: str, until: Trade | int | None = None) -> Iterator[Sequence[Item]]:
+        """Yields the trades of a pair that REST has and we don't, until they join `until` or reach its number."""
         seam = self._seams[pair]
         pause = _FIRST_FILL_PAUSE_SECONDS
         missing = until is not None
@@ -189,7 +221,7 @@ class ExchangeSource:
                     missing = True
                     yield items
             seam.begin()
-            if until is None or seam.joins(until):
+            if until is None or _reaches(seam, until):
                 if missing:
                     metrics.TRADES_GAPS.labels(pair, "filled").inc()
                 return
@@ -207,14 +239,15 @@ class ExchangeSource:
     def _new(self, pair: str, items: Sequence[Trade | Refused]) -> list[Item]:
         new: list[Item] = []
         refused = 0
+        seam = self._seams[pair] if pair else None
         for item in items:
-            if isinstance(item, Refused):
+            if isinstance(item, Refused) or seam is None:
+                assert isinstance(item, Refused)
                 refused += 1
                 if item.value not in self._refused:
                     self._refused.append(item.value)
                     new.append(item)
                 continue
-            seam = self._seams[pair]
             before = seam.last_id
             if not seam.is_new(item):
                 self._duplicates[pair].inc()
@@ -223,6 +256,7 @@ class ExchangeSource:
                 self._note_missing(pair, before, item, item.trade_id - before - 1 - refused)
             refused = 0
             new.append(item)
+        self._clocks.note(new)
         return new
 
     def _note_missing(self, pair: str, before: int, trade: Trade, count: int) -> None:
@@ -241,3 +275,7 @@ class ExchangeSource:
                 before_id=trade.trade_id,
                 timestamp_ms=trade.timestamp_ms,
             )
+
+
+def _reaches(seam: Seam, until: Trade | int) -> bool:
+    return seam.last_id is not None and seam.last_id >= until if isinstance(until, int) else seam.joins(until)

@@ -12,6 +12,7 @@ from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades import times
+from pricecast_trades.clock import Clocks
 from pricecast_trades.market import IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
 from pricecast_trades.source import BATCH, Item, Written
 
@@ -33,6 +34,7 @@ class SimulatedSource:
         self._settings = settings
         self._stop = stop
         self._clock = clock
+        self._clocks = Clocks(settings.candle_seconds, settings.grace_seconds)
         self._interval = settings.commit_interval_seconds
         self._since_ms = now_ms if settings.mode == "Live" else times.parse("since", settings.since, now_ms)
         if self._since_ms < OPENING_MS:
@@ -41,7 +43,10 @@ class SimulatedSource:
 
     def batches(self, written: Written) -> Iterator[Sequence[Item]]:
         """Yields the trades that come after those written."""
-        last_id = {pair: trades[-1].trade_id or 0 for pair, trades in written.last_trades().items()}
+        last = written.last_trades()
+        last_id = {pair: trades[-1].trade_id or 0 for pair, trades in last.items()}
+        for known in last.values():
+            self._clocks.note(known)
         first_minute = (self._since_ms - OPENING_MS) // MINUTE_MS
         settings = self._settings
         streams = []
@@ -71,6 +76,9 @@ class SimulatedSource:
             if self._until_ms is not None and trade.timestamp_ms >= self._until_ms:
                 break
             while trade.timestamp_ms > now_ms:
+                if self._until_ms is None:  # all there is up to now has been given: no trade can come before now
+                    self._clocks.note(batch)
+                    batch += self._clocks.at(now_ms, self._settings.pairs)
                 if batch:
                     yield batch
                     batch = []
@@ -79,6 +87,7 @@ class SimulatedSource:
                 now_ms = self._now_ms()
             batch.append(trade)
             if len(batch) >= BATCH:
+                self._clocks.note(batch)
                 yield batch
                 batch = []
                 if self._stop.is_set():
