@@ -55,7 +55,7 @@ test-unit: dev ## Unit and property tests
 	$(PYTEST) --numprocesses=2 tests/unit
 
 test-integration: dev ## Real processes on the embedded broker and stores
-	$(PYTEST) --numprocesses=3 tests/integration
+	$(PYTEST) --numprocesses=2 tests/integration
 
 test-wheels: dev ## The packages built, installed into an environment of their own, used outside the repository
 	$(PYTEST) tests/wheels

@@ -25,7 +25,8 @@ from pricecast_core.stores.predictions import PredictionStore
 from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from tests.contracts.predictions import whole_history
-from tests.contracts.stream_chain import Chain, eventually
+from tests.contracts.stream_chain import Chain
+from tests.waiting import eventually
 
 PAIR = "BTC/USD"
 HORIZON = 300

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from pricecast_core.stores.features_sql import SqlFeatureStore
 from pricecast_core.streaming import Publisher
 from pricecast_core.topics import TopicSpec, topic_name
 from pricecast_technical_indicators import formulas
+from tests.waiting import eventually
 
 DATA = Path(__file__).parents[1] / "data"
 PAIR = "XRP/ETH"
@@ -42,15 +43,6 @@ HISTORY = 300
 SERVICES = ("candles", "technical-indicators", "to-feature-store")
 _DEADLINE_SECONDS = 120.0
 Trades = list[tuple[int, float, float]]
-
-
-def eventually(condition: Callable[[], Any], what: str, seconds: float = _DEADLINE_SECONDS) -> Any:
-    """Polls until the condition holds and returns its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.05)
-    return value
 
 
 def trades_file() -> Path:
@@ -140,7 +132,7 @@ class Chain:
     def health(self, service: str, path: str = "/readyz") -> dict[str, Any] | None:
         """Returns what a service says of itself; None while it doesn't answer."""
         try:
-            with urllib.request.urlopen(f"{self._address(service)}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self._address(service)}{path}", timeout=60) as answer:
                 return msgspec.json.decode(answer.read(), type=dict[str, Any])
         except urllib.error.HTTPError as error:
             return msgspec.json.decode(error.read(), type=dict[str, Any])
@@ -149,7 +141,7 @@ class Chain:
 
     def metric(self, service: str, line: str) -> float:
         """Returns a sample of a service's metrics, named as it stands there."""
-        with urllib.request.urlopen(f"{self._address(service)}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self._address(service)}/metrics", timeout=60) as answer:
             found = [text for text in answer.read().decode().splitlines() if text.startswith(line)]
         return sum(float(text.rpartition(" ")[2]) for text in found)
 
@@ -210,7 +202,7 @@ class Chain:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
-            process.wait(timeout=30)
+            process.wait(120)
         self._stop.set()
         self.publisher.close()
         self.store.close()

@@ -225,7 +225,7 @@ class StreamsContract:
         chain.publish(read_trades(trades_file())[:500])
         for process in chain.processes.values():
             process.terminate()
-        assert [process.wait(timeout=20) for process in chain.processes.values()] == [0, 0, 0]
+        assert [process.wait(120) for process in chain.processes.values()] == [0, 0, 0]
 
     def test_rows_wait_for_a_store_that_is_away(self, chain: Chain) -> None:
         trades = read_trades(trades_file())

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, To
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from pricecast_embedded_broker import BrokerError, EmbeddedBroker, running
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -27,18 +28,10 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
     broker.stop()
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-    return value
-
-
 def create(broker: EmbeddedBroker, topic: str, partitions: int = 1, **config: str) -> None:
     new = NewTopic(topic, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
     admin = AdminClient({"bootstrap.servers": broker.address})  # named: its futures fail once it is collected
-    admin.create_topics([new])[topic].result(10)
+    admin.create_topics([new])[topic].result(60)
 
 
 def produce(broker: EmbeddedBroker, topic: str, values: list[str], timestamp_ms: int = 0, **config: Any) -> None:
@@ -52,7 +45,7 @@ def produce(broker: EmbeddedBroker, topic: str, values: list[str], timestamp_ms:
             timestamp=timestamp_ms,
             on_delivery=lambda error, _: errors.append(error) if error else None,
         )
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     assert not errors
 
 
@@ -91,7 +84,7 @@ def test_a_topic_has_the_partitions_and_settings_that_it_was_made_with(broker: E
     admin = AdminClient({"bootstrap.servers": broker.address})
     assert len(admin.list_topics("trades", 10).topics["trades"].partitions) == 3
     resource = ConfigResource(ResourceType.TOPIC, "trades")
-    assert admin.describe_configs([resource])[resource].result(10)["retention.ms"].value == "60000"
+    assert admin.describe_configs([resource])[resource].result(60)["retention.ms"].value == "60000"
 
 
 def test_a_producer_makes_a_missing_topic(broker: EmbeddedBroker) -> None:
@@ -112,8 +105,8 @@ def test_a_deleted_topic_is_gone_and_can_be_made_anew(broker: EmbeddedBroker) ->
     create(broker, "trades")
     produce(broker, "trades", ["old"])
     admin = AdminClient({"bootstrap.servers": broker.address})
-    admin.delete_topics(["trades"])["trades"].result(10)
-    eventually(lambda: "trades" not in admin.list_topics(timeout=10).topics)
+    admin.delete_topics(["trades"])["trades"].result(60)
+    eventually(lambda: "trades" not in admin.list_topics(timeout=60).topics)
     create(broker, "trades")
     produce(broker, "trades", ["new"])
     assert read_all(broker, "trades", 1) == ["new"]
@@ -124,7 +117,7 @@ def test_offsets_are_found_by_timestamp(broker: EmbeddedBroker) -> None:
     for minute in range(3):
         produce(broker, "trades", [f"m{minute}"], timestamp_ms=1_700_000_000_000 + minute * 60_000)
     source = consumer(broker, "by-time")
-    [found] = source.offsets_for_times([TopicPartition("trades", 0, 1_700_000_000_000 + 60_000)], timeout=10)
+    [found] = source.offsets_for_times([TopicPartition("trades", 0, 1_700_000_000_000 + 60_000)], timeout=60)
     source.close()
     assert found.offset == 1
 
@@ -138,8 +131,8 @@ def test_trades_of_years_ago_are_kept_unless_a_topic_asks_for_retention(tmp_path
         for topic in ("kept", "short"):
             produce(broker, topic, ["of 2023"], timestamp_ms=1_700_000_000_000)
         source = consumer(broker, "watermarks")
-        eventually(lambda: source.get_watermark_offsets(TopicPartition("short", 0), timeout=10) == (1, 1))
-        assert source.get_watermark_offsets(TopicPartition("kept", 0), timeout=10) == (0, 1)
+        eventually(lambda: source.get_watermark_offsets(TopicPartition("short", 0), timeout=60) == (1, 1))
+        assert source.get_watermark_offsets(TopicPartition("kept", 0), timeout=60) == (0, 1)
         source.close()
     finally:
         broker.stop()
@@ -153,7 +146,7 @@ def test_compaction_keeps_the_last_value_of_each_key(tmp_path: Path) -> None:
         for value in ("1", "2", "3", "4"):  # a batch each; the last batch is never compacted
             produce(broker, "changelog", [value])
         source = consumer(broker, "watermarks")
-        eventually(lambda: source.get_watermark_offsets(TopicPartition("changelog", 0), timeout=10) == (2, 4))
+        eventually(lambda: source.get_watermark_offsets(TopicPartition("changelog", 0), timeout=60) == (2, 4))
         source.close()
         assert read_all(broker, "changelog", 2) == ["3", "4"]
     finally:
@@ -187,7 +180,7 @@ def test_a_client_that_stays_goes_on_after_an_outage(broker: EmbeddedBroker) -> 
     source = consumer(broker, "candles")
     source.subscribe(["trades"])
     producer.produce("trades", b"before")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     assert read(source, 1) == ["before"]
     broker.kill()
     producer.produce("trades", b"during")
@@ -220,13 +213,13 @@ def test_offsets_move_with_the_transaction_that_carries_them(broker: EmbeddedBro
     producer.begin_transaction()
     producer.send_offsets_to_transaction([TopicPartition("trades", 0, 2)], source.consumer_group_metadata(), 10)
     producer.abort_transaction(10)
-    assert source.committed([TopicPartition("trades", 0)], timeout=10)[0].offset < 0
+    assert source.committed([TopicPartition("trades", 0)], timeout=60)[0].offset < 0
     producer.begin_transaction()
     producer.send_offsets_to_transaction([TopicPartition("trades", 0, 2)], source.consumer_group_metadata(), 10)
     producer.commit_transaction(10)
     broker.kill()
     broker.start()
-    assert eventually(lambda: source.committed([TopicPartition("trades", 0)], timeout=10)[0].offset) == 2
+    assert eventually(lambda: source.committed([TopicPartition("trades", 0)], timeout=60)[0].offset) == 2
     source.close()
 
 
@@ -237,7 +230,7 @@ def test_a_second_producer_of_the_same_transactional_id_fences_the_first(broker:
     zombie.init_transactions(10)
     zombie.begin_transaction()
     zombie.produce("candles", b"zombie")
-    zombie.flush(10)
+    zombie.flush(60)
     successor.init_transactions(10)
     with pytest.raises(Exception, match=r"(?i)fenced|newer"):
         zombie.commit_transaction(10)
@@ -256,7 +249,7 @@ def test_a_transaction_that_a_crash_of_the_broker_left_open_is_aborted_for_good(
         unfinished.init_transactions(30)
         unfinished.begin_transaction()
         unfinished.produce("candles", f"unfinished {number}".encode())
-        assert unfinished.flush(10) == 0
+        assert unfinished.flush(60) == 0
         broker.kill()
         broker.start()
         finished = Producer(config)
@@ -287,7 +280,7 @@ def test_two_members_share_a_group_and_the_second_takes_over(broker: EmbeddedBro
 
 def test_health_answers(broker: EmbeddedBroker) -> None:
     for path in ("/healthz", "/readyz"):
-        with urllib.request.urlopen(broker.health_url + path, timeout=10) as answer:
+        with urllib.request.urlopen(broker.health_url + path, timeout=60) as answer:
             body = json.load(answer)
         assert body == {"ok": True, "problems": {}, "info": {"address": broker.address}}
 
@@ -340,5 +333,5 @@ def test_memory_only_brokers_share_nothing() -> None:
     with running() as first, running() as second:
         assert first != second
         admin = AdminClient({"bootstrap.servers": first})
-        admin.create_topics([NewTopic("trades", 1, 1)])["trades"].result(10)
-        assert "trades" not in AdminClient({"bootstrap.servers": second}).list_topics(timeout=10).topics
+        admin.create_topics([NewTopic("trades", 1, 1)])["trades"].result(60)
+        assert "trades" not in AdminClient({"bootstrap.servers": second}).list_topics(timeout=60).topics

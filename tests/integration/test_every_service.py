@@ -54,7 +54,7 @@ def start(service: str, folder: Path, **settings: str) -> subprocess.Popen[bytes
 
 def get(url: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -90,7 +90,7 @@ def test_a_service_is_observable_says_what_it_lacks_and_ends_when_asked(service:
         assert get(f"{base}/healthz")[0] == 200  # a restart would not bring the broker back
         assert b"# TYPE process_cpu_seconds_total" in get(f"{base}/metrics")[1]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, (tmp_path / "log").read_text()
+        assert process.wait(120) == 0, (tmp_path / "log").read_text()
         for line in (tmp_path / "log").read_text().splitlines():
             assert json.loads(line)["service"]  # all of it is structured, the Kafka client's lines too
     finally:

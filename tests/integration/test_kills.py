@@ -9,11 +9,14 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from pricecast_cli.local.folder import DataFolder
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from tests.contracts.predictions import whole_history
-from tests.integration.test_up import PRICECAST, START_S, eventually, feature_rows, pricecast, written
+from tests.integration.test_up import PRICECAST, START_S, feature_rows, pricecast, written
+from tests.waiting import eventually
 
 PIPELINE = """\
 apiVersion: pricecast.dev/v1alpha1
@@ -52,6 +55,7 @@ def trades(path: Path) -> None:
 def predictions(folder: Path) -> list[Prediction]:
     """Returns all stored predictions, newest first."""
     with closing(SqlPredictionStore(f"sqlite:///{folder / 'predictions.db'}")) as store:
+        store.ensure()  # it may not have been written to yet
         return whole_history(store, limit=1000)
 
 
@@ -68,6 +72,7 @@ def kill(folder: DataFolder, name: str) -> None:
     eventually(lambda: ready_other_than(victim))
 
 
+@pytest.mark.timeout(900)
 def test_a_replay_in_which_every_program_is_killed_ends_with_the_same_rows_and_predictions(tmp_path: Path) -> None:
     written(tmp_path / "kills.yaml", PIPELINE)
     trades(tmp_path / "trades.csv")

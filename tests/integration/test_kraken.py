@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pricecast_core.messages import Clock, decode
 from pricecast_embedded_broker import EmbeddedBroker
 from tests.doubles.kraken import Deal, KrakenDouble
-from tests.integration.trades_process import Process, eventually, letters, messages, running, told, trades
+from tests.integration.trades_process import Process, letters, messages, running, told, trades
+from tests.waiting import eventually
 
 NOW_US = time.time_ns() // 1000
 
@@ -96,6 +97,12 @@ class Trading:
             self._exchange.trade(pair, 50_000 + round(rng.gauss(0, 50), 1), 0.01, time.time_ns() // 1000)
 
 
+def some_more(exchange: KrakenDouble, deals: int = 50) -> None:
+    """Waits until so many more deals have been made."""
+    before = sum(map(len, exchange.deals.values()))
+    eventually(lambda: sum(map(len, exchange.deals.values())) >= before + deals)
+
+
 @pytest.mark.parametrize("version", ["v2", "v1"])
 def test_the_past_and_the_present_of_kraken_meet_without_gap_or_duplicate(
     broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
@@ -106,14 +113,14 @@ def test_the_past_and_the_present_of_kraken_meet_without_gap_or_duplicate(
     with Trading(exchange), running(broker, tmp_path, **settings) as process:
         eventually(lambda: exchange.subscribers("BTC/USD") and exchange.subscribers("ETH/USD"))
         eventually(process.ready)
-        time.sleep(1)
+        some_more(exchange)
         exchange.disconnect()
         eventually(lambda: exchange.subscribers("BTC/USD") and exchange.subscribers("ETH/USD"))
-        time.sleep(1)
+        some_more(exchange)
     with running(broker, tmp_path, **settings) as process:
         eventually(lambda: all(len(trades(broker, pair)) >= len(deals) for pair, deals in exchange.deals.items()))
         process.send(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(120) == 0
     for pair, deals in exchange.deals.items():
         assert told(trades(broker, pair)) == dealt(deals)
 

@@ -34,7 +34,7 @@ def config(brokers: str, topic: str) -> dict[str, str]:
 
 def test_topics_are_made_as_planned(brokers: str) -> None:
     Topics().ensure(brokers, planned("made"))
-    listed = AdminClient({"bootstrap.servers": brokers}).list_topics(timeout=10).topics
+    listed = AdminClient({"bootstrap.servers": brokers}).list_topics(timeout=60).topics
     assert len(listed["made.trades"].partitions) == 2
     assert config(brokers, "made.trades")["retention.ms"] == str(7 * core.DAY_MS)
     assert config(brokers, "made.news")["cleanup.policy"] == "compact"
@@ -70,7 +70,7 @@ def test_lag_is_what_a_group_has_yet_to_read(brokers: str) -> None:
     producer = Producer({"bootstrap.servers": brokers})
     for number in range(10):
         producer.produce("late.trades", str(number).encode())
-    producer.flush(10)
+    producer.flush(60)
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "late.candles"})
     consumer.commit(offsets=[TopicPartition("late.trades", 0, 4)], asynchronous=False)
     consumer.close()

@@ -20,7 +20,8 @@ from pricecast_core.settings import StreamSettings
 from pricecast_core.streaming import Follower, Publisher, StreamError, Watch, ensure_topics, tail
 from pricecast_core.topics import topic_name
 from pricecast_embedded_broker import EmbeddedBroker
-from tests.contracts.stream_chain import eventually, read_topic
+from tests.contracts.stream_chain import read_topic
+from tests.waiting import eventually
 
 START_MS = 1_767_225_600_000
 
@@ -80,7 +81,7 @@ def test_topics_have_the_tables_retention_and_are_made_once(settings: StreamSett
     admin = AdminClient({"bootstrap.servers": brokers})
     for spec in topics.ALL:
         resource = ConfigResource(ResourceType.TOPIC, topic_name(settings.pipeline, spec))
-        found = next(iter(admin.describe_configs([resource]).values())).result(10)
+        found = next(iter(admin.describe_configs([resource]).values())).result(60)
         assert found["retention.ms"].value == str(spec.retention_ms)
 
 
@@ -104,7 +105,7 @@ def test_tail_gives_the_last_messages_whatever_markers_and_aborts_lie_between(
         producer.commit_transaction(10)
     producer.begin_transaction()
     producer.produce(topic, b"aborted")
-    producer.flush(10)
+    producer.flush(60)
     producer.abort_transaction(10)
     assert tail(brokers, topic, 3) == [b"7", b"8", b"9"]
     assert tail(brokers, topic, 100) == [str(number).encode() for number in range(10)]
@@ -237,7 +238,7 @@ class TestWatch:
             publisher.publish(topics.TRADES, "BTC/USD", trade)
         publisher.flush()
         self.commit(brokers, group, topic, 4)
-        problem = eventually(watch.stalled, "stall", 30)
+        problem = eventually(watch.stalled, "stall")
         assert f"{topic}[0] stands at offset 4 of 10" in problem
         assert watch.lag() == {topic: 6}
         assert watch.unreachable() is None
@@ -254,7 +255,7 @@ class TestWatch:
         producer.produce(topic, encode(Trade(pair="BTC/USD", price=1.0, volume=1.0, timestamp_ms=START_MS)))
         producer.commit_transaction(10)
         self.commit(brokers, group, topic, 1)
-        eventually(lambda: watch._state.get((topic, 0)) and watch.lag() == {topic: 0}, "no lag", 30)
+        eventually(lambda: watch._state.get((topic, 0)) and watch.lag() == {topic: 0}, "no lag")
         deadline = time.monotonic() + 8  # beyond the stall timeout
         while time.monotonic() < deadline:
             assert watch.stalled() is None
@@ -277,7 +278,7 @@ class TestWatch:
             assert watch.stalled() is None
             time.sleep(0.5)
         reason[0] = None
-        eventually(watch.stalled, "stall", 30)
+        eventually(watch.stalled, "stall")
         watch.stop()
 
     def test_a_broker_that_does_not_answer_is_said_and_forgotten_when_it_does(self, tmp_path: Path) -> None:
@@ -288,8 +289,8 @@ class TestWatch:
         watch = Watch("candles", settings, group="gone.candles", topics=["gone.trades"], partitions=lambda: None)
         watch.start()
         broker.stop()
-        assert broker.address in eventually(watch.unreachable, "unreachable", 30)
+        assert broker.address in eventually(watch.unreachable, "unreachable")
         broker.start()
-        eventually(lambda: watch.unreachable() is None, "reachable", 30)
+        eventually(lambda: watch.unreachable() is None, "reachable")
         watch.stop()
         broker.stop()

@@ -15,8 +15,9 @@ from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
 from pricecast_core.streaming import Publisher, Stream, StreamTask
 from pricecast_embedded_broker import EmbeddedBroker
-from tests.contracts.stream_chain import Chain, eventually, pandas_candles, read_trades, trades_file
+from tests.contracts.stream_chain import Chain, pandas_candles, read_trades, trades_file
 from tests.contracts.streams import StreamsContract
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +99,11 @@ def test_a_stream_that_stands_still_before_waiting_messages_fails_its_liveness(b
     stream = Stream("candles", settings, source=topics.TRADES, task=task, health=health, stop=stop)
     thread = threading.Thread(target=stream.run)
     thread.start()
-    status, body = eventually(lambda: (answer := health.report(health._alive))[0] == 503 and answer, "stall", 60)
+    status, body = eventually(lambda: (answer := health.report(health._alive))[0] == 503 and answer, "stall")
     assert status == 503
     assert "stuck.trades[0] stands at offset" in body["problems"]["progress"]
     task.go.set()
-    eventually(lambda: task.handled == 10 and health.report(health._alive)[0] == 200, "moves", 60)
+    eventually(lambda: task.handled == 10 and health.report(health._alive)[0] == 200, "moves")
     stop.set()
     thread.join(30)
     assert not thread.is_alive()

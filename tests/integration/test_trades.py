@@ -15,7 +15,8 @@ from pricecast_core.messages import Candle, decode
 from pricecast_embedded_broker import EmbeddedBroker
 from pricecast_trades.market import SimulatedPair
 from pricecast_trades.sources import simulated
-from tests.integration.trades_process import eventually, letters, messages, running, told, trades
+from tests.integration.trades_process import letters, messages, running, told, trades
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_simulated_market_goes_on_where_it_was_killed(broker: EmbeddedBroker, 
     with running(broker, tmp_path, **settings) as process:
         eventually(lambda: process.metric("pricecast_event_time_seconds") > time.time() - 5)
         process.send(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(120) == 0
     found = trades(broker)
     first = found[0]
     assert first.trade_id is not None

@@ -77,7 +77,7 @@ def test_a_batch_cut_short_was_never_there_and_its_writer_is_shut_out(broker: Em
     producer: Producer = first._producer
     producer.begin_transaction()
     producer.produce("t.trades", b"{}", b"BTC/USD")
-    producer.flush(10)
+    producer.flush(60)
     second = TransactionalPublisher("trades", chosen, Stop())
     assert newest(broker) == {"BTC/USD": 1}
     with pytest.raises(FencedError, match="another process"):

@@ -8,9 +8,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 from pricecast_cli.local.folder import DataFolder
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
+from tests.waiting import eventually
 
 PRICECAST = str(Path(sys.executable).with_name("pricecast"))
 START_S = 1_640_991_600
@@ -81,14 +81,6 @@ def pricecast(*arguments: str | Path, cwd: Path, timeout: float = 200) -> subpro
     )
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 150) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.2)
-    return value
-
-
 def feature_rows(folder: Path) -> list[tuple[Any, ...]]:
     engine = sa.create_engine(f"sqlite:///{folder / 'features.db'}")
     with engine.connect() as connection:
@@ -125,7 +117,7 @@ def address(cwd: Path) -> str:
 
 
 def predicted(cwd: Path) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://{address(cwd)}/predict?pair=BTC/USD", timeout=10) as response:
+    with urllib.request.urlopen(f"http://{address(cwd)}/predict?pair=BTC/USD", timeout=60) as response:
         found: dict[str, Any] = json.load(response)
         return found
 

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,7 @@ from typing import Any, Protocol
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from pricecast_core.messages import Clock, DeadLetter, Trade, decode, decoder
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-    return value
+from tests.waiting import eventually
 
 
 class Broker(Protocol):
@@ -77,7 +70,7 @@ class Process:
     def get(self, path: str) -> tuple[int, str]:
         started = eventually(lambda: [line for line in self.lines() if line["event"] == "started"])
         try:
-            with urllib.request.urlopen(started[0]["health"] + path, timeout=10) as response:
+            with urllib.request.urlopen(started[0]["health"] + path, timeout=60) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -115,7 +108,7 @@ def messages(broker: Broker, topic: str) -> list[tuple[str, bytes]]:
         known = consumer.list_topics(name, 10).topics[name]
         for number in () if known.error else known.partitions:
             partition = TopicPartition(name, number, OFFSET_BEGINNING)
-            _, end = consumer.get_watermark_offsets(partition, timeout=10)
+            _, end = consumer.get_watermark_offsets(partition, timeout=60)
             consumer.assign([partition])
             found += _up_to(consumer, end)
     finally:

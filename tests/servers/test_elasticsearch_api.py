@@ -15,8 +15,9 @@ from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as 
 from pricecast_prediction_api.gen.pricecast.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from pricecast_testbed import Elasticsearch
 from tests.contracts.predictions import a_prediction, scored
-from tests.unit.prediction_api.conftest import ApiProcess, eventually
+from tests.unit.prediction_api.conftest import ApiProcess
 from tests.unit.prediction_api.test_grpc import fails
+from tests.waiting import eventually
 
 
 @pytest.mark.timeout(600)
@@ -39,14 +40,14 @@ def test_predictions_are_served_through_an_outage_of_elasticsearch(
             assert next(watch).prediction.last_price == a_prediction(1).last_price
 
             server.kill()
-            eventually(lambda: http.get("/health").status_code == 503, 60)
+            eventually(lambda: http.get("/health").status_code == 503)
             fails(
                 lambda: stub.Predict(pb.PredictRequest(pair="BTC/USD")),
                 grpc.StatusCode.UNAVAILABLE,
                 error_details_pb2.RetryInfo,
             )
             server.start()
-            eventually(lambda: http.get("/health").status_code == 200, 60)
+            eventually(lambda: http.get("/health").status_code == 200)
             store.write([a_prediction(2)])
             assert next(watch).prediction.last_price == a_prediction(2).last_price  # the watch went on
             assert stub.Predict(pb.PredictRequest(pair="BTC/USD")).prediction.last_price == a_prediction(2).last_price

@@ -12,9 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +29,11 @@ from pricecast_news_signal.readers.ollama import OllamaExtractor
 from pricecast_news_signal.registry import open_extractor
 from pricecast_testbed import training
 from tests.unit.news_signal.headlines import HOSTILE
+from tests.waiting import eventually
 
 STEPS = 30
+TRAINING_SECONDS = 300.0
 pytestmark = pytest.mark.timeout(900)
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 300) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +122,7 @@ def test_killed_in_the_middle_it_goes_on_from_its_checkpoint_and_ends_the_same(
 ) -> None:
     job = Job(tmp_path, tiny)
     process = job.start()
-    eventually(lambda: job.progress.get("step", 0) >= 12)
+    eventually(lambda: job.progress.get("step", 0) >= 12, seconds=TRAINING_SECONDS)
     process.kill()
     process.wait()
     torn = job.out / "checkpoints" / "checkpoint-99"
@@ -147,7 +139,7 @@ def test_killed_in_the_middle_it_goes_on_from_its_checkpoint_and_ends_the_same(
 def test_suspended_it_saves_and_says_so_and_resumed_it_ends_the_same(whole: Job, tiny: Path, tmp_path: Path) -> None:
     job = Job(tmp_path, tiny, SAVE_STEPS="1000")
     process = job.start()
-    eventually(lambda: job.progress.get("step", 0) >= 7)
+    eventually(lambda: job.progress.get("step", 0) >= 7, seconds=TRAINING_SECONDS)
     process.send_signal(signal.SIGTERM)
     assert process.wait(300) == 75
     assert 7 <= job.progress["step"] < STEPS

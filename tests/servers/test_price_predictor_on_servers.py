@@ -12,8 +12,8 @@ import pytest
 from pricecast_core import topics
 from pricecast_testbed import Elasticsearch, Kafka, Server
 from tests.contracts.forecasts import LEARNED, PAIR, Forecasts, ForecastsContract, market
-from tests.contracts.stream_chain import eventually
 from tests.unit.prediction_api.conftest import ApiProcess
+from tests.waiting import eventually
 
 OUTAGE_SECONDS = 60.0
 

@@ -13,7 +13,8 @@ import pytest
 from confluent_kafka import admin as kafka_admin
 
 from tests.integration.test_trades import BAD_LINES, csv_of_trades
-from tests.integration.trades_process import Kafka, eventually, letters, running, told, trades
+from tests.integration.trades_process import Kafka, letters, running, told, trades
+from tests.waiting import eventually
 
 PARTITIONS = 3
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,8 @@ class Site:
     url: str = ""
     pages: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    together: threading.Barrier | None = None
+    """Where given, no request is answered until so many wait for their answers."""
 
 
 @pytest.fixture
@@ -32,7 +33,8 @@ def site() -> Iterator[Site]:
             status, headers, body = site.pages.get(path, (404, {}, b""))
             if headers.get("ETag") and self.headers.get("If-None-Match") == headers["ETag"]:
                 status, body = 304, b""
-            time.sleep(float(headers.get("delay", 0)))
+            if site.together is not None:
+                site.together.wait(60)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -74,20 +74,20 @@ def test_a_death_hands_over_once_the_lease_has_run_out(server: Server) -> None:
     started = time.monotonic()
     lease(server, "next").acquire(waits.append)
     assert waits == ["dead"]
-    assert 0.9 < time.monotonic() - started < 5
+    assert time.monotonic() - started > 0.9
 
 
 def test_a_lease_that_is_renewed_is_not_taken_and_one_that_cannot_be_is_lost(server: Server) -> None:
-    first, second = lease(server, "a", seconds=0.5), lease(server, "b", seconds=0.5)
+    first, second = lease(server, "a", seconds=3), lease(server, "b", seconds=3)
     first.acquire(lambda _: None)
     lost = threading.Event()
     first.hold(lambda _: lost.set())
-    deadline = time.monotonic() + 1.5
+    deadline = time.monotonic() + 4
     while time.monotonic() < deadline:
         assert second.attempt() == "a"
         time.sleep(0.05)
     server.away = True
-    assert lost.wait(5)
+    assert lost.wait(60)
 
 
 def test_of_many_one_leads(server: Server) -> None:

@@ -21,7 +21,7 @@ async def run(
     task = asyncio.create_task(queue.run())
     feed(queue)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (until() and queue.idle()):  # noqa: ASYNC110 - looked at from outside
                 await asyncio.sleep(0.01)
     finally:

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,9 @@ import pytest
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_prediction_api.gen.pricecast.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from tests.contracts.predictions import a_prediction, scored
+from tests.waiting import eventually
 
-START_SECONDS = 30.0
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Returns the first true value of `condition`, asked again until it is; fails after so long."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
+START_SECONDS = 120.0
 
 
 class ApiProcess:

@@ -17,7 +17,7 @@ from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.gen.pricecast.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from tests.contracts.predictions import a_prediction
-from tests.unit.prediction_api.conftest import eventually
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("pair", ["BTC/USD", "BTC-USD", "btc-usd", "BTC%2FUSD", "XBT/USD"])

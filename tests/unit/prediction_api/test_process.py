@@ -19,8 +19,9 @@ from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.gen.pricecast.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from tests.contracts.predictions import a_prediction
-from tests.unit.prediction_api.conftest import ApiProcess, eventually
+from tests.unit.prediction_api.conftest import ApiProcess
 from tests.unit.prediction_api.test_grpc import fails
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Store:
 
     def latest(self) -> list[Prediction]:
         self.calls += 1
-        self.gate.wait(20)
+        self.gate.wait(60)
         if self.error is not None:
             raise self.error
         return list(self.predictions)
@@ -50,7 +50,7 @@ async def running(view: View) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 what is awaited happens in a thread
             await asyncio.sleep(0.005)
 
