@@ -12,6 +12,7 @@ from pricecast_operator.cluster.api import Cluster, ClusterError
 from pricecast_operator.cluster.objects import Child, Ref
 from pricecast_operator.controllers.children import Children
 from pricecast_operator.controllers.finetunejobs import FinetuneJobs
+from pricecast_operator.controllers.resources import ReconcileError
 from pricecast_operator.render.pods import RenderOptions
 from tests.contracts.manifests import FINETUNE
 
@@ -24,7 +25,7 @@ class Server:
     def __init__(self) -> None:
         self.versions = itertools.count(1)
         self.writes: list[str] = []
-        self.refuses: ClusterError | None = None
+        self.refuses: Exception | None = None
         self.objects: dict[Ref, dict[str, Any]] = {}
 
     def put(self, manifest: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -153,6 +154,22 @@ async def test_what_is_refused_for_good_is_told_and_what_is_not_is_tried_again(
     server.refuses = ClusterError("create", 500, "InternalError", "later")
     with pytest.raises(ClusterError):
         await jobs.reconcile(NAME)
+
+
+async def test_whatever_is_raised_ends_in_the_resources_own_condition_and_quotes_no_secret(
+    jobs: FinetuneJobs, server: Server
+) -> None:
+    jobs.seen(resource(server))
+    server.refuses = ValueError("invalid literal for int() with base 10: 'hunter2'")
+    with pytest.raises(ReconcileError) as failed:
+        await jobs.reconcile(NAME)
+    (condition,) = server.objects[Ref("FinetuneJob", *NAME)]["status"]["conditions"]
+    assert condition["reason"] == "ReconcileFailed"
+    assert "ValueError" in condition["message"]
+    assert "hunter2" not in condition["message"] + str(failed.value)
+    server.refuses = None  # it passes, and is no end
+    await jobs.reconcile(NAME)
+    assert server.objects[Ref("FinetuneJob", *NAME)]["status"]["state"] == "Pending"
 
 
 async def test_one_that_is_on_its_way_out_is_left_alone(jobs: FinetuneJobs, server: Server) -> None:
