@@ -24,14 +24,18 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$", examples=["30s", "5m", "12h", "7d"])]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
+_QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,3})?$"
+"""What Kubernetes takes, but for negative ones."""
 Quantity = Annotated[
     Annotated[int, Field(ge=0)]
     | Annotated[float, Field(ge=0)]
-    | Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)],
+    | Annotated[str, Field(pattern=_QUANTITY, max_length=32)],
     # A number or a text, which the API server has no type for: it leaves a field without one as it is.
-    Field(examples=["500m", "512Mi", 0.5], json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
+    Field(
+        examples=["500m", "512Mi", 0.5],
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    ),
 ]
-Address = Annotated[str, Field(pattern="^https?://[^/ ]+", max_length=2048)]
 Text = Annotated[str, Field(max_length=253)]
 Labels = Annotated[dict[str, Text], Field(max_length=16)]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from pricecast_core.settings import FinetuneSettings
-from pricecast_core.values import DISTINCT
+from pricecast_core.values import DISTINCT, HttpUrl, OptionalHttpUrl
 from pricecast_resources.base import (
     SET,
     Duration,
@@ -69,9 +69,7 @@ class S3Dataset(Model):
     """A dataset in S3 or a store that speaks its protocol."""
 
     uri: str = Field(pattern="^s3://[^/]+/.+", max_length=2048, description="s3://BUCKET/KEY of the JSON lines.")
-    endpoint: str = Field(
-        "", pattern="^(https?://[^/ ]+.*)?$", max_length=2048, description="Address of the store; empty means AWS."
-    )
+    endpoint: OptionalHttpUrl = Field("", description="Address of the store; empty means AWS.")
     credentials_secret: str = Field(
         "", max_length=253, description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; empty asks the node."
     )
@@ -200,7 +198,7 @@ class Checkpoints(Model):
 class OllamaOutput(Model):
     """Publish to an Ollama server."""
 
-    url: str = Field(pattern="^https?://[^/ ]+", max_length=2048, description="Address of Ollama.")
+    url: HttpUrl = Field(description="Address of Ollama.")
     model: str = Field(
         pattern=r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$",
         max_length=63,

@@ -20,16 +20,60 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from pricecast_core.errors import SettingsError
-from pricecast_core.values import PIPELINE_NAME, PIPELINE_NAME_RULE
 from pricecast_resources.base import API_VERSION
+from pricecast_resources.kinds import KINDS, Kind
+from pricecast_resources.metadata import problems as of_metadata
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 KIND = "PricePipeline"
-_NAME = re.compile(rf"{PIPELINE_NAME}\Z")
+_ROOT_FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
 class ManifestError(SettingsError):
     """A manifest can't be used. The message has a line for each mistake: file:line, field, value, remedy."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads scalars as kubectl does: no dates, no numbers of base 60, whole floats as integers."""
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | int:
+    number = float(loader.construct_scalar(node).replace("_", ""))
+    return int(number) if number.is_integer() else number
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("timestamp", "int", "float")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource of ours as a person wrote it.
+
+    Attributes:
+        path: The file.
+        kind: Its kind.
+        name: `metadata.name`.
+        spec: Its spec, valid.
+    """
+
+    path: Path
+    kind: Kind
+    name: str
+    spec: BaseModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +97,55 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         ManifestError: If there is none, more than one, or anything in it is wrong.
     """
+    documents = _documents(path)
+    pipelines = [document for document in documents if document.data.get("kind") == KIND]
+    if len(pipelines) != 1:
+        raise ManifestError(f"{path}: kind: holds {_kinds(documents)}; give a file with one resource of kind: {KIND}")
+    resource = pipelines[0].resource(KINDS[KIND])
+    assert isinstance(resource.spec, PricePipelineSpec)
+    return Manifest(path, resource.name, resource.spec)
+
+
+def load_resources(path: Path) -> list[Resource]:
+    """Returns all resources of ours in a YAML file, as `kubectl apply` would take them; others are passed over.
+
+    Raises:
+        ManifestError: If there is none, or anything in one is wrong.
+    """
+    documents = _documents(path)
+    found: list[Resource] = []
+    mistakes: list[str] = []
+    for document in documents:
+        kind = KINDS.get(str(document.data.get("kind")))
+        if kind is None:
+            continue
+        try:
+            found.append(document.resource(kind))
+        except ManifestError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ManifestError("\n".join(mistakes))
+    if not found:
+        raise ManifestError(
+            f"{path}: kind: holds {_kinds(documents)}; give a file with a resource of kind: {' or '.join(KINDS)}"
+        )
+    return found
+
+
+def _kinds(documents: Sequence[_Document]) -> str:
+    return ", ".join(str(document.data.get("kind", "no kind")) for document in documents) or "nothing"
+
+
+def _documents(path: Path) -> list[_Document]:
     try:
-        nodes = list(yaml.compose_all(path.read_text(), Loader=yaml.SafeLoader))
+        nodes = list(yaml.compose_all(path.read_text(), Loader=_Loader))
     except OSError as error:
         raise ManifestError(f"{path}: can't be read: {error.strerror}; name a manifest file") from None
     except UnicodeDecodeError:
         raise ManifestError(f"{path}: is not text; name a YAML file") from None
     except yaml.YAMLError as error:
         raise ManifestError(f"{path}: is not YAML: {error}") from None
-    documents = [_Document(path, node) for node in nodes if node is not None]
-    pipelines = [document for document in documents if document.data.get("kind") == KIND]
-    if len(pipelines) != 1:
-        kinds = ", ".join(str(document.data.get("kind", "no kind")) for document in documents) or "nothing"
-        raise ManifestError(f"{path}: kind: holds {kinds}; give a file with one resource of kind: {KIND}")
-    return pipelines[0].manifest()
+    return [_Document(path, node) for node in nodes if node is not None]
 
 
 class _Document:
@@ -77,35 +156,61 @@ class _Document:
         self.node = node
         for line, key in _duplicates(node):
             raise ManifestError(f"{path}:{line}: {key}: is given twice; keep one")
-        data = yaml.constructor.SafeConstructor().construct_document(node)
+        try:
+            data = _Loader("").construct_document(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ManifestError(f"{path}: is not YAML: {error}") from None
         if not isinstance(data, dict):
             raise ManifestError(f"{path}:{node.start_mark.line + 1}: is not a resource; start with apiVersion and kind")
         self.data: dict[str, Any] = data
 
-    def manifest(self) -> Manifest:
-        problems = []
+    def resource(self, kind: Kind) -> Resource:
+        problems = [
+            self._problem((field,), f"is not a field; the fields are {', '.join(_ROOT_FIELDS)}")
+            for field in self.data
+            if field not in _ROOT_FIELDS
+        ]
         if self.data.get("apiVersion") != API_VERSION:
             problems.append(
                 self._problem(("apiVersion",), f"{self.data.get('apiVersion')!r}: write apiVersion: {API_VERSION}")
             )
         metadata = self.data.get("metadata")
-        name = metadata.get("name") if isinstance(metadata, dict) else None
-        if not isinstance(name, str) or not _NAME.match(name):
-            problems.append(self._problem(("metadata", "name"), f"{name!r}: {PIPELINE_NAME_RULE}"))
+        metadata = metadata if isinstance(metadata, dict) else {}
+        name = metadata.get("name")
+        if not kind.allows(name):
+            problems.append(self._problem(("metadata", "name"), f"{name!r}: {kind.name_rule}"))
+        problems += [self._problem(("metadata", *where), told) for where, told in of_metadata(metadata)]
         spec = None
+        written = self.data.get("spec")
         try:
-            spec = PricePipelineSpec.model_validate(self.data.get("spec") or {})
+            spec = kind.spec.model_validate(without_unset({} if written is None else written, kind.spec))
         except ValidationError as error:
-            problems += [
-                self._problem(("spec", *line["loc"]), explain(PricePipelineSpec, line)) for line in error.errors()
-            ]
+            problems += [self._problem(("spec", *line["loc"]), explain(kind.spec, line)) for line in error.errors()]
         if problems or spec is None:
             raise ManifestError("\n".join(text for _, text in sorted(problems)))
-        return Manifest(self.path, str(name), spec)
+        return Resource(self.path, kind, str(name), spec)
 
     def _problem(self, location: Sequence[str | int], text: str) -> tuple[int, str]:
         line = _line_of(self.node, location)
         return line, f"{self.path}:{line}: {dotted(location)}: {text}"
+
+
+def without_unset(data: Any, annotation: Any) -> Any:
+    """Returns the data without fields that are there but have no value, as the API server drops them for defaults."""
+    model = _required(annotation)
+    if isinstance(data, dict) and isinstance(model, type) and issubclass(model, BaseModel):
+        fields = _fields(model)
+        return {
+            name: without_unset(value, fields[name].annotation) if name in fields else value
+            for name, value in data.items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
+    arguments = typing.get_args(model)
+    if isinstance(data, list) and arguments:
+        return [without_unset(each, arguments[0]) for each in data]
+    if isinstance(data, dict) and len(arguments) > 1:
+        return {name: without_unset(value, arguments[1]) for name, value in data.items()}
+    return data
 
 
 def dotted(location: Sequence[str | int]) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cronsim import CronSim, CronSimError
-from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import ConfigDict, Field, create_model, model_validator
 
 from pricecast_core.settings import CandlesSettings, NewsSettings, PricePredictorSettings, TradesSettings
 from pricecast_core.settings.exchanges import EXCHANGES, ExchangeSettings
-from pricecast_core.values import DISTINCT, MOST_COMPANIONS, MOST_HORIZONS, MOST_PAIRS, CandleSeconds, Horizon
+from pricecast_core.values import (
+    DISTINCT,
+    JOB_NAME,
+    MOST_COMPANIONS,
+    MOST_HORIZONS,
+    MOST_PAIRS,
+    CandleSeconds,
+    Horizon,
+    HttpUrl,
+    OptionalHttpUrl,
+)
 from pricecast_resources.base import (
     SET,
-    Address,
     Duration,
     Model,
     Resources,
@@ -24,6 +31,7 @@ from pricecast_resources.base import (
     seconds,
 )
 from pricecast_resources.pods import PodSettings
+from pricecast_resources.schedule import Schedule
 from pricecast_resources.storage import Storage, Topics
 from pricecast_resources.values import Coins, Indicators, Pairs
 
@@ -40,28 +48,6 @@ STREAMS = (
 JOBS = ("train", "retrain")
 PROCESSES = (*STREAMS, *JOBS)
 """Everything that a pipeline can run; the keys of `spec.services`."""
-
-
-def _cron_field(value: str) -> str:
-    item = rf"(\*|{value}(-{value})?)(/[1-9][0-9]?)?"
-    return f"{item}(,{item})*"
-
-
-_CRON = "^{}$".format(
-    " ".join(
-        map(
-            _cron_field,
-            (
-                "[0-5]?[0-9]",
-                "([01]?[0-9]|2[0-3])",
-                "(0?[1-9]|[12][0-9]|3[01])",
-                "(0?[1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)",
-                "([0-6]|SUN|MON|TUE|WED|THU|FRI|SAT)",
-            ),
-        )
-    )
-)
-"""Cron expressions that both Kubernetes and the local runtime understand: minute, hour, day, month, day of the week."""
 
 
 class ReplaySource(Model):
@@ -188,12 +174,10 @@ class Candles(Model):
 class CryptoPanicNews(Model):
     """News of CryptoPanic."""
 
-    url: str = of_setting(
+    url: HttpUrl = of_setting(
         NewsSettings,
         "cryptopanic_url",
         "Base URL with the account's plan and the API's version: https://cryptopanic.com/api/PLAN/v2.",
-        pattern="^https?://",
-        max_length=2048,
     )
     api_key_secret_ref: SecretKeyRef = Field(description="Where the API key is.")
 
@@ -201,7 +185,7 @@ class CryptoPanicNews(Model):
 class RssNews(Model):
     """News of RSS or Atom feeds."""
 
-    urls: Annotated[list[Address], DISTINCT] = Field(
+    urls: Annotated[list[HttpUrl], DISTINCT] = Field(
         default_factory=list,
         max_length=64,
         description="Addresses of the feeds; none means the list of crypto news feeds that comes with the service.",
@@ -212,9 +196,7 @@ class RssNews(Model):
 class GdeltNews(Model):
     """News of GDELT, which watches the media of the whole world and needs no account."""
 
-    url: str = of_setting(
-        NewsSettings, "gdelt_url", "Address of the document API.", pattern="^https?://", max_length=2048
-    )
+    url: HttpUrl = of_setting(NewsSettings, "gdelt_url", "Address of the document API.")
     query: str = of_setting(
         NewsSettings, "gdelt_query", "What to look for, in GDELT's query language.", min_length=1, max_length=2048
     )
@@ -254,15 +236,15 @@ class NewsSignals(Model):
         "Lexicon", description="Who turns headlines into signals; Lexicon is a word list, a baseline."
     )
     model: str = Field("", max_length=253, description="Model name as the provider calls it.")
-    url: str = Field(
+    url: OptionalHttpUrl = Field(
         "",
-        pattern="^(https?://[^/ ]+.*)?$",
-        max_length=2048,
         description="Address of Ollama or of an OpenAI-compatible server.",
     )
     api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where the provider's API key is.")
     finetune_job: str = Field(
-        "", max_length=63, description="FinetuneJob whose published model is used as soon as that job completes."
+        "",
+        pattern=f"^({JOB_NAME})?$",
+        description="FinetuneJob whose published model is used as soon as that job completes.",
     )
 
     @model_validator(mode="after")
@@ -301,12 +283,8 @@ class Features(Model):
 class Training(Model):
     """When and how the model is trained."""
 
-    schedule: str = Field(
-        "0 */6 * * *",
-        pattern=_CRON,
-        max_length=100,
-        examples=["0 */6 * * *", "30 4 * * MON-FRI"],
-        description="Cron expression of five fields, UTC, of the regular training.",
+    schedule: Schedule = Field(
+        "0 */6 * * *", description="Cron expression of five fields, UTC, of the regular training."
     )
     lookback: Duration = Field("30d", description="History to learn from.")
     min_rows: int = of_setting(PricePredictorSettings, "training_min_rows", "Fewest candles to train on, by pair.")
@@ -318,15 +296,6 @@ class Training(Model):
     )
     folds: int = of_setting(PricePredictorSettings, "training_folds", "Folds of the walk-forward evaluation.")
     threads: int = of_setting(PricePredictorSettings, "training_threads", "Threads of the training.")
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule_is_cron(cls, value: str) -> str:
-        try:
-            CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
-        except CronSimError as error:
-            raise ValueError(f"{value!r} is not a cron expression ({error}); write for example 0 */6 * * *") from None
-        return value
 
 
 class Prediction(Model):

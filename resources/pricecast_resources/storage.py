@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from pricecast_core.values import BROKERS, URL_LENGTH, HttpUrl, whole
 from pricecast_resources.base import Model, SecretKeyRef, rule, rules
 
 
@@ -14,8 +15,9 @@ class KafkaStorage(Model):
 
     brokers: str = Field(
         "redpanda.redpanda.svc:9093",
-        pattern=r"^[^:,\s]+:[0-9]+(,[^:,\s]+:[0-9]+)*$",
-        max_length=2048,
+        pattern=whole(BROKERS),
+        max_length=URL_LENGTH,
+        examples=["HOST:PORT", "HOST:PORT,HOST:PORT"],
         description="Bootstrap servers, host:port, comma separated.",
     )
 
@@ -44,12 +46,7 @@ class ModelStorage(Model):
 class PredictionStorage(Model):
     """Elasticsearch."""
 
-    url: str = Field(
-        "http://elasticsearch-master.elasticsearch.svc:9200",
-        pattern="^https?://",
-        max_length=2048,
-        description="Address of Elasticsearch.",
-    )
+    url: HttpUrl = Field("http://elasticsearch-master.elasticsearch.svc:9200", description="Address of Elasticsearch.")
     api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where its API key is.")
 
 

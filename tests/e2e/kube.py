@@ -48,6 +48,16 @@ class Kube:
         )
         return dict(result.to_dict())
 
+    def create(self, manifest: dict[str, Any], namespace: str, dry_run: bool = False) -> None:
+        """Creates an object as `kubectl create` does; unknown fields are refused."""
+        resource = self.resource(manifest["kind"], manifest["apiVersion"])
+        self.client.request(
+            "POST",
+            resource.path(namespace=namespace),
+            body=manifest,
+            query_params=[("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])],
+        )
+
     def create_namespace(self, name: str) -> None:
         """Creates a namespace that enforces Pod Security `restricted`."""
         labels = {**SUITE, "pod-security.kubernetes.io/enforce": "restricted"}

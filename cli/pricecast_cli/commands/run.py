@@ -209,14 +209,17 @@ def logs(
 
 
 def validate(manifest: ManifestArgument) -> None:
-    """Checks a manifest and shows the processes that it means."""
+    """Checks a manifest as a cluster would, and shows the processes that its pipelines mean."""
     from pricecast_cli.local.programs import LocalBackends
-    from pricecast_resources.manifest import load_manifest
+    from pricecast_resources.manifest import load_resources
     from pricecast_resources.plan import plan
+    from pricecast_resources.pricepipeline import PricePipelineSpec
 
-    loaded = load_manifest(manifest)
-    planned = plan(loaded.name, loaded.spec, LocalBackends(folder_of(loaded.name, None), "127.0.0.1:9092"))
-    typer.echo(f"{manifest}: {loaded.name} is valid")
-    for process in planned.processes:
-        how = process.schedule if process.kind == "schedule" else process.kind
-        typer.echo(f"  {process.name:24} pricecast-{' '.join((process.service, *process.args)):28} {how}")
+    for resource in load_resources(manifest):
+        typer.echo(f"{manifest}: {resource.name} is valid")
+        if not isinstance(resource.spec, PricePipelineSpec):
+            continue
+        backends = LocalBackends(folder_of(resource.name, None), "127.0.0.1:9092")
+        for process in plan(resource.name, resource.spec, backends).processes:
+            how = process.schedule if process.kind == "schedule" else process.kind
+            typer.echo(f"  {process.name:24} pricecast-{' '.join((process.service, *process.args)):28} {how}")

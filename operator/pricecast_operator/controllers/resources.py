@@ -20,6 +20,7 @@ from pricecast_operator.controllers.children import Children, Key
 from pricecast_operator.observe.observed import describe
 from pricecast_operator.render.labels import PAUSED_ANNOTATION
 from pricecast_operator.status.conditions import FAULT, INVALID_SPEC, Round, transitions
+from pricecast_resources.kinds import KINDS
 from pricecast_resources.manifest import explain_all
 
 Name = tuple[str, str]
@@ -143,6 +144,10 @@ class Resources(ABC, Generic[K, S]):
         except ValidationError as error:
             status = self._invalid(this, INVALID_SPEC, explain_all(self._spec, error, "spec"))
         else:
+            if not KINDS[self.kind].allows(name[1]):  # from before the CRD said so
+                told = f"metadata.name: {name[1]!r}: {KINDS[self.kind].name_rule}"
+                await self._tell(name, known, self._invalid(this, INVALID_SPEC, told))
+                return
             try:
                 status = await self._round(name, known, spec, this)
             except ClusterError as error:

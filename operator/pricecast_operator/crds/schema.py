@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pricecast_core.values import JOB_NAME, JOB_NAME_RULE, PIPELINE_NAME, PIPELINE_NAME_RULE, whole
+from pricecast_core.values import whole
 from pricecast_resources.base import API_VERSION, GROUP, VERSION, rule
 from pricecast_resources.finetunejob import MUTABLE, FinetuneJobSpec
+from pricecast_resources.kinds import KINDS
 from pricecast_resources.pricepipeline import PricePipelineSpec
 from pricecast_resources.status import FinetuneJobStatus, PricePipelineStatus
 
@@ -79,9 +80,10 @@ def _condition(kind: str, field: str = "status") -> str:
     return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
 
-def _named(pattern: str, remedy: str) -> dict[str, str]:
+def _named(kind: str) -> dict[str, str]:
     """Returns the rule of a kind's names."""
-    return rule(f"self.metadata.name.matches('{whole(pattern)}')", f"metadata.name: {remedy}")
+    of = KINDS[kind]
+    return rule(f"self.metadata.name.matches('{whole(of.name_pattern)}')", f"metadata.name: {of.name_rule}")
 
 
 def _frozen_once_started(spec: type[BaseModel]) -> tuple[dict[str, str], ...]:
@@ -124,7 +126,7 @@ PRICE_PIPELINE = Resource(
         "statusReplicasPath": ".status.replicas",
         "labelSelectorPath": ".status.selector",
     },
-    rules=(_named(PIPELINE_NAME, PIPELINE_NAME_RULE),),
+    rules=(_named("PricePipeline"),),
 )
 FINETUNE_JOB = Resource(
     kind="FinetuneJob",
@@ -146,7 +148,7 @@ FINETUNE_JOB = Resource(
         ("Age", "date", ".metadata.creationTimestamp", 0),
     ),
     rules=(
-        _named(JOB_NAME, JOB_NAME_RULE),
+        _named("FinetuneJob"),
         *_frozen_once_started(FinetuneJobSpec),
     ),
 )
@@ -248,6 +250,9 @@ def _number_or_string(node: Schema, options: list[Schema]) -> Schema:
         **{key: node[key] for key in ("description", "x-kubernetes-preserve-unknown-fields") if key in node},
         **{key: string[key] for key in ("pattern", "maxLength") if key in string},
         "minimum": 0,
+        "maxItems": 0,
+        "maxProperties": 0,
+        "not": {"enum": [True, False, [], {}]},
     }
 
 

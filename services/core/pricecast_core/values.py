@@ -33,6 +33,14 @@ JOB_NAME = "[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?"
 """A Job and its pods are named after a FinetuneJob, and so are its logs and metrics."""
 JOB_NAME_RULE = "write at most 52 of a-z, 0-9 and -, from a letter or digit to a letter or digit"
 
+_HOST = r"([^\s/?#@:,\[\]]+|\[[0-9A-Fa-f:.]+\])"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HTTP_URL = rf"https?://([^\s/?#@]+@)?{_HOST}(:{_PORT})?([/?#]\S*)?"
+_WEBSOCKET_URL = _HTTP_URL.replace("https?", "wss?", 1)
+BROKERS = f"{_HOST}:{_PORT}(,{_HOST}:{_PORT})*"
+"""Kafka's bootstrap servers. `pricecast_core.addresses` takes apart what these allow."""
+URL_LENGTH = 2048
+
 LONGEST_CANDLE_SECONDS = 86_400
 LONGEST_HORIZON_SECONDS = 604_800
 MOST_HORIZONS = 8
@@ -155,6 +163,15 @@ Horizon = Annotated[
     int,
     Meta(ge=1, le=LONGEST_HORIZON_SECONDS, description="How far ahead the forecast looks, in seconds"),
     Field(ge=1, le=LONGEST_HORIZON_SECONDS),
+]
+HttpUrl = Annotated[
+    str, Field(pattern=whole(_HTTP_URL), max_length=URL_LENGTH, examples=["http://HOST:PORT", "https://HOST/PATH"])
+]
+OptionalHttpUrl = Annotated[
+    str, Field(pattern=whole(f"({_HTTP_URL})?"), max_length=URL_LENGTH, examples=["http://HOST:PORT"])
+]
+OptionalWebsocketUrl = Annotated[
+    str, Field(pattern=whole(f"({_WEBSOCKET_URL})?"), max_length=URL_LENGTH, examples=["wss://HOST/PATH"])
 ]
 PipelineName = Annotated[str, Field(pattern=whole(PIPELINE_NAME))]
 JobName = Annotated[str, Field(pattern=whole(JOB_NAME))]

@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pricecast_core.settings.base import StreamSettings
-
-WEBSOCKET_URL = r"^(wss?://[^/ ]+.*)?$"
+from pricecast_core.values import HttpUrl, OptionalWebsocketUrl
 
 
 class ExchangeSettings(BaseModel):
@@ -28,10 +27,8 @@ class ExchangeSettings(BaseModel):
     title: ClassVar[str]
     internal: ClassVar[frozenset[str]] = frozenset({"requests_per_second", "silence_seconds"})
 
-    rest_url: str = Field(pattern="^https?://", max_length=2048, description="Base URL of the REST API.")
-    websocket_url: str = Field(
-        "", pattern=WEBSOCKET_URL, max_length=2048, description="WebSocket URL; empty means the exchange's own."
-    )
+    rest_url: HttpUrl = Field(description="Base URL of the REST API.")
+    websocket_url: OptionalWebsocketUrl = Field("", description="WebSocket URL; empty means the exchange's own.")
     requests_per_second: float = Field(gt=0, description="REST calls a second, within the exchange's public limit.")
     silence_seconds: float = Field(
         15,
@@ -56,9 +53,7 @@ class KrakenSettings(ExchangeSettings):
     title: ClassVar[str] = "Kraken"
 
     websocket: Literal["v2", "v1"] = Field("v2", description="WebSocket API version; v2 carries trade ids.")
-    rest_url: str = Field(
-        "https://api.kraken.com", pattern="^https?://", max_length=2048, description="Base URL of the REST API."
-    )
+    rest_url: HttpUrl = Field("https://api.kraken.com", description="Base URL of the REST API.")
     requests_per_second: float = Field(1.0, gt=0, description="REST calls a second, within Kraken's public limit.")
 
     @property

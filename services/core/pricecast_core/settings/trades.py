@@ -51,7 +51,7 @@ class TradesSettings(EveryExchangeSettings):
     )
     replay_speed: float = Field(0, ge=0, le=1_000_000, description="Times real time; 0 replays as fast as it goes")
 
-    simulation_seed: int = Field(7, ge=0, description="Seed of the simulated market: same seed, same trades")
+    simulation_seed: int = Field(7, ge=0, le=2**53, description="Seed of the simulated market: same seed, same trades")
     simulation_start_price: float = Field(50_000, gt=0, description="First price of the simulated market")
     simulation_trades_per_second: float = Field(2, gt=0, le=100_000, description="Mean number of trades a second")
 
