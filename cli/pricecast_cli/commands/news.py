@@ -25,6 +25,12 @@ def label(context: typer.Context) -> None:
     _become("label", context.args)
 
 
+@app.command(context_settings=_PASSED_ON)
+def train(context: typer.Context) -> None:
+    """Trains the encoder's head on labelled headlines."""
+    _become("train", context.args)
+
+
 def _become(command: str, args: list[str]) -> None:
     from pricecast_cli.local.programs import script
 

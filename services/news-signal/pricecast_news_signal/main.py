@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 
 from pricecast_core import logs
 from pricecast_core.errors import PricecastError, SettingsError
-from pricecast_core.news import dataset
-from pricecast_core.news.lexicon import MODEL_NAME
+from pricecast_core.news import dataset, lexicon
 from pricecast_core.service import EX_CONFIG, EX_FAILED, run
 from pricecast_core.settings import NewsSignalSettings, load
+from pricecast_core.settings.news_signal import ENCODER, ENCODER_HEAD
 from pricecast_news_signal import evaluate, label
 from pricecast_news_signal.registry import READERS, open_extractor
 from pricecast_news_signal.serve import SERVICE, work
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _tool(options: argparse.Namespace) -> None:
+    if options.command == "train":
+        _train(options)
+        return
     settings = _settings(options)
     extractor = open_extractor(settings)
     if options.command == "evaluate":
@@ -61,22 +65,45 @@ def _tool(options: argparse.Namespace) -> None:
         )
 
 
+def _train(options: argparse.Namespace) -> None:
+    try:
+        from pricecast_news_signal import train  # noqa: PLC0415 (numpy comes with an extra)
+    except ImportError as error:
+        raise SettingsError(f"train: needs {error.name}; install pricecast-news-signal[encoder]") from None
+
+    given: dict[str, Any] = {"pipeline": options.command, "provider": "encoder"}
+    given |= {"coins": options.coins} if options.coins else {}
+    given |= {"encoder_weights": options.weights} if options.weights else {}
+    given |= {"encoder_head": options.out} if options.out else {}
+    settings = load(NewsSignalSettings, **given)
+    train.run(options.data, settings.encoder_head, location=settings.encoder_weights, coins=settings.coins)
+
+
+def _default_provider() -> str:
+    """Returns the best reader that needs no server: the encoder where one was trained, else the lexicon."""
+    return "encoder" if Path(os.environ.get("ENCODER_HEAD") or ENCODER_HEAD).exists() else "lexicon"
+
+
 def _settings(options: argparse.Namespace) -> NewsSignalSettings:
     """The environment's settings, with what the command line says instead."""
-    given: dict[str, Any] = {"pipeline": options.command, "provider": options.provider}
-    if options.provider == "lexicon":
-        given["model"] = MODEL_NAME
+    provider = options.provider or _default_provider()
+    given: dict[str, Any] = {"pipeline": options.command, "provider": provider}
+    if provider == "lexicon":
+        given["model"] = lexicon.MODEL_NAME
+    elif provider == "encoder":
+        given["model"] = options.model or ENCODER
+        given |= {"encoder_weights": options.weights} if options.weights else {}
     elif options.model:
         given["model"] = options.model
     if options.url:
-        given[f"{options.provider}_url"] = options.url
+        given[f"{provider}_url"] = options.url
     if options.coins:
         given["coins"] = options.coins
     if options.concurrency:
         given["concurrency"] = options.concurrency
     settings = load(NewsSignalSettings, **given)
     if "model" not in settings.model_fields_set:
-        raise SettingsError(f"--model: is missing; name the model of {options.provider}")
+        raise SettingsError(f"--model: is missing; name the model of {provider}")
     return settings
 
 
@@ -95,10 +122,13 @@ def _parser() -> argparse.ArgumentParser:
         "--provider",
         type=str.lower,
         choices=tuple(READERS),
-        default="lexicon",
-        help="who reads them (default: lexicon)",
+        default="",
+        help="who reads them (default: the encoder where one was trained, else the lexicon)",
     )
     common.add_argument("--model", default="", metavar="M", help="model, as the provider calls it")
+    common.add_argument(
+        "--weights", default="", metavar="W", help="the encoder, where it isn't where it was in training"
+    )
     common.add_argument("--url", default="", help="address of the provider, where it isn't the usual one")
     common.add_argument("--coins", type=_names, default=[], metavar="BTC,ETH", help="coins that signals are about")
     common.add_argument("--concurrency", type=int, default=0, metavar="N", help="headlines read at the same time")
@@ -108,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", parents=[common], help="measure a provider on labelled headlines (JSON lines)", epilog=epilog
     )
     tool.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
+    tool = commands.add_parser("train", help="train the encoder's head on labelled headlines (JSON lines), in seconds")
+    tool.add_argument("--data", type=Path, required=True, nargs="+", metavar="FILE", help="labelled headlines")
+    tool.add_argument("--weights", default="", metavar="W", help="folder, .zip, .jar, package:NAME or hub:OWNER/NAME")
+    tool.add_argument("--out", type=Path, metavar="FILE", help="the head (default: .pricecast/encoder/head.json)")
+    tool.add_argument("--coins", type=_names, default=[], metavar="BTC,ETH", help="coins that signals are about")
     tool = commands.add_parser(
         "label", parents=[common], help="label headlines by a teacher model, resumably", epilog=epilog
     )

@@ -14,6 +14,7 @@ from pricecast_news_signal.extractor import Extractor
 
 READERS: Mapping[str, str] = {
     "lexicon": "pricecast_news_signal.readers.lexicon",
+    "encoder": "pricecast_news_signal.readers.encoder",
     "ollama": "pricecast_news_signal.readers.ollama",
     "anthropic": "pricecast_news_signal.readers.anthropic",
     "openai": "pricecast_news_signal.readers.openai",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
@@ -9,9 +10,12 @@ from pydantic import Field, SecretStr
 from pricecast_core.news.lexicon import MODEL_NAME as LEXICON
 from pricecast_core.settings.base import CoinList, StreamSettings
 
-NewsReader = Literal["lexicon", "ollama", "anthropic", "openai"]
+NewsReader = Literal["lexicon", "encoder", "ollama", "anthropic", "openai"]
 NEWS_READERS: tuple[str, ...] = get_args(NewsReader)
 """Who can read headlines; the service has a module for each."""
+ENCODER = "encoder-v1"
+"""Model name of the encoder, where none is given."""
+ENCODER_HEAD = Path(".pricecast/encoder/head.json")
 DEFAULT_COINS = (
     "BTC",
     "ETH",
@@ -36,6 +40,12 @@ class NewsSignalSettings(StreamSettings):
 
     provider: NewsReader = Field("lexicon", description="Who reads the news")
     model: str = Field(LEXICON, description="Model name, as the provider calls it")
+    encoder_head: Path = Field(ENCODER_HEAD, description="What `pricecast news train` learnt, for the encoder")
+    encoder_weights: str = Field(
+        "",
+        description="The encoder: a folder, a .zip or .jar, package:NAME or hub:OWNER/NAME; empty means where it was "
+        "when the head was trained",
+    )
     ollama_url: str = Field("http://127.0.0.1:11434", description="Address of Ollama")
     anthropic_url: str = Field("", description="Base URL of Anthropic; empty means its own")
     openai_url: str = Field("", description="Base URL of an OpenAI-compatible server; empty means OpenAI's own")
