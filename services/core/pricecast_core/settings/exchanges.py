@@ -62,7 +62,26 @@ class KrakenSettings(ExchangeSettings):
         return self.websocket_url or {"v2": "wss://ws.kraken.com/v2", "v1": "wss://ws.kraken.com"}[self.websocket]
 
 
-EXCHANGES: dict[str, type[ExchangeSettings]] = {"kraken": KrakenSettings}
+class CoinbaseSettings(ExchangeSettings):
+    """How Coinbase Exchange is reached."""
+
+    title: ClassVar[str] = "Coinbase"
+
+    rest_url: str = Field(
+        "https://api.exchange.coinbase.com",
+        pattern="^https?://",
+        max_length=2048,
+        description="Base URL of the REST API.",
+    )
+    requests_per_second: float = Field(5.0, gt=0, description="REST calls a second, within Coinbase's public limit.")
+
+    @property
+    def stream_url(self) -> str:
+        """The WebSocket URL in force."""
+        return self.websocket_url or "wss://ws-feed.exchange.coinbase.com"
+
+
+EXCHANGES: dict[str, type[ExchangeSettings]] = {"kraken": KrakenSettings, "coinbase": CoinbaseSettings}
 """The exchanges, by the name of their folder in `pricecast_trades.exchanges`."""
 
 

@@ -62,6 +62,7 @@ class ExchangeSource:
         self._seams: dict[str, Seam] = {}
         self._unproven: set[str] = set()
         self._refused: deque[bytes] = deque(maxlen=_REMEMBERED_REFUSALS)
+        self._given_up: dict[str, int] = {}
         self._lag = Lag()
         self._clocks = Clocks(settings.candle_seconds, settings.grace_seconds)
         self._told_missing: set[str] = set()
@@ -166,7 +167,9 @@ class ExchangeSource:
         """Yields what is missing, where the exchange says how far it has come."""
         for pair, last_id in beat.last_ids.items():
             seam = self._seams.get(pair)
-            if seam is not None and seam.last_id is not None and seam.last_id < last_id:
+            if seam is None or seam.last_id is None:  # nothing is known of the pair yet
+                continue
+            if max(seam.last_id, self._given_up.get(pair, 0)) < last_id:
                 yield from self._fill(pair, last_id)
 
     def _clock(self, beat: Beat) -> Iterator[Clock]:
@@ -228,6 +231,8 @@ class ExchangeSource:
             if self._stop.wait(pause):
                 return
             pause = min(pause * 2, _LONGEST_FILL_PAUSE_SECONDS)
+        if isinstance(until, int):
+            self._given_up[pair] = until
         metrics.TRADES_GAPS.labels(pair, "left").inc()
         log.error("gap left: REST doesn't know the trades in between", pair=pair, before=until)
 

@@ -1,0 +1,96 @@
+"""Coinbase Exchange's messages, as documented at https://docs.cdp.coinbase.com/exchange/, and the trades they carry.
+
+The side that Coinbase gives is the maker's; a `Trade` has the taker's, the other one. Times are cut to whole
+milliseconds, never rounded: a trade may not slip into the next candle.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from pricecast_core.errors import BadMessageError
+from pricecast_core.messages import Trade, decode, encode
+from pricecast_trades.source import Refused
+
+_TAKER: dict[str, Literal["buy", "sell"]] = {"buy": "sell", "sell": "buy"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Match(msgspec.Struct):
+    """A trade: a row of REST's `trades`, or a message `match` or `last_match`."""
+
+    trade_id: int
+    side: Literal["buy", "sell"]
+    size: str
+    price: str
+    time: str
+
+
+class Channel(msgspec.Struct):
+    """A channel that is subscribed to."""
+
+    name: str = ""
+    product_ids: list[str] = []
+
+
+class Message(msgspec.Struct):
+    """Any message of the WebSocket."""
+
+    type: str = ""
+    product_id: str = ""
+    time: str = ""
+    last_trade_id: int | None = None
+    channels: list[Channel] = []
+    message: str = ""
+    reason: str = ""
+
+
+class Problem(msgspec.Struct):
+    """What REST says instead of an answer."""
+
+    message: str
+
+
+message = msgspec.json.Decoder(Message)
+problem = msgspec.json.Decoder(Problem)
+rows = msgspec.json.Decoder(list[msgspec.Raw])
+_match = msgspec.json.Decoder(Match)
+
+
+def product(pair: str) -> str:
+    """Returns the pair as Coinbase spells it: `BTC-USD`."""
+    return pair.replace("/", "-")
+
+
+def time_ms(text: str) -> int | None:
+    """Returns a time with a zone in whole milliseconds since the Unix epoch; None if it is none."""
+    try:
+        elapsed = datetime.fromisoformat(text) - _EPOCH
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000
+
+
+def trade(pair: str, data: bytes, origin: str) -> Trade | Refused:
+    """Returns the trade that a row or a message describes, or why it can't be used."""
+    try:
+        found = _match.decode(data)
+        moment = time_ms(found.time)
+        if moment is None:
+            raise BadMessageError(f"time: {found.time!r} is no ISO 8601 time with a zone", "time")
+        made = Trade(
+            pair=pair,
+            price=float(found.price),
+            volume=float(found.size),
+            side=_TAKER[found.side],
+            trade_id=found.trade_id,
+            timestamp_ms=moment,
+        )
+        return decode(Trade, encode(made))  # decoding checks every bound
+    except BadMessageError as error:
+        return Refused(error, origin, -1, data)
+    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
+        return Refused(BadMessageError(str(error)), origin, -1, data)

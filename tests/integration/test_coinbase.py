@@ -1,0 +1,92 @@
+"""The trades service as a process against a stand-in for Coinbase Exchange, and the embedded broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pricecast_embedded_broker import EmbeddedBroker
+from tests.doubles.coinbase import CoinbaseDouble
+from tests.integration.trades_process import eventually, messages, running, trades
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def exchange() -> Iterator[CoinbaseDouble]:
+    with CoinbaseDouble() as exchange:
+        yield exchange
+
+
+def coinbase(exchange: CoinbaseDouble, **settings: str) -> dict[str, str]:
+    return {
+        "SOURCE": "coinbase",
+        "COINBASE_REST_URL": exchange.rest_url,
+        "COINBASE_WEBSOCKET_URL": exchange.websocket_url,
+        "COINBASE_REQUESTS_PER_SECOND": "200",
+    } | settings
+
+
+def numbers(broker: EmbeddedBroker) -> list[int | None]:
+    return [trade.trade_id for trade in trades(broker)]
+
+
+def test_the_past_and_the_present_of_coinbase_meet_without_gap_or_duplicate(
+    broker: EmbeddedBroker, exchange: CoinbaseDouble, tmp_path: Path
+) -> None:
+    exchange.history(2_500)
+    with running(broker, tmp_path, **coinbase(exchange)) as process:
+        eventually(lambda: exchange.subscribers() and process.ready())
+        exchange.trade()
+        exchange.disconnect()
+        exchange.trade()
+        exchange.trade()
+        eventually(exchange.subscribers)
+        exchange.lose = 1
+        exchange.trade()  # nothing follows it: only the heartbeat tells
+        eventually(lambda: len(trades(broker)) >= 2_504)
+    exchange.trade()
+    with running(broker, tmp_path, **coinbase(exchange)):
+        eventually(lambda: len(trades(broker)) >= 2_505)
+    assert numbers(broker) == list(range(1, 2_506))
+
+
+def test_the_past_begins_at_the_time_asked_for(
+    broker: EmbeddedBroker, exchange: CoinbaseDouble, tmp_path: Path
+) -> None:
+    exchange.history(5_000, step_seconds=1)
+    with running(broker, tmp_path, **coinbase(exchange, MODE="Historical", SINCE="20m")) as process:
+        assert process.wait() == 0
+    found = numbers(broker)
+    assert found == list(range(found[0] or 0, 5_001))
+    assert 1_150 <= len(found) <= 1_200
+    assert len(exchange.rest_calls) < 25  # found by bisection, not by reading on from the first
+
+
+def test_a_quiet_product_is_told_how_late_it_is(
+    broker: EmbeddedBroker, exchange: CoinbaseDouble, tmp_path: Path
+) -> None:
+    exchange.history(10)
+    with running(broker, tmp_path, **coinbase(exchange, CANDLE_SECONDS="1")):
+        eventually(lambda: sum(b'"clock"' in value for _, value in messages(broker, "trades")) >= 2)
+
+
+def test_what_passes_is_tried_again_and_an_unknown_product_is_a_mistake(
+    broker: EmbeddedBroker, exchange: CoinbaseDouble, tmp_path: Path
+) -> None:
+    exchange.history(1_500)
+    exchange.refusals += [(429, {"message": "Public rate limit exceeded"}), (404, "<html>"), (503, {"message": "no"})]
+    with running(broker, tmp_path, **coinbase(exchange, MODE="Historical")) as process:
+        assert process.wait() == 0
+    assert numbers(broker) == list(range(1, 1_501))
+    with running(broker, tmp_path, **coinbase(exchange, PAIRS="FOO/USD")) as process:
+        assert process.wait() == 78
+    assert any("FOO/USD" in line.get("error", "") for line in process.lines())
