@@ -16,6 +16,7 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)>\s]+)>?\)")
 _HEADING = re.compile(r"^#+\s+(.*?)\s*#*$", re.MULTILINE)
+_CREATED = re.compile(r"^--- /dev/null\n\+\+\+ b/(\S+)", re.MULTILINE)
 _PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
 
 
@@ -53,7 +54,8 @@ def broken(page: Path, root: Path) -> Iterator[str]:
             yield f"{target}: there is no {name}"
         elif anchor and anchor not in anchors(file.read_text()):
             yield f"{target}: {file.name} has no such heading"
-    for name in _PATH.findall(prose):
+    created = set(_CREATED.findall(text))  # by a change that the page shows
+    for name in set(_PATH.findall(prose)) - created:
         if (root / name.partition("/")[0]).exists() and not (root / name).exists():
             yield f"`{name}`: there is no such file"
 
