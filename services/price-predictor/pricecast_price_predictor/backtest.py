@@ -15,12 +15,14 @@ from rich.table import Table
 
 from pricecast_core.errors import NotEnoughHistoryError
 from pricecast_core.settings import PricePredictorSettings
+from pricecast_core.stores.features import FeatureStore
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.open import open_feature_store
 from pricecast_core.values import slug
 from pricecast_price_predictor import baselines, report, training, view, walkforward
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.models.base import Sample
+from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.train import options_of, progress
 from pricecast_price_predictor.walkforward import Forecasts
@@ -41,20 +43,22 @@ def backtest(settings: PricePredictorSettings, evaluate_from_ms: int, *, as_json
         NotEnoughHistoryError: If either side has too few rows.
     """
     store = open_feature_store(settings)
-    results: list[dict[str, Any]] = []
     try:
-        for pair in settings.pairs:
-            spec = view.spec_of(settings, store, pair)
-            seen = view.read(settings, store, pair)
-            if seen.rows.is_empty():
-                raise NotEnoughHistoryError(f"{pair}: has no feature rows")
-            table = seen.table(spec)
-            results += [
-                _one(settings, pair, seconds, spec=spec, table=table, evaluate_from_ms=evaluate_from_ms, plots=plots)
-                for seconds in settings.horizons_seconds
-            ]
+        tables = {pair: _table(settings, store, pair) for pair in settings.pairs}
     finally:
         store.close()
+    pool = Pool((table for _, table in tables.values()), len(tables)) if len(tables) > 1 else None
+    results = [
+        _one(
+            settings,
+            pair,
+            Sample(spec, table, horizon_rows(seconds, settings.candle_seconds), pool=pool),
+            evaluate_from_ms=evaluate_from_ms,
+            plots=plots,
+        )
+        for pair, (spec, table) in tables.items()
+        for seconds in settings.horizons_seconds
+    ]
     if as_json:
         print(json.dumps({**results[0], "results": results}))  # noqa: T201 - the command's one line of output
         return
@@ -64,18 +68,20 @@ def backtest(settings: PricePredictorSettings, evaluate_from_ms: int, *, as_json
         console.print(f"plots: {plots.resolve()}")
 
 
+def _table(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> tuple[FeatureSpec, FeatureTable]:
+    spec = view.spec_of(settings, store, pair)
+    seen = view.read(settings, store, pair)
+    if seen.rows.is_empty():
+        raise NotEnoughHistoryError(f"{pair}: has no feature rows")
+    return spec, seen.table(spec)
+
+
 def _one(
-    settings: PricePredictorSettings,
-    pair: str,
-    seconds: int,
-    *,
-    spec: FeatureSpec,
-    table: FeatureTable,
-    evaluate_from_ms: int,
-    plots: Path | None,
+    settings: PricePredictorSettings, pair: str, sample: Sample, *, evaluate_from_ms: int, plots: Path | None
 ) -> dict[str, Any]:
+    table, horizon = sample.table, sample.horizon
+    seconds = horizon * settings.candle_seconds
     name = model_name(settings.pipeline, slug(pair), seconds)
-    horizon = horizon_rows(seconds, settings.candle_seconds)
     split = int(np.searchsorted(table.time_ms, evaluate_from_ms, side="right"))
     if split < settings.training_min_rows or len(table) - split <= horizon:
         raise NotEnoughHistoryError(
@@ -85,9 +91,9 @@ def _one(
     options = options_of(settings)
     start = time.monotonic()
     with progress(name, options) as on_step:
-        trained = training.train(Sample(spec, table.rows(0, split), horizon), options, on_step)
+        trained = training.train(sample.head(split), options, on_step)
     training_seconds = time.monotonic() - start
-    naive = baselines.naive_quantiles(table.log_close, horizon, spec.day)
+    naive = baselines.naive_quantiles(table.log_close, horizon, sample.spec.day)
     forecasts = walkforward.replay(trained.model, table, naive, split, len(table))
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
@@ -104,7 +110,9 @@ def _one(
         "model": name,
         "point_is_naive": not trained.model.use_median,
         "would_be_promoted": trained.beats_naive,
+        "kind": trained.model.kind,
         "walk_forward": asdict(trained.scores),
+        "walk_forward_kinds": [one.as_dict() for one in trained.table],
         "training_seconds": round(training_seconds, 2),
         "simulated": settings.simulated,
     }

@@ -47,6 +47,7 @@ def render(title: str, trained: Trained, candle_seconds: int, *, simulated: bool
             "out of sample, by walk-forward folds with an embargo of one horizon.</p>"
         ),
         _table([fold.scores() for fold in trained.evaluation.folds], trained.scores),
+        _rivals(trained),
         _svg(_errors(pooled, horizon)),
         _svg(_calibration(pooled)),
         _svg(_last_days(pooled)),
@@ -81,6 +82,20 @@ def _table(folds: list[Scores], pooled: Scores) -> str:
             f"<td>{scores.pinball * 1e4:.3f} ({scores.naive_pinball * 1e4:.3f})"
             f"<td>{scores.mae * 1e4:.3f} ({scores.naive_mae * 1e4:.3f})"
         )
+    return "".join(lines) + "</table>"
+
+
+def _rivals(trained: Trained) -> str:
+    """All model kinds on the very same rows; a lead counts where its interval leaves out zero."""
+    lines = [
+        "<h2>Beside its rivals, on the same rows</h2><table><tr><th>Kind<th>distribution skill<th>coverage",
+        f"<th>{trained.model.kind} ahead by, points<th>95% interval, by days<th>",
+    ]
+    for one in trained.table:
+        lines.append(f"<tr><td>{one.kind}<td>{one.scores.distribution_skill:+.2%}<td>{one.scores.coverage:.1%}")
+        if one is not trained.table[0]:
+            low, high = one.lead.low * 100, one.lead.high * 100
+            lines.append(f"<td>{one.lead.skill * 100:+.2f}<td>{low:+.2f} to {high:+.2f}<td>{one.lead.verdict}")
     return "".join(lines) + "</table>"
 
 

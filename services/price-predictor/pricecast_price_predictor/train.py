@@ -26,6 +26,8 @@ from pricecast_price_predictor import report, training, view
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.models.base import Compute, Sample
+from pricecast_price_predictor.models.kinds import RIVALS
+from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.training import Options, Trained
 from pricecast_price_predictor.tuning import Budget
@@ -49,12 +51,16 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
     registry = open_model_registry(settings)
     try:
         _await_history(settings, store, health, stop)
+        pool = None
+        if len(settings.pairs) > 1:
+            pool = Pool((_table(settings, store, pair) for pair in settings.pairs), len(settings.pairs))
         for pair in settings.pairs:
-            table = _table(settings, store, pair)
+            spec, table = view.spec_of(settings, store, pair), _table(settings, store, pair)
             for seconds in settings.horizons_seconds:
                 if stop.is_set():
                     return
-                _train_one(settings, store, registry, pair, seconds, table=table)
+                sample = Sample(spec, table, horizon_rows(seconds, settings.candle_seconds), pool=pool)
+                _train_one(settings, registry, pair, seconds, sample)
     finally:
         store.close()
         registry.close()
@@ -66,6 +72,7 @@ def options_of(settings: PricePredictorSettings) -> Options:
         search=Budget(settings.training_trials, settings.training_max_seconds),
         folds=settings.training_folds,
         compute=Compute(settings.training_threads, settings.training_seed),
+        rivals=RIVALS,
     )
 
 
@@ -97,7 +104,7 @@ def register(
                 "simulated": simulated,
                 "point_is_naive": not trained.model.use_median,
             },
-            metrics={**trained.scores.as_metrics(), "training_seconds": seconds},
+            metrics={**trained.scores.as_metrics(), **_rival_metrics(trained), "training_seconds": seconds},
             trained_through_ms=trained.model.trained_through_ms,
             artifact=trained.model.to_bytes(),
             report_html=report.render(name, trained, candle_seconds, simulated=simulated),
@@ -106,6 +113,20 @@ def register(
     if trained.beats_naive:
         return registry.promote(name, version.version, trained.verdict)
     return registry.reject(name, version.version, trained.verdict)
+
+
+def _rival_metrics(trained: Trained) -> dict[str, float]:
+    """Returns each rival's skill on the same rows, and the interval of the model's lead over it."""
+    return {
+        f"{one.kind}.{name}": value
+        for one in trained.table[1:]
+        for name, value in (
+            ("distribution_skill", one.scores.distribution_skill),
+            ("lead", one.lead.skill),
+            ("lead_low", one.lead.low),
+            ("lead_high", one.lead.high),
+        )
+    }
 
 
 @contextmanager
@@ -119,22 +140,15 @@ def progress(name: str, options: Options) -> Iterator[Callable[[str], None]]:
 
 
 def _train_one(
-    settings: PricePredictorSettings,
-    store: FeatureStore,
-    registry: ModelRegistry,
-    pair: str,
-    seconds: int,
-    *,
-    table: FeatureTable,
+    settings: PricePredictorSettings, registry: ModelRegistry, pair: str, seconds: int, sample: Sample
 ) -> None:
     name = model_name(settings.pipeline, slug(pair), seconds)
     options = options_of(settings)
     start = time.monotonic()
-    log.info("training", model=name, rows=len(table))
+    log.info("training", model=name, rows=len(sample.table))
     with progress(name, options) as on_step:
-        horizon = horizon_rows(seconds, settings.candle_seconds)
         try:
-            trained = training.train(Sample(view.spec_of(settings, store, pair), table, horizon), options, on_step)
+            trained = training.train(sample, options, on_step)
         except ValueError as error:
             raise NotEnoughHistoryError(f"{name}: {error}") from error
     version = register(

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pricecast_core.errors import StoreError
-from pricecast_price_predictor import baselines, conformal, features, grid, model, training, tuning, walkforward
+from pricecast_price_predictor import baselines, conformal, features, grid, model, report, training, tuning, walkforward
 from pricecast_price_predictor.evaluation import pinball, score
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
@@ -168,6 +168,26 @@ def test_where_volatility_clusters_the_distribution_beats_the_naive_one(table: F
     assert trained.scores.coverage == pytest.approx(0.8, abs=0.05)
     assert trained.scores.point_skill > -0.005
     assert "beats the naive one" in trained.verdict
+
+
+def test_rivals_are_judged_on_the_same_rows_and_told_of(table: FeatureTable) -> None:
+    trained = training.train(
+        Sample(SPEC, table.rows(0, 4_000), HORIZON), Options(Budget(0), kind="Ewma", rivals=("HarSeasonal", "Naive"))
+    )
+    assert {one.kind for one in trained.table} == {"Ewma", "HarSeasonal", "Naive"}
+    assert trained.table[0].kind == trained.model.kind
+    assert len({one.scores.rows for one in trained.table}) == 1
+    for one in trained.table[1:]:
+        assert one.lead.verdict != "behind"
+        assert f"{one.kind} ({one.lead.skill * 100:+.2f} points" in trained.verdict
+    assert "Beside its rivals" in report.render("name", trained, 60)
+
+
+def test_a_rival_that_is_ahead_beyond_doubt_is_the_model(table: FeatureTable) -> None:
+    trained = training.train(Sample(SPEC, table, HORIZON), Options(Budget(0), kind="Naive", rivals=("Ensemble",)))
+    assert trained.model.kind == "Ensemble"
+    assert [one.kind for one in trained.table] == ["Ensemble", "Naive"]
+    assert trained.table[1].lead.verdict == "ahead"
 
 
 def test_a_random_walk_has_no_median_to_find(bars) -> None:

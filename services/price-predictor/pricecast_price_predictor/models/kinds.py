@@ -14,6 +14,8 @@ from pricecast_price_predictor.models.trees import Trees
 _ALL: tuple[Kind, ...] = (Ensemble(), Trees(), HarSeasonal(), Ewma(), Quantiles(), Naive())
 KINDS = {kind.name: kind for kind in _ALL}
 DEFAULT = "Ensemble"
+RIVALS = ("HarSeasonal", "Ewma")
+"""What a training evaluates beside it: cheap ones that are hard to beat."""
 
 
 def kind_of(name: str) -> Kind:
