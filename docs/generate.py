@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code, which describes every setting, message, topic and metric once.
+"""Writes docs/reference/ from the code, which describes every service, setting, message, topic and metric once.
 
 Run by `make docs`; `python docs/generate.py --check` fails where a page is out of date.
 """
@@ -15,7 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from pricecast_core import metrics, settings, topics
+from pricecast_core import metrics, services, settings, topics
 from pricecast_core.settings import ServiceSettings
 from pricecast_operator import metrics as operator_metrics
 from pricecast_operator.settings import OperatorSettings
@@ -109,7 +109,7 @@ def messages_page() -> str:
             topic.message.__name__,
             topic.key,
             "for ever" if topic.retention_ms < 0 else f"{topic.retention_ms // topics.DAY_MS} days",
-            topic.description,
+            "; ".join(part for part in (services.flow(topic), topic.remark) if part),
         ]
         for topic in topics.ALL
     ]
@@ -128,9 +128,51 @@ def messages_page() -> str:
     return "\n".join(parts)
 
 
+def services_page() -> str:
+    """Returns the page of the table of services."""
+    rows = [
+        [
+            f"`{each.name}`",
+            each.owner,
+            f"`{' '.join(each.command)}`",
+            each.kind,
+            f"[{each.settings.__name__}](settings.md#{each.settings.__name__.lower()})",
+            ", ".join(topic.name for topic in each.reads),
+            ", ".join(topic.name for topic in each.writes),
+            f"`<pipeline>.{each.group}`" if each.group and each.reads else "",
+            "yes" if each.scalable else "",
+            "yes" if each.optional else "",
+            ", ".join(f"{name} {value}" for name, value in each.requests.items()),
+            ", ".join(each.destinations),
+        ]
+        for each in services.ALL
+    ]
+    head = [
+        "service",
+        "of",
+        "command",
+        "runs as",
+        "settings",
+        "reads",
+        "writes",
+        "consumer group",
+        "scales",
+        "optional",
+        "requests",
+        "talks to",
+    ]
+    introduction = (
+        "What a pipeline, a FinetuneJob and the chart run. The image of a service is called like its command.\n"
+    )
+    return "\n".join([HEADER, "# Services\n", introduction, table(head, rows) + "\n"])
+
+
 def metrics_page() -> str:
     """Returns the page of metrics."""
-    parts = [HEADER, "# Metrics\n", "Every service answers `/metrics` on its health port.\n", metrics_table(metrics)]
+    groups = ", ".join(dict.fromkeys(f"`{each.group or each.name}`" for each in services.ALL))
+    labels = f"The label `service` is one of {groups}.\n"
+    introduction = "Every service answers `/metrics` on its health port.\n"
+    parts = [HEADER, "# Metrics\n", introduction, labels, metrics_table(metrics)]
     return "\n".join([*parts, "The operator's own:\n", metrics_table(operator_metrics)])
 
 
@@ -156,6 +198,7 @@ def main() -> int:
     check, stale = "--check" in sys.argv, []
     REFERENCE.mkdir(exist_ok=True)
     for name, text in {
+        "services.md": services_page(),
         "settings.md": settings_page(),
         "messages.md": messages_page(),
         "metrics.md": metrics_page(),

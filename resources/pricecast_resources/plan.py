@@ -10,9 +10,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from pricecast_core import services, topics
 from pricecast_core import settings as s
-from pricecast_core import topics
 from pricecast_core.news.lexicon import MODEL_NAME as LEXICON
+from pricecast_core.services import Service
 from pricecast_resources.base import Model, SecretKeyRef, seconds
 from pricecast_resources.pricepipeline import News, PricePipelineSpec, ServiceOverride, Source
 
@@ -49,30 +50,30 @@ class ServiceProcess:
     """One process of a pipeline.
 
     Attributes:
-        name: Name within the pipeline; also the key in `spec.services`.
-        service: Which service it is: the command is `pricecast-<service>`, the image carries the same name.
-        kind: `stream` runs for ever, `job` runs to its end, `schedule` runs to its end at the times of `schedule`.
+        service: Its row in the table of services.
         settings: Its settings, typed; their `document` is what it reads.
-        args: Arguments of the command.
         access: Its secret settings, as variables.
-        scalable: True if several replicas share the work, up to the partitions.
         finite: True if a `stream` ends by itself, with exit code 0, when its source ends.
-        optional: True if the price forecast goes on without it.
         schedule: Cron expression of a `schedule`.
         override: What the spec changes for this process.
     """
 
-    name: str
-    service: str
-    kind: Literal["stream", "job", "schedule"]
+    service: Service
     settings: s.ServiceSettings
-    args: tuple[str, ...] = ()
     access: Access = field(default_factory=dict)
-    scalable: bool = False
     finite: bool = False
-    optional: bool = False
     schedule: str = ""
     override: ServiceOverride = field(default_factory=ServiceOverride)
+
+    @property
+    def name(self) -> str:
+        """Name within the pipeline; also the key in `spec.services`."""
+        return self.service.name
+
+    @property
+    def kind(self) -> Literal["stream", "job", "schedule"]:
+        """Whether it runs for ever, to its end, or to its end at the times of `schedule`."""
+        return self.service.kind
 
     @property
     def secrets(self) -> dict[str, SecretKeyRef]:
@@ -113,7 +114,7 @@ def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str
     if spec.news is not None:
         processes += _news_processes(spec, spec.news, backends, common, news_model)
     processes += _predictor_processes(spec, backends, common, news_model)
-    used = [topic for topic in topics.ALL if spec.news is not None or topic not in (topics.NEWS, topics.NEWS_SIGNALS)]
+    used = services.topics_of(process.service for process in processes)
     return Plan(
         pipeline=name,
         processes=tuple(_with_override(process, spec) for process in processes),
@@ -124,7 +125,7 @@ def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str
 def prediction_api(backends: Backends, **settings: Any) -> ServiceProcess:
     """Returns the process that serves predictions: one for all pipelines of a store."""
     read = s.PredictionApiSettings(**settings, prediction_store=backends.prediction_store)
-    return _stream("prediction-api", read, access=backends.predictions())
+    return ServiceProcess(services.PREDICTION_API, read, backends.predictions())
 
 
 def _with_override(process: ServiceProcess, spec: PricePipelineSpec) -> ServiceProcess:
@@ -132,11 +133,6 @@ def _with_override(process: ServiceProcess, spec: PricePipelineSpec) -> ServiceP
     if override is None:
         return process
     return replace(process, override=override)
-
-
-def _stream(name: str, settings: s.ServiceSettings, *, service: str = "", **more: Any) -> ServiceProcess:
-    """Returns a process that runs for ever; its service is called like it, unless another is named."""
-    return ServiceProcess(name=name, service=service or name, kind="stream", settings=settings, **more)
 
 
 def _prefixed(prefix: str, model: Model, *, leave_out: Set[str] = frozenset()) -> dict[str, Any]:
@@ -166,10 +162,10 @@ def _price_processes(spec: PricePipelineSpec, backends: Backends, common: dict[s
     indicators = s.TechnicalIndicatorsSettings(**common, candle_seconds=seconds_each, indicators=spec.indicators)
     only_bars = replay is not None and replay.format == "bars"  # a bar is a closed candle: none need be made
     return [
-        _stream("trades", trades, finite=replay is not None or spec.source.mode == "Historical"),
-        *([] if only_bars else [_stream("candles", candles, scalable=True)]),
-        _stream("technical-indicators", indicators, scalable=True),
-        _to_feature_store("to-feature-store", "technical_indicators", spec, backends, common),
+        ServiceProcess(services.TRADES, trades, finite=replay is not None or spec.source.mode == "Historical"),
+        *([] if only_bars else [ServiceProcess(services.CANDLES, candles)]),
+        ServiceProcess(services.TECHNICAL_INDICATORS, indicators),
+        _to_feature_store(services.TO_FEATURE_STORE, "technical_indicators", spec, backends, common),
     ]
 
 
@@ -183,17 +179,14 @@ def _market(source: Source) -> dict[str, Any]:
 
 
 def _to_feature_store(
-    name: str,
+    service: Service,
     group: Literal["technical_indicators", "news_signals"],
     spec: PricePipelineSpec,
     backends: Backends,
     common: dict[str, Any],
 ) -> ServiceProcess:
     settings = s.ToFeatureStoreSettings(**common, feature_store=_store_kind(spec.storage.features.kind), group=group)
-    optional = group == "news_signals"
-    return _stream(
-        name, settings, service="to-feature-store", access=backends.features(), scalable=True, optional=optional
-    )
+    return ServiceProcess(service, settings, backends.features())
 
 
 def _news_processes(
@@ -210,15 +203,9 @@ def _news_processes(
     signals = s.NewsSignalSettings(**common, **given, provider=provider, model=model)
     access = {**backends.news_cache(), **_secret("API_KEY", news.signals.api_key_secret_ref)}
     return [
-        _stream(
-            "news",
-            reader,
-            access=_secret("CRYPTOPANIC_API_KEY", key),
-            finite=reader.source == ["archive"],
-            optional=True,
-        ),
-        _stream("news-signal", signals, access=access, scalable=True, optional=True),
-        _to_feature_store("news-to-feature-store", "news_signals", spec, backends, common),
+        ServiceProcess(services.NEWS, reader, _secret("CRYPTOPANIC_API_KEY", key), finite=reader.source == ["archive"]),
+        ServiceProcess(services.NEWS_SIGNAL, signals, access),
+        _to_feature_store(services.NEWS_TO_FEATURE_STORE, "news_signals", spec, backends, common),
     ]
 
 
@@ -263,13 +250,11 @@ def _predictor_processes(
         **_prefixed("training", spec.training, leave_out={"schedule", "lookback"}),
         news_model=signal_model(spec.news, news_model) if spec.news is not None else "",
     )
-    service = "price-predictor"
     access = {**backends.features(), **backends.models(), **backends.predictions()}
-    train: dict[str, Any] = {"service": service, "args": ("train",), "settings": settings, "access": access}
     return [
-        ServiceProcess(name="train", kind="job", **train),
-        ServiceProcess(name="retrain", kind="schedule", schedule=spec.training.schedule, **train),
-        _stream(service, settings, args=("serve",), access=access),
+        ServiceProcess(services.TRAIN, settings, access),
+        ServiceProcess(services.RETRAIN, settings, access, schedule=spec.training.schedule),
+        ServiceProcess(services.PRICE_PREDICTOR, settings, access),
     ]
 
 

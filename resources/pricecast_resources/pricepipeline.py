@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, create_model, model_validator
 
+from pricecast_core import services
 from pricecast_core.settings import CandlesSettings, NewsSettings, PricePredictorSettings, TradesSettings
 from pricecast_core.settings.exchanges import EXCHANGES, ExchangeSettings
 from pricecast_core.values import (
@@ -35,18 +36,7 @@ from pricecast_resources.schedule import Schedule
 from pricecast_resources.storage import Storage, Topics
 from pricecast_resources.values import Coins, Indicators, Pairs
 
-STREAMS = (
-    "trades",
-    "candles",
-    "technical-indicators",
-    "to-feature-store",
-    "news",
-    "news-signal",
-    "news-to-feature-store",
-    "price-predictor",
-)
-JOBS = ("train", "retrain")
-PROCESSES = (*STREAMS, *JOBS)
+PROCESSES = tuple(service.name for service in services.of_pipelines())
 """Everything that a pipeline can run; the keys of `spec.services`."""
 
 

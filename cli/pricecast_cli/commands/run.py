@@ -222,4 +222,4 @@ def validate(manifest: ManifestArgument) -> None:
         backends = LocalBackends(folder_of(resource.name, None), "127.0.0.1:9092")
         for process in plan(resource.name, resource.spec, backends).processes:
             how = process.schedule if process.kind == "schedule" else process.kind
-            typer.echo(f"  {process.name:24} pricecast-{' '.join((process.service, *process.args)):28} {how}")
+            typer.echo(f"  {process.name:24} {' '.join(process.service.command):38} {how}")

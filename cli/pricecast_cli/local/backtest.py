@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pricecast_cli.local.drain import QUIET, SOURCE, drained
+from pricecast_cli.local.drain import QUIET, drained
 from pricecast_cli.local.folder import DataFolder
 from pricecast_cli.local.logs import readable, tail
 from pricecast_cli.local.ports import free_port
@@ -36,15 +36,16 @@ from pricecast_cli.local.programs import (
 from pricecast_cli.local.replay import read_files, replaying
 from pricecast_cli.local.supervisor import Supervisor
 from pricecast_cli.local.threads import in_thread
-from pricecast_core import topics
+from pricecast_core import services, topics
 from pricecast_core.errors import BadMessageError, PricecastError, SettingsError
 from pricecast_core.files import MarketFile, survey
 from pricecast_core.messages import FeatureRowStored, decode
+from pricecast_core.services import TRADES
 from pricecast_resources.manifest import Manifest
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
-INGEST = ("trades", "candles", "technical-indicators", "to-feature-store")
+INGEST = tuple(service.name for service in services.upstream(topics.FEATURES))
 """The services that make features: all that runs before the model is trained."""
 REQUIRED = ("distribution_skill", "point_skill", "coverage", "mae", "naive_mae", "rows")
 """What the JSON line says at least."""
@@ -92,7 +93,7 @@ def backtest(
         stack.callback(folder.unlock)
         whole = range(min(file.first_ms for file in learned), max(file.last_ms for file in judged))
         planned = asyncio.run(_ingest(manifest.name, spec, folder, whole, console))
-        if read := read_files(folder.log_of(SOURCE)):
+        if read := read_files(folder.log_of(TRADES.name)):
             console.print(f"files: {read}", highlight=False, soft_wrap=True)
         return _judge(planned, folder, from_ms, as_json=as_json, plots=plots, out=out)
 

@@ -16,20 +16,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pricecast_cli.local.supervisor import Supervisor
 from pricecast_cli.local.threads import in_thread
-from pricecast_core import topics
+from pricecast_core import services, topics
 
 LOOK_SECONDS = 0.2
 _CALL_SECONDS = 10.0
 QUIET: Mapping[str, Any] = {"log_level": 0, "error_cb": lambda _error: None, "enable.metrics.push": False}
 """The broker comes and goes with the pipeline: what the client library says about it isn't for the screen."""
-SOURCE = "trades"
-_READS = {
-    "candles": ("candles", topics.TRADES),
-    "technical-indicators": ("technical-indicators", topics.CANDLES),
-    "to-feature-store": ("to-feature-store-technical-indicators", topics.TECHNICAL_INDICATORS),
-    "price-predictor": ("price-predictor", topics.FEATURES),
-}
-"""By process: what its consumer group is called within the pipeline, and the topic that it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +40,16 @@ class Hop:
 def hops(pipeline: str, processes: Collection[str]) -> list[Hop]:
     """Returns the hops of the price path among some processes, in the order in which data flows."""
     return [
-        Hop(f"{pipeline}.{group}", topics.topic_name(pipeline, topic))
-        for name, (group, topic) in _READS.items()
-        if name in processes
+        Hop(f"{pipeline}.{service.group}", topics.topic_name(pipeline, topic))
+        for service in services.price_path()
+        if service.name in processes
+        for topic in service.reads
     ]
 
 
 async def drained(supervisor: Supervisor, pipeline: str, brokers: str) -> bool:
     """Waits until the source has ended and all it gave has gone through. Returns False if it can't be."""
-    if await supervisor.wait_for(SOURCE, "done") != "done":
+    if await supervisor.wait_for(services.TRADES.name, "done") != "done":
         return False
     chain = hops(pipeline, supervisor.watched)
     return await in_thread(lambda ended: wait_until_read(brokers, chain, ended))

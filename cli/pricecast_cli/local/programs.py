@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pricecast_cli.local.folder import DataFolder
+from pricecast_core import services
 from pricecast_core.errors import SettingsError
 from pricecast_core.settings import DOCUMENT_VARIABLE
 from pricecast_resources.base import SecretKeyRef
@@ -24,8 +25,8 @@ from pricecast_resources.pricepipeline import PricePipelineSpec
 from pricecast_resources.storage import Storage
 
 BROKER = "broker"
-API = "prediction-api"
-TRAINING = "train"
+API = services.PREDICTION_API.name
+TRAINING = services.TRAIN.name
 """The program that trains: the plan's first training and its later ones are one here."""
 
 JOB_ATTEMPTS = 4
@@ -193,14 +194,14 @@ def _program(
         problem = str(error)
     return Program(
         name=process.name,
-        command=(script(process.service), *process.args),
+        command=(script(process.service.program), *process.service.args),
         document=process.settings.document(),
         env=env,
         stage=stage,
         ends=process.finite or process.kind == "job",
         job=process.kind == "job",
         attempts=JOB_ATTEMPTS if process.kind == "job" else 0,
-        optional=process.optional,
+        optional=process.service.optional,
         problem=problem,
     )
 

@@ -21,7 +21,7 @@ from rich.live import Live
 
 from pricecast_cli.local import view
 from pricecast_cli.local.child import kill_group, rotate
-from pricecast_cli.local.drain import SOURCE, drained
+from pricecast_cli.local.drain import drained
 from pricecast_cli.local.folder import ROOT, DataFolder
 from pricecast_cli.local.logs import brief, tail
 from pricecast_cli.local.ports import free_port
@@ -39,6 +39,7 @@ from pricecast_cli.local.scores import Scores
 from pricecast_cli.local.supervisor import Supervisor, Watched
 from pricecast_cli.local.training import keep_trained
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
+from pricecast_core.services import TRADES
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import group_name, missing_history
 from pricecast_core.stores.features_sql import SqlFeatureStore
@@ -334,8 +335,8 @@ class _Run:
             self._console.print(
                 f"{watched.program.name}: {watched.message}", style="bold red", highlight=False, markup=False
             )
-        trades = self._supervisor.watched.get(SOURCE)
-        if trades is not None and (read := read_files(self._setup.folder.log_of(SOURCE), trades.log_start)):
+        trades = self._supervisor.watched.get(TRADES.name)
+        if trades is not None and (read := read_files(self._setup.folder.log_of(TRADES.name), trades.log_start)):
             self._console.print(f"replay: {read}", highlight=False, markup=False, soft_wrap=True)
         for text in view.summary(await self._snapshot()):
             self._console.print(text, highlight=False, markup=False)

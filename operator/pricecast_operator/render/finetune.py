@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pricecast_core.addresses import Address
+from pricecast_core.services import FINETUNE
 from pricecast_core.settings import FinetuneSettings
 from pricecast_operator.render import labels
-from pricecast_operator.render.network import INTERNET, egress, metrics_ingress, of_urls, policy
+from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
 from pricecast_operator.render.pipeline import Owner
 from pricecast_operator.render.pods import (
     HTTP_PORT,
@@ -25,7 +25,6 @@ from pricecast_resources.pods import PodSettings
 
 _CHECKPOINTS, _DATASET, _MODEL = "/checkpoints", "/dataset", "/model"
 _ENV = {"HOME": "/tmp", "HF_HOME": f"{_CHECKPOINTS}/.huggingface"}  # noqa: S108 - the pod's own volume
-_REQUESTS = {"cpu": "1", "memory": "3Gi"}
 _GRACE_SECONDS = 120
 """Time to write a checkpoint before a suspension or a preemption."""
 _EXIT_FINAL = 78
@@ -48,7 +47,7 @@ def render_finetune(owner: Owner, spec: FinetuneJobSpec, options: RenderOptions)
         policy(
             metadata,
             {labels.FINETUNE_JOB: owner.name},
-            egress(_destinations(spec)),
+            egress(of_urls(*settings.addresses)),
             metrics_ingress(HTTP_PORT, options.metrics_namespaces),
         ),
     ]
@@ -139,14 +138,14 @@ def _job(
     volumes, mounts = _volumes(owner, spec)
     gpu = {spec.gpu.resource: str(spec.gpu.count)} if spec.gpu.count else {}
     container = Container(
-        service="finetune",
-        image=options.image_of("finetune", spec.image),
+        service=FINETUNE.program,
+        image=options.image_of(FINETUNE.program, spec.image),
         config_map=owner.name,
         checksum=digest(settings_document(settings)),
         env=_ENV,
         secrets=secrets,
         resources=Resources(
-            requests={**(spec.resources.requests or _REQUESTS), **gpu}, limits={**spec.resources.limits, **gpu}
+            requests={**(spec.resources.requests or FINETUNE.requests), **gpu}, limits={**spec.resources.limits, **gpu}
         ),
         mounts=mounts,
         volumes=tuple(volumes),
@@ -213,19 +212,3 @@ def _claim(owner: Owner, spec: FinetuneJobSpec, own: dict[str, str]) -> Manifest
             **({"storageClassName": storage_class} if storage_class else {}),
         },
     }
-
-
-def _destinations(spec: FinetuneJobSpec) -> list[Address]:
-    outputs = spec.outputs
-    needs_internet = (
-        not spec.base_model.volume_claim
-        or spec.dataset.hub is not None
-        or (spec.dataset.s3 is not None and not spec.dataset.s3.endpoint)
-        or outputs.hub is not None
-        or outputs.comet is not None
-    )
-    urls = [outputs.ollama.url] if outputs.ollama is not None else []
-    if spec.dataset.s3 is not None and spec.dataset.s3.endpoint:
-        urls.append(spec.dataset.s3.endpoint)
-    found = of_urls(*urls)
-    return [*found, INTERNET] if needs_internet else found

@@ -19,10 +19,6 @@ PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/1
 _DNS: Manifest = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
-INTERNET = Address("internet.invalid", 443)
-"""HTTPS to any public address."""
-
-
 def of_urls(*urls: str) -> list[Address]:
     """Returns the addresses of those URLs that are not empty.
 

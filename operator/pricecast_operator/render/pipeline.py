@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pricecast_core import services
 from pricecast_core.addresses import Address, of_brokers
-from pricecast_core.settings import NewsSettings, NewsSignalSettings, StreamSettings, TradesSettings
+from pricecast_core.settings import StreamSettings
 from pricecast_operator.render import labels
-from pricecast_operator.render.network import INTERNET, egress, metrics_ingress, of_urls, policy
+from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
 from pricecast_operator.render.pods import (
     HTTP_PORT,
     STATE_DIR,
@@ -37,12 +38,6 @@ from pricecast_resources.pricepipeline import PricePipelineSpec
 _DATA_DIR = "/data"
 _UNKNOWN_DATABASE = Address("", 5432)
 """Where a Secret's URL is not known: PostgreSQL's port, at any address."""
-_STREAM = ({"cpu": "50m", "memory": "192Mi"}, {"memory": "512Mi"})
-_RESOURCES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "price-predictor": ({"cpu": "100m", "memory": "256Mi"}, {"memory": "1Gi"}),
-    "train": ({"cpu": "250m", "memory": "512Mi"}, {"memory": "2Gi"}),
-    "retrain": ({"cpu": "250m", "memory": "512Mi"}, {"memory": "2Gi"}),
-}
 _STATE = {"STATE_DIR": f"{STATE_DIR}/state"}
 _EXIT_NOT_YET, _EXIT_MISCONFIGURED = 75, 78
 
@@ -173,14 +168,14 @@ def is_job(process: ServiceProcess) -> bool:
 def object_name(pipeline: Pipeline, process: ServiceProcess) -> str:
     """Returns the name of a process's Deployment, Job or CronJob."""
     name = f"{pipeline.owner.name}-{process.name}"
-    return f"{name}-{digest([_settings(pipeline, process), process.args])}" if is_job(process) else name
+    return f"{name}-{digest([_settings(pipeline, process), process.service.args])}" if is_job(process) else name
 
 
 def replicas(process: ServiceProcess, spec: PricePipelineSpec) -> int:
     """Returns how many pods a stream gets: no more than there are partitions to share, none while suspended."""
     if spec.suspend:
         return 0
-    if not process.scalable:
+    if not process.service.scalable:
         return 1 if process.override.replicas is None else min(process.override.replicas, 1)
     wanted = spec.replicas if process.override.replicas is None else process.override.replicas
     return min(wanted, spec.topics.partitions)
@@ -191,7 +186,7 @@ def _deployment(pipeline: Pipeline, process: ServiceProcess, options: RenderOpti
     # Two readers of one market would fence each other; those who share a consumer group take over before the old end.
     strategy: Manifest = (
         {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-        if process.service != "trades"
+        if not process.service.alone
         else {"type": "Recreate"}
     )
     return {
@@ -267,32 +262,31 @@ def _job_spec(backoff_limit: int) -> Manifest:
 def _process_labels(pipeline: Pipeline, process: ServiceProcess) -> dict[str, str]:
     return {
         **labels.of_pipeline(pipeline.owner.name),
-        labels.SERVICE: process.service,
+        labels.SERVICE: process.service.program,
         labels.PROCESS: process.name,
         labels.KIND: "job" if is_job(process) or process.kind == "schedule" else "stream",
-        **({labels.SCALABLE: "true"} if process.scalable else {}),
+        **({labels.SCALABLE: "true"} if process.service.scalable else {}),
     }
 
 
 def _pods(
     pipeline: Pipeline, process: ServiceProcess, options: RenderOptions, restart_policy: str = "Always"
 ) -> Manifest:
-    requests, limits = _RESOURCES.get(process.name, _STREAM)
     mounts, volumes = _data_volume(pipeline.spec, process)
     override = process.override
     return pod_template(
         Container(
-            service=process.service,
-            image=options.image_of(process.service, override.image),
-            args=process.args,
+            service=process.service.program,
+            image=options.image_of(process.service.program, override.image),
+            args=process.service.args,
             config_map=_config_map_name(pipeline, process),
             checksum=digest(_settings(pipeline, process)),
             env={**_STATE, **_values(process.access)},
             secrets=process.secrets,
             decided=process.settings.model_fields_set,
             secret_versions=_secret_versions(pipeline, process) if restart_policy == "Always" else "",
-            requests=requests,
-            limits=limits,
+            requests=process.service.requests,
+            limits=process.service.limits,
             resources=override.resources,
             mounts=mounts,
             volumes=volumes,
@@ -301,7 +295,7 @@ def _pods(
             priority_class=options.training_priority_class if process.kind != "stream" else "",
         ),
         pod_labels=_process_labels(pipeline, process),
-        service_account=f"{pipeline.owner.name}-{process.service}",
+        service_account=f"{pipeline.owner.name}-{process.service.program}",
         options=options,
         restart_policy=restart_policy,
     )
@@ -319,7 +313,7 @@ def _queue(pipeline: Pipeline, process: ServiceProcess) -> dict[str, str]:
 
 def _data_volume(spec: PricePipelineSpec, process: ServiceProcess) -> tuple[dict[str, str], tuple[Manifest, ...]]:
     replay = spec.source.replay
-    if process.service != "trades" or replay is None or not (replay.volume_claim or replay.config_map):
+    if process.service is not services.TRADES or replay is None or not (replay.volume_claim or replay.config_map):
         return {}, ()
     source: Manifest = (
         {"persistentVolumeClaim": {"claimName": replay.volume_claim, "readOnly": True}}
@@ -353,7 +347,8 @@ def _config_map_name(pipeline: Pipeline, process: ServiceProcess) -> str:
     same = [
         other
         for other in pipeline.plan.processes
-        if other.service == process.service and pipeline.documents[other.name] == pipeline.documents[process.name]
+        if other.service.program == process.service.program
+        and pipeline.documents[other.name] == pipeline.documents[process.name]
     ]
     first = next((other for other in same if other.kind == "stream"), same[0])
     return f"{pipeline.owner.name}-{first.name}"
@@ -368,7 +363,7 @@ def _config_maps(pipeline: Pipeline) -> dict[str, dict[str, str]]:
 def _by_service(plan: Plan) -> dict[str, list[ServiceProcess]]:
     services: dict[str, list[ServiceProcess]] = {}
     for process in plan.processes:
-        services.setdefault(process.service, []).append(process)
+        services.setdefault(process.service.program, []).append(process)
     return services
 
 
@@ -383,12 +378,4 @@ def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Addre
                 yield pipeline.databases.get(value, _UNKNOWN_DATABASE)
         elif name.endswith("_URL"):
             yield from of_urls(value)
-    if isinstance(settings, TradesSettings):
-        yield from of_urls(*(settings.exchange.urls if settings.exchange is not None else ()))
-    elif isinstance(settings, NewsSettings):
-        yield INTERNET
-        yield from of_urls(*settings.addresses)
-    elif isinstance(settings, NewsSignalSettings) and settings.provider != "lexicon":
-        yield from of_urls(settings.ollama_url if settings.provider == "ollama" else settings.openai_url)
-        if settings.provider == "anthropic" or (settings.provider == "openai" and not settings.openai_url):
-            yield INTERNET
+    yield from of_urls(*settings.addresses)

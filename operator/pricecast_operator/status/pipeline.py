@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pricecast_core.messages import Prediction
-from pricecast_core.settings import ToFeatureStoreSettings
+from pricecast_core.services import NEWS_SIGNAL
 from pricecast_core.stores.models import ModelVersion, model_name
 from pricecast_core.values import slug
 from pricecast_operator.cluster.objects import Child, Refusal
@@ -117,7 +117,7 @@ def pipeline_status(
         "conditions": this.conditions(findings),
         "services": _services(states, observed, this.previous),
         "replicas": min(
-            (_number(children.get(process.name), "replicas") for process in plan.processes if process.scalable),
+            (_number(children.get(process.name), "replicas") for process in plan.processes if process.service.scalable),
             default=0,
         ),
         "selector": f"{labels.PIPELINE}={plan.pipeline},{labels.SCALABLE}=true",
@@ -132,7 +132,7 @@ def pipeline_status(
     elif beyond is not None:
         status["message"] = short(beyond.message)
     if spec.news is not None:
-        reader = next(process for process in plan.processes if process.service == "news-signal")
+        reader = plan.process(NEWS_SIGNAL.name)
         status["newsModel"] = str(getattr(reader.settings, "model", ""))
     return status
 
@@ -274,7 +274,7 @@ def _ready(
 
 def _beyond_partitions(spec: PricePipelineSpec, plan: Plan) -> Finding | None:
     """Returns what is told of more replicas than partitions: they would have nothing to do, so they are not made."""
-    shares = [process for process in plan.processes if process.scalable]
+    shares = [process for process in plan.processes if process.service.scalable]
     wanted = {
         process.name: spec.replicas if process.override.replicas is None else process.override.replicas
         for process in shares
@@ -329,7 +329,7 @@ def _degraded(
 
 def _needed(states: Sequence[ProcessState]) -> list[ProcessState]:
     """Returns what the price forecast can't do without."""
-    return [state for state in states if _has_condition(state.process) and not state.process.optional]
+    return [state for state in states if _has_condition(state.process) and not state.process.service.optional]
 
 
 def _has_condition(process: ServiceProcess) -> bool:
@@ -346,18 +346,11 @@ def _services(states: Sequence[ProcessState], observed: Observed, previous: Mapp
         if observed.lag is None:
             lag = told.get(name)
         elif not isinstance(observed.lag, Problem) and state.process.kind == "stream":
-            lag = observed.lag.get(_consumer_group(state.process))
+            lag = observed.lag.get(state.process.service.group)
         if lag is not None:
             service["lag"] = lag
         services.append(service)
     return services
-
-
-def _consumer_group(process: ServiceProcess) -> str:
-    """Returns the consumer group of a stream, without the pipeline: those of trainings stand still afterwards."""
-    if isinstance(process.settings, ToFeatureStoreSettings):
-        return f"{process.service}-{process.settings.group.replace('_', '-')}"
-    return process.service
 
 
 def _model_names(spec: PricePipelineSpec, plan: Plan) -> dict[str, tuple[str, int]]:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from pricecast_candles.task import SERVICE, CandlesTask
 from pricecast_core import service
 from pricecast_core.health import Health
+from pricecast_core.services import CANDLES
 from pricecast_core.settings import CandlesSettings
 from pricecast_core.streaming import Stream
-from pricecast_core.topics import CANDLES, TRADES
 
 
 def work(settings: CandlesSettings, health: Health, stop: service.Stop) -> None:
     """Runs the stream until asked to stop."""
     task = CandlesTask(settings)
-    Stream(SERVICE, settings, source=TRADES, outputs=[CANDLES], task=task, health=health, stop=stop).run()
+    Stream(
+        SERVICE,
+        settings,
+        source=CANDLES.reads[0],
+        outputs=CANDLES.writes,
+        task=task,
+        health=health,
+        stop=stop,
+    ).run()
 
 
 def main() -> None:

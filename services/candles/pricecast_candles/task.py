@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pricecast_candles.windows import LateTradeError, PairWindows
-from pricecast_core import metrics
+from pricecast_core import metrics, services
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import Candle, Clock, Trade
 from pricecast_core.settings import CandlesSettings
 from pricecast_core.streaming import StreamTask
 from pricecast_core.topics import CANDLES
 
-SERVICE = "candles"
+SERVICE = services.CANDLES.group
 _STATE = "windows"
 
 

@@ -22,7 +22,7 @@ class TopicSpec:
         message: Class of its messages.
         key: What its messages are keyed by; a key's messages keep their order.
         retention_ms: How long a message is kept; -1 for ever.
-        description: Who writes it, who reads it.
+        remark: What else is to be known of it.
         others: Further classes of messages that may be among them.
         compacted: Whether only the newest message of each key is kept.
     """
@@ -31,7 +31,7 @@ class TopicSpec:
     message: type[messages.Message]
     key: str
     retention_ms: int
-    description: str
+    remark: str = ""
     compacted: bool = False
     others: tuple[type[messages.Message], ...] = ()
 
@@ -44,20 +44,16 @@ class TopicSpec:
         }
 
 
-TRADES = TopicSpec("trades", messages.Trade, "pair", 7 * DAY_MS, "trades -> candles", others=(messages.Clock,))
-CANDLES = TopicSpec("candles", messages.Candle, "pair", 30 * DAY_MS, "candles (or trades, from bars) -> indicators")
-TECHNICAL_INDICATORS = TopicSpec(
-    "technical-indicators", messages.IndicatorRow, "pair", 30 * DAY_MS, "technical-indicators -> to-feature-store"
+TRADES = TopicSpec("trades", messages.Trade, "pair", 7 * DAY_MS, others=(messages.Clock,))
+CANDLES = TopicSpec("candles", messages.Candle, "pair", 30 * DAY_MS)
+TECHNICAL_INDICATORS = TopicSpec("technical-indicators", messages.IndicatorRow, "pair", 30 * DAY_MS)
+NEWS = TopicSpec("news", messages.News, "id", -1, "kept, so that a new model can read it again", compacted=True)
+NEWS_SIGNALS = TopicSpec("news-signals", messages.NewsSignal, "coin", -1)
+FEATURES = TopicSpec("features", messages.FeatureRowStored, "pair or coin", 7 * DAY_MS)
+PREDICTIONS = TopicSpec("predictions", messages.Prediction, "pair", 30 * DAY_MS)
+DEAD_LETTERS = TopicSpec(
+    "dead-letters", messages.DeadLetter, "service", -1, "what could not be used, for a person to look at"
 )
-NEWS = TopicSpec(
-    "news", messages.News, "id", -1, "news -> news-signal; kept, so that a new model can read it again", compacted=True
-)
-NEWS_SIGNALS = TopicSpec("news-signals", messages.NewsSignal, "coin", -1, "news-signal -> to-feature-store")
-FEATURES = TopicSpec(
-    "features", messages.FeatureRowStored, "pair or coin", 7 * DAY_MS, "to-feature-store -> price-predictor"
-)
-PREDICTIONS = TopicSpec("predictions", messages.Prediction, "pair", 30 * DAY_MS, "price-predictor -> who wants them")
-DEAD_LETTERS = TopicSpec("dead-letters", messages.DeadLetter, "service", -1, "any -> a person")
 
 ALL = (TRADES, CANDLES, TECHNICAL_INDICATORS, NEWS, NEWS_SIGNALS, FEATURES, PREDICTIONS, DEAD_LETTERS)
 

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from pricecast_core import logs, metrics, topics
+from pricecast_core import logs, metrics, services, topics
 from pricecast_core.errors import BadMessageError
 from pricecast_core.health import Health
 from pricecast_core.messages import News, NewsSignal, encode
@@ -26,7 +26,7 @@ from pricecast_news_signal.extractor import UnavailableError
 from pricecast_news_signal.reader import Reader, Result
 from pricecast_news_signal.registry import open_extractor
 
-SERVICE = "news-signal"
+SERVICE = services.NEWS_SIGNAL.group
 PATIENCE_SECONDS = 20.0
 """After so long without the model's answer the consumer shows the broker that it is alive."""
 MAX_BACKOFF_SECONDS = 30.0

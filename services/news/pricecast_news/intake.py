@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 
-from pricecast_core import logs, metrics, topics
+from pricecast_core import logs, metrics, services, topics
 from pricecast_core.errors import BadMessageError, SettingsError, SourceError
 from pricecast_core.messages import CLOCK_TOLERANCE_MS, News, encode
 from pricecast_core.service import Stop
@@ -16,7 +16,7 @@ from pricecast_news.seen import Seen
 from pricecast_news.source import Refused, Source
 from pricecast_news.web import RateLimitedError
 
-SERVICE = "news"
+SERVICE = services.NEWS.group
 MAX_BACKOFF_SECONDS = 900.0
 MAX_REMEMBERED_REFUSALS = 100_000
 MAX_HELD = 10_000

@@ -1,4 +1,4 @@
-"""`pricecast-price-predictor`: `train` a model, `serve` forecasts, `backtest` on later rows. Settings by environment."""
+"""`pricecast-price-predictor`: `train` a model, `serve` forecasts, `backtest` on later rows."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pricecast_core import logs, metrics
+from pricecast_core import logs, metrics, services
 from pricecast_core.errors import StoreError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored, Prediction
@@ -32,7 +32,7 @@ from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
 from pricecast_price_predictor.view import View
 
-SERVICE = "price-predictor"
+SERVICE = services.PRICE_PREDICTOR.group
 MODEL_LOOK_SECONDS = 2.0
 """How often, at most, the registry is asked which version is in production."""
 COMPANION_PATIENCE_SECONDS = 5.0

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pricecast_core import logs
+from pricecast_core import logs, services
 from pricecast_core.errors import NotEnoughHistoryError, PricecastError, StoppedWaitingError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored
@@ -32,7 +32,7 @@ from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.training import Options, Trained
 from pricecast_price_predictor.tuning import Budget
 
-SERVICE = "price-predictor-train"
+SERVICE = services.TRAIN.group
 QUIET_SECONDS = 3.0
 """A replay whose markers pause so long has been read to its end, or runs slowly on purpose."""
 LIVE_QUIET_SECONDS = 15.0

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from pricecast_core import service
 from pricecast_core.health import Health
+from pricecast_core.services import TECHNICAL_INDICATORS
 from pricecast_core.settings import TechnicalIndicatorsSettings
 from pricecast_core.streaming import Stream
-from pricecast_core.topics import CANDLES, TECHNICAL_INDICATORS
 from pricecast_technical_indicators.task import SERVICE, TechnicalIndicatorsTask
 
 
 def work(settings: TechnicalIndicatorsSettings, health: Health, stop: service.Stop) -> None:
     """Runs the stream until asked to stop."""
     task = TechnicalIndicatorsTask(settings)
-    Stream(SERVICE, settings, source=CANDLES, outputs=[TECHNICAL_INDICATORS], task=task, health=health, stop=stop).run()
+    Stream(
+        SERVICE,
+        settings,
+        source=TECHNICAL_INDICATORS.reads[0],
+        outputs=TECHNICAL_INDICATORS.writes,
+        task=task,
+        health=health,
+        stop=stop,
+    ).run()
 
 
 def main() -> None:

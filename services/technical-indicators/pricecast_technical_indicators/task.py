@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pricecast_core import metrics
+from pricecast_core import metrics, services
 from pricecast_core.errors import BadMessageError
 from pricecast_core.indicators import choose
 from pricecast_core.messages import Candle, IndicatorRow
@@ -13,7 +13,7 @@ from pricecast_core.values import base_coin
 from pricecast_technical_indicators import formulas
 from pricecast_technical_indicators.history import History
 
-SERVICE = "technical-indicators"
+SERVICE = services.TECHNICAL_INDICATORS.group
 
 
 class TechnicalIndicatorsTask(StreamTask[Candle]):

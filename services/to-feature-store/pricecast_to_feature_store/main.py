@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pricecast_core import service
 from pricecast_core.health import Health
+from pricecast_core.services import NEWS_TO_FEATURE_STORE, TO_FEATURE_STORE, Service
 from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.open import open_feature_store
 from pricecast_core.streaming import Stream, StreamTask
-from pricecast_core.topics import FEATURES, NEWS_SIGNALS, TECHNICAL_INDICATORS
 from pricecast_to_feature_store.task import SERVICE, IndicatorRowsTask, NewsSignalsTask
+
+_ROLES: dict[str, tuple[Service, Callable[..., StreamTask[Any]]]] = {
+    "technical_indicators": (TO_FEATURE_STORE, IndicatorRowsTask),
+    "news_signals": (NEWS_TO_FEATURE_STORE, NewsSignalsTask),
+}
+"""By feature group: what the service is in a pipeline, and its work."""
 
 
 def work(settings: ToFeatureStoreSettings, health: Health, stop: service.Stop) -> None:
     """Runs the stream until asked to stop."""
     store = open_feature_store(settings)
-    indicators = settings.group == "technical_indicators"
-    kind = IndicatorRowsTask if indicators else NewsSignalsTask
+    role, kind = _ROLES[settings.group]
     task: StreamTask[Any] = kind(settings.pipeline, store, settings.batch_rows)
     try:
         Stream(
-            f"{SERVICE}-{settings.group.replace('_', '-')}",
+            role.group,
             settings,
-            source=TECHNICAL_INDICATORS if indicators else NEWS_SIGNALS,
-            outputs=[FEATURES],
+            source=role.reads[0],
+            outputs=role.writes,
             task=task,
             health=health,
             stop=stop,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 
-from pricecast_core import logs, metrics
+from pricecast_core import logs, metrics, services
 from pricecast_core.dead_letters import dead_letter
 from pricecast_core.health import Health
 from pricecast_core.messages import Candle, Clock, Trade
@@ -17,7 +17,7 @@ from pricecast_trades.source import Item, Source
 from pricecast_trades.sources import open_source
 from pricecast_trades.written import TopicEnds
 
-SERVICE = "trades"
+SERVICE = services.TRADES.group
 _RESTART_SECONDS = 1.0
 log = logs.get(__name__)
 

@@ -36,7 +36,7 @@ def test_the_price_path_stands_in_the_order_in_which_data_flows() -> None:
 def test_news_processes_are_optional_and_come_before_the_predictor() -> None:
     found = planned(news={"rss": {"urls": ["https://example.com/feed"]}})
     assert names(found) == [*PRICE_PATH, "news", "news-signal", "news-to-feature-store", *PREDICTOR]
-    assert [process.name for process in found.processes if process.optional] == [
+    assert [process.name for process in found.processes if process.service.optional] == [
         "news",
         "news-signal",
         "news-to-feature-store",
@@ -116,7 +116,7 @@ def test_the_first_training_and_the_later_ones_are_the_same_command_with_the_sam
     found = planned(training={"schedule": "0 3 * * *"})
     first, later = found.process("train"), found.process("retrain")
     assert (first.kind, later.kind, later.schedule) == ("job", "schedule", "0 3 * * *")
-    assert (first.service, first.args, first.access) == (later.service, later.args, later.access)
+    assert (first.service.command, first.access) == (later.service.command, later.access)
     assert first.settings == later.settings
 
 

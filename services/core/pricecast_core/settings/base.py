@@ -21,6 +21,8 @@ from pricecast_core.values import DISTINCT, Horizon, PipelineName, ReadCoin, Rea
 
 DOCUMENT_VARIABLE = "PRICECAST_SETTINGS"
 """The variable that names a process's settings document: a JSON object, keyed by the names of the fields."""
+ANYWHERE = "https://internet.invalid"
+"""Stands for HTTPS to any public address."""
 _COMMA = re.compile(r",(?![^()]*\))")
 
 
@@ -46,6 +48,11 @@ class ServiceSettings(BaseModel):
     def secrets(cls) -> list[str]:
         """Returns the names of the settings that are secret: they are never part of a document."""
         return [name for name, field in cls.model_fields.items() if _is_secret(field)]
+
+    @property
+    def addresses(self) -> list[str]:
+        """URLs of the servers that it talks to beside Kafka and those in secrets; `ANYWHERE` is any public one."""
+        return []
 
     def document(self) -> dict[str, Any]:
         """Returns the settings document of a process: what was set, without defaults and secrets.

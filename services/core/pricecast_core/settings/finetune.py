@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from pricecast_core.settings.base import CoinList, ServiceSettings
+from pricecast_core.settings.base import ANYWHERE, CoinList, ServiceSettings
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_core.values import JobName
 
@@ -87,3 +87,15 @@ class FinetuneSettings(ServiceSettings):
     comet_project: str = Field("pricecast-finetune", description="Comet project")
     comet_workspace: str = Field("", description="Comet workspace; empty means the account's default")
     comet_api_key: SecretStr | None = Field(None, description="API key of Comet")
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the base model and the headlines come from, and where the model goes."""
+        public = (
+            not self.base_model.startswith("/")
+            or self.dataset.startswith("hf://")
+            or (self.dataset.startswith("s3://") and not self.s3_endpoint)
+            or bool(self.hub_repository)
+            or self.comet
+        )
+        return [url for url in (self.ollama_url, self.s3_endpoint, ANYWHERE if public else "") if url]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr, field_validator
 
-from pricecast_core.settings.base import CoinList, StreamSettings
+from pricecast_core.settings.base import ANYWHERE, CoinList, StreamSettings
 
 NEWS_SOURCES = ("rss", "cryptopanic", "gdelt", "archive")
 """The kinds of news source; the service has a module for each."""
@@ -49,8 +49,9 @@ class NewsSettings(StreamSettings):
 
     @property
     def addresses(self) -> list[str]:
-        """The addresses that its sources name, for the network policy; feeds may lead anywhere else."""
+        """The addresses that its sources name; feeds may lead anywhere else."""
         return [
+            ANYWHERE,
             *(self.rss_urls if "rss" in self.source else []),
             *([self.cryptopanic_url] if "cryptopanic" in self.source else []),
             *([self.gdelt_url] if "gdelt" in self.source else []),

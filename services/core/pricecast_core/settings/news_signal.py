@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from pydantic import Field, SecretStr
 
 from pricecast_core.news.lexicon import MODEL_NAME as LEXICON
-from pricecast_core.settings.base import CoinList, StreamSettings
+from pricecast_core.settings.base import ANYWHERE, CoinList, StreamSettings
 
 NewsReader = Literal["lexicon", "encoder", "ollama", "anthropic", "openai"]
 NEWS_READERS: tuple[str, ...] = get_args(NewsReader)
@@ -61,3 +61,12 @@ class NewsSignalSettings(StreamSettings):
         SecretStr("sqlite:///.pricecast/news-signals.db"),
         description="SQLAlchemy URL of the cache by model and headline",
     )
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the provider is."""
+        if self.provider == "lexicon":
+            return []
+        if self.provider == "anthropic":
+            return [ANYWHERE, self.anthropic_url or ANYWHERE]
+        return [self.ollama_url if self.provider == "ollama" else self.openai_url or ANYWHERE]

@@ -62,6 +62,11 @@ class TradesSettings(EveryExchangeSettings):
         return self
 
     @property
+    def addresses(self) -> list[str]:
+        """URLs of the exchange."""
+        return list(self.exchange.urls) if self.exchange is not None else []
+
+    @property
     def exchange(self) -> ExchangeSettings | None:
         """The settings of the exchange that trades come from; None where they come from files or a simulation."""
         kind = EXCHANGES.get(self.source)
