@@ -37,6 +37,7 @@ def backtest(
     plots: Annotated[
         Path | None, typer.Option(help="Folder for pages with plots; .pricecast/backtests/NAME unless --json is given.")
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="File for each row's forecasts: .csv or .parquet.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="New folder for stores and logs; a temporary one by default.")
     ] = None,
@@ -66,6 +67,7 @@ def backtest(
         data_dir=data_dir,
         as_json=as_json,
         plots=plots,
+        out=out,
         console=Console(stderr=True),
     )
     raise typer.Exit(code)

@@ -8,7 +8,7 @@ moment only what was known by then. The features are those of candles alone, wit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from rich.table import Table
 from pricecast_core.errors import SettingsError
 from pricecast_core.files import BarRow, History, survey
 from pricecast_price_predictor import baselines, features, grid, training, walkforward
-from pricecast_price_predictor.baselines import QUANTILES
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.pool import Pool
@@ -103,12 +102,14 @@ def arena(
             else:
                 console.print(_as_table(result))
             if out is not None:
-                rows += list(_rows(file.name, seconds, contestants))
+                rows += [
+                    forecasts.frame(bars=file.name, horizon_seconds=seconds, kind=kind)
+                    for kind, forecasts in contestants.items()
+                ]
     if not done:
         raise SettingsError(f"--horizons: {', '.join(map(str, horizons))} s: none is a multiple of a file's candle")
     if out is not None:
-        frame = pl.concat(rows)
-        frame.write_parquet(out) if out.suffix == ".parquet" else frame.write_csv(out)
+        walkforward.write_forecasts(rows, out)
 
 
 def read(file: Path) -> tuple[FeatureSpec, FeatureTable]:
@@ -145,21 +146,6 @@ def contest(sample: Sample, kinds: Sequence[str]) -> dict[str, Forecasts]:
         trained = training.train(sample.head(split), options)
         found[kind] = walkforward.replay(trained.model, table, naive, split, total)
     return found
-
-
-def _rows(name: str, seconds: int, contestants: dict[str, Forecasts]) -> Iterator[pl.DataFrame]:
-    for kind, forecasts in contestants.items():
-        yield pl.DataFrame(
-            {
-                "bars": name,
-                "horizon_seconds": seconds,
-                "kind": kind,
-                "time_ms": forecasts.time_ms,
-                "actual": forecasts.actual,
-                **{f"q{level:g}": forecasts.quantiles[:, column] for column, level in enumerate(QUANTILES)},
-                **{f"naive_q{level:g}": forecasts.naive[:, column] for column, level in enumerate(QUANTILES)},
-            }
-        )
 
 
 def _as_table(contest: Contest) -> Table:

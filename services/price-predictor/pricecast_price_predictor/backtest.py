@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +31,14 @@ from pricecast_price_predictor.walkforward import Forecasts
 _SMA_ROWS = 20
 
 
-def backtest(settings: PricePredictorSettings, evaluate_from_ms: int, *, as_json: bool, plots: Path | None) -> None:
+def backtest(
+    settings: PricePredictorSettings,
+    evaluate_from_ms: int,
+    *,
+    as_json: bool,
+    plots: Path | None,
+    out: Path | None = None,
+) -> None:
     """Runs the backtest of every pair and horizon and prints what was measured.
 
     Args:
@@ -38,6 +46,7 @@ def backtest(settings: PricePredictorSettings, evaluate_from_ms: int, *, as_json
         evaluate_from_ms: Rows whose candle ends at or before this time train; later ones are judged.
         as_json: Print one line of JSON to standard output: the first pair and horizon, and all under `results`.
         plots: Folder for the pages with plots; by default none is written.
+        out: File for the forecasts row by row, `.csv` or `.parquet`; by default none is written.
 
     Raises:
         NotEnoughHistoryError: If either side has too few rows.
@@ -48,17 +57,16 @@ def backtest(settings: PricePredictorSettings, evaluate_from_ms: int, *, as_json
     finally:
         store.close()
     pool = Pool((table for _, table in tables.values()), len(tables)) if len(tables) > 1 else None
-    results = [
-        _one(
-            settings,
-            pair,
-            Sample(spec, table, horizon_rows(seconds, settings.candle_seconds), pool=pool),
-            evaluate_from_ms=evaluate_from_ms,
-            plots=plots,
-        )
-        for pair, (spec, table) in tables.items()
-        for seconds in settings.horizons_seconds
-    ]
+    results: list[dict[str, Any]] = []
+    rows: list[pl.DataFrame] = []
+    for pair, (spec, table) in tables.items():
+        for seconds in settings.horizons_seconds:
+            sample = Sample(spec, table, horizon_rows(seconds, settings.candle_seconds), pool=pool)
+            result, forecasts = _one(settings, pair, sample, evaluate_from_ms=evaluate_from_ms, plots=plots)
+            results.append(result)
+            rows.append(forecasts.frame(pair=pair, horizon_seconds=seconds))
+    if out is not None:
+        walkforward.write_forecasts(rows, out)
     if as_json:
         print(json.dumps({**results[0], "results": results}))  # noqa: T201 - the command's one line of output
         return
@@ -78,7 +86,7 @@ def _table(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> 
 
 def _one(
     settings: PricePredictorSettings, pair: str, sample: Sample, *, evaluate_from_ms: int, plots: Path | None
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Forecasts]:
     table, horizon = sample.table, sample.horizon
     seconds = horizon * settings.candle_seconds
     name = model_name(settings.pipeline, slug(pair), seconds)
@@ -101,7 +109,7 @@ def _one(
         (plots / f"{name}-training.html").write_text(
             report.render(name, trained, settings.candle_seconds, simulated=settings.simulated)
         )
-    return {
+    result = {
         "pair": pair,
         "horizon_seconds": seconds,
         **asdict(forecasts.scores()),
@@ -116,6 +124,7 @@ def _one(
         "training_seconds": round(training_seconds, 2),
         "simulated": settings.simulated,
     }
+    return result, forecasts
 
 
 def _baselines(table: FeatureTable, forecasts: Forecasts, split: int, horizon: int) -> dict[str, float]:

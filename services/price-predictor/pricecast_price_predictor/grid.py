@@ -65,6 +65,8 @@ def outage(rows: pl.DataFrame) -> NDArray[np.bool_]:
     A row says so itself: no volume, no trades, one price. Bars whose trades weren't recorded have a volume. A row
     depends on those before it alone, so that it is judged live as it is in training.
     """
-    empty = (pl.col("volume") == 0) & (pl.col("trade_count") == 0) & (pl.col("high") == pl.col("low"))
+    empty = (pl.col("volume") == 0) & (pl.col("high") == pl.col("low"))
+    if "trade_count" in rows.columns:
+        empty &= pl.col("trade_count") == 0
     quiet = rows.select(empty.fill_null(value=False)).to_series().to_numpy().astype(np.float64)
     return np.asarray(Windows(quiet).sum(OUTAGE_ROWS + 1) == OUTAGE_ROWS + 1)

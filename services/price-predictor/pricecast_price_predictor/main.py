@@ -35,7 +35,7 @@ def main() -> None:
             from pricecast_price_predictor.backtest import backtest  # noqa: PLC0415
 
             plots = arguments.plots or (None if arguments.json else Path(f"backtest-{settings.pipeline}"))
-            backtest(settings, arguments.evaluate_from_ms, as_json=arguments.json, plots=plots)
+            backtest(settings, arguments.evaluate_from_ms, as_json=arguments.json, plots=plots, out=arguments.out)
 
     service.run("price-predictor", PricePredictorSettings, work)
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     backtest.add_argument("--json", action="store_true", help="print one line of JSON to standard output")
     backtest.add_argument("--plots", type=Path, help="folder for pages with plots; default backtest-<pipeline>")
+    backtest.add_argument("--out", type=Path, help="file for each row's forecasts: .csv or .parquet")
     arena = commands.add_parser("arena", help="every model kind on bars of files, under one scorer")
     arena.add_argument("bars", type=Path, nargs="+", help="Kraken OHLCVT CSV")
     arena.add_argument("--horizons", type=int, nargs="+", default=[300, 900, 3600], help="seconds")

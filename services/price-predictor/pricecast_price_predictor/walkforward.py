@@ -10,9 +10,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
+from pricecast_core.errors import SettingsError
 from pricecast_price_predictor import baselines, conformal, model, target
 from pricecast_price_predictor.evaluation import Matrix, Scores, score
 from pricecast_price_predictor.features import FeatureTable
@@ -49,6 +52,22 @@ class Forecasts:
     quantiles: Matrix
     naive: Matrix
     standardised: Floats
+
+    def frame(self, **about: str | int) -> pl.DataFrame:
+        """Returns a row for each forecast, for a file of forecasts.
+
+        Args:
+            about: Columns of one value that say what the forecasts are of.
+        """
+        return pl.DataFrame(
+            {
+                **about,
+                "time_ms": self.time_ms,
+                "actual": self.actual,
+                **{f"q{level:g}": self.quantiles[:, column] for column, level in enumerate(baselines.QUANTILES)},
+                **{f"naive_q{level:g}": self.naive[:, column] for column, level in enumerate(baselines.QUANTILES)},
+            }
+        )
 
     def scores(self) -> Scores:
         """Scores them."""
@@ -133,6 +152,19 @@ def evaluate(
     use = median_wins(moved)
     outcomes = concatenate(moved if use else plain).standardised
     return WalkForward(chosen, use, conformal.fit_ends(outcomes))
+
+
+def write_forecasts(frames: Sequence[pl.DataFrame], out: Path) -> None:
+    """Writes forecasts row by row, as Parquet where the name ends so, else as CSV.
+
+    Raises:
+        SettingsError: If the file can't be written.
+    """
+    frame = pl.concat(frames)
+    try:
+        frame.write_parquet(out) if out.suffix == ".parquet" else frame.write_csv(out)
+    except OSError as error:
+        raise SettingsError(f"--out: {out} can't be written: {error}; name a file in a folder that is there") from None
 
 
 def median_wins(folds: Sequence[Forecasts]) -> bool:

@@ -64,6 +64,11 @@ def test_rows_whose_trades_were_not_recorded_are_no_outage(bars) -> None:
     assert not grid.outage(quiet(rows, 100, 150, volume=2.5)).any()  # a price that doesn't move
 
 
+def test_bars_without_a_count_of_trades_show_an_outage_too(bars) -> None:
+    rows = grid.regular(quiet(bars(300), 100, 150).drop("trade_count"), 60)
+    assert np.flatnonzero(grid.outage(rows)).tolist() == list(range(100 + grid.OUTAGE_ROWS, 250))
+
+
 def test_an_outage_is_judged_live_as_in_training(bars) -> None:
     rows = quiet(bars(300), 100, 150)
     whole = grid.outage(rows)
