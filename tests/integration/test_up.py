@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
@@ -221,6 +222,59 @@ def test_a_backtest_prints_one_line_of_json(tmp_path: Path) -> None:
     assert 0 < result["rows"] <= 300
     assert 0 <= result["coverage"] <= 1
     assert {"distribution_skill", "point_skill", "mae", "naive_mae"} <= result.keys()
+
+
+def test_a_backtest_of_two_pairs_needs_no_names_and_judges_no_row_that_it_learned(tmp_path: Path) -> None:
+    both = FILES.replace("[BTC/USD]", "[BTC/USD, ETH/USD]") + "  prediction: {horizonsSeconds: [60, 300]}\n"
+    written(tmp_path / "files.yaml", both)
+    for name in ("one", "two"):
+        bars(tmp_path / f"{name}-train.csv", 0, 1_500)
+        bars(tmp_path / f"{name}-later.csv", 1_200, 600)  # 300 rows of it are in the file to train on
+    done = pricecast(
+        "backtest", "files.yaml", "--json", "--out", "rows.csv",
+        "--bars", "one-train.csv", "--bars", "two-train.csv",
+        "--evaluate", "one-later.csv", "--evaluate", "two-later.csv",
+        cwd=tmp_path, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "600 rows that are there twice" in done.stderr
+    assert "Traceback" not in done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert {(one["pair"], one["horizon_seconds"], one["rows"]) for one in results} == {
+        (pair, horizon, 300 - horizon // 60) for pair in ("BTC/USD", "ETH/USD") for horizon in (60, 300)
+    }
+    rows = pl.read_csv(tmp_path / "rows.csv")
+    assert len(rows) == 4 * 300
+    assert int(rows["time_ms"].min()) == (START_S + 60 * 1_501) * 1000  # type: ignore[arg-type]
+
+
+def test_another_file_goes_on_and_what_is_known_is_counted(tmp_path: Path) -> None:
+    written(tmp_path / "files.yaml", FILES)
+    bars(tmp_path / "first.csv", 0, 400)
+    second = bars(tmp_path / "second.csv", 350, 450)
+    lines = second.read_text().splitlines()
+    second.write_text("\n".join(reversed(lines)) + "\n")
+    bars(tmp_path / "whole.csv", 0, 800)
+    command = ("up", "files.yaml", "--exit-when-drained", "--data-dir")
+    for file in ("first.csv", "second.csv"):
+        done = pricecast(*command, "parts", "--replay", file, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "450 rows read, left out: 50 rows known from an earlier run" in done.stdout
+    assert "with the newest row first, read from their end" in done.stdout
+    assert pricecast(*command, "at-once", "--replay", "whole.csv", cwd=tmp_path).returncode == 0
+    assert feature_rows(tmp_path / "parts") == feature_rows(tmp_path / "at-once")
+
+
+def test_a_file_of_mostly_refused_rows_ends_the_replay_with_its_reason(tmp_path: Path) -> None:
+    written(tmp_path / "files.yaml", FILES)
+    file = bars(tmp_path / "bars.csv", 0, 300)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:200], *(line.replace(",", ";") for line in lines[200:])]) + "\n")
+    told = pricecast("up", "files.yaml", "--replay", "bars.csv", "--exit-when-drained", cwd=tmp_path)
+    assert told.returncode == 78
+    assert "bars.csv: 100 of 300 lines were refused (the first: line 201: line: 1 columns" in told.stdout
+    assert "Traceback" not in told.stdout + told.stderr
+    assert "never retrieved" not in told.stdout + told.stderr
 
 
 @pytest.mark.parametrize(
