@@ -210,6 +210,24 @@ def test_a_replay_ends_when_all_of_it_is_through_and_a_second_one_changes_nothin
     assert feature_rows(tmp_path / "data") == rows
 
 
+@pytest.mark.parametrize(
+    ("pair", "name", "spec"),
+    [
+        ("T/USD", "a" * 40, "indicators: [rsi, sma(400)]"),
+    ],
+)
+def test_what_is_oddest_among_what_is_accepted_runs(tmp_path: Path, pair: str, name: str, spec: str) -> None:
+    manifest = FILES.replace("BTC/USD", pair).replace("name: files", f"name: {name}")
+    written(tmp_path / "odd.yaml", f"{manifest}  {spec}\n")
+    bars(tmp_path / "bars.csv", 0, 1_000)
+    command = ("up", "odd.yaml", "--replay", "bars.csv", "--exit-when-drained", "--data-dir", "data")
+    done = pricecast(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert feature_rows(tmp_path / "data")
+    latest = SqlPredictionStore(DataFolder(tmp_path / "data").database("predictions")).latest()
+    assert {prediction.pair for prediction in latest} == {pair}
+
+
 def test_a_backtest_prints_one_line_of_json(tmp_path: Path) -> None:
     written(tmp_path / "files.yaml", FILES)
     bars(tmp_path / "train.csv", 0, 1_500)

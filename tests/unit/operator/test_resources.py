@@ -127,6 +127,14 @@ async def test_a_spec_that_cant_be_acted_on_is_told_once_and_can_be_mended(
     assert server.objects[Ref("FinetuneJob", *NAME)]["status"]["state"] == "Pending"
 
 
+async def test_a_name_from_before_the_crd_had_its_rule_is_told_by_the_rule(jobs: FinetuneJobs, server: Server) -> None:
+    manifest = {**FINETUNE, "metadata": {"name": "news.v2", "namespace": NAME[0], "generation": 1}}
+    jobs.seen(server.put(manifest))
+    await jobs.reconcile((NAME[0], "news.v2"))
+    [status] = [written["status"] for written in server.objects.values() if "status" in written]
+    assert "metadata.name: 'news.v2': write at most 52" in str(status["conditions"])
+
+
 async def test_an_older_sight_than_our_own_write_is_passed_over(jobs: FinetuneJobs, server: Server) -> None:
     before = resource(server)
     jobs.seen(before)

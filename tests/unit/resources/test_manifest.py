@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pricecast_resources.manifest import ManifestError, load_manifest
+from pricecast_resources.manifest import ManifestError, load_manifest, load_resources
 
 GOOD = """\
 apiVersion: pricecast.dev/v1alpha1
@@ -96,3 +96,29 @@ def test_what_is_no_single_pipeline_is_refused_with_the_files_name(tmp_path: Pat
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"nowhere\.yaml: can't be read: No such file"):
         load_manifest(tmp_path / "nowhere.yaml")
+
+
+def test_all_kinds_in_a_file_are_checked(tmp_path: Path) -> None:
+    job = "---\napiVersion: pricecast.dev/v1alpha1\nkind: FinetuneJob\nmetadata: {name: news.v2}\nspec: {dataset: {hub: {name: a/b}}}\n"
+    with pytest.raises(ManifestError, match=r":12: metadata\.name: 'news\.v2': write at most 52"):
+        load_resources(written(tmp_path, GOOD + job))
+    found = load_resources(written(tmp_path, GOOD + job.replace("news.v2", "news-v2")))
+    assert [(resource.kind.name, resource.name) for resource in found] == [
+        ("PricePipeline", "btc"),
+        ("FinetuneJob", "news-v2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("60.0", 60), ("6e1", 60), ("0x3c", 60), ("074", 60), ("1_200", 1200), ("", 60), ("null", 60), ("~", 60)],
+)
+def test_numbers_are_read_as_kubectl_reads_them(tmp_path: Path, text: str, value: int) -> None:
+    manifest = GOOD.replace("seconds: 60", f"seconds: {text}") + f"  prediction: {{horizonsSeconds: [{value}]}}\n"
+    assert load_manifest(written(tmp_path, manifest)).spec.candles.seconds == value
+
+
+@pytest.mark.parametrize("image", ["2024-01-01", "12:30", "1:2"])
+def test_dates_and_times_of_day_are_text(tmp_path: Path, image: str) -> None:
+    manifest = GOOD + f"  services: {{candles: {{image: {image}}}}}\n"
+    assert load_manifest(written(tmp_path, manifest)).spec.services["candles"].image == image

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from pricecast_cli.local.folder import DataFolder
+from pricecast_cli.local.programs import LocalBackends
+from pricecast_core.settings import load
+from pricecast_core.settings.base import DOCUMENT_VARIABLE
+from pricecast_operator.render.finetune import settings_of
+from pricecast_operator.render.pipeline import Owner
+from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.manifest import ManifestError, load_resources
+from pricecast_resources.plan import plan
+from pricecast_resources.pricepipeline import PricePipelineSpec
 from tests.contracts.odd_manifests import ODD, Odd
 
 GOOD = [odd for odd in ODD if not odd.field]
@@ -29,3 +38,20 @@ def test_what_is_wrong_is_refused_naming_the_field(tmp_path: Path, odd: Odd) -> 
     with pytest.raises(ManifestError) as refused:
         load_resources(written(tmp_path, odd))
     assert odd.field.rpartition(".")[2] in str(refused.value)
+
+
+@pytest.mark.parametrize("odd", GOOD, ids=lambda odd: odd.id)
+def test_what_is_good_gives_settings_that_the_services_load(tmp_path: Path, odd: Odd) -> None:
+    [resource] = load_resources(written(tmp_path, odd))
+    if isinstance(resource.spec, FinetuneJobSpec):
+        told = {
+            "finetune": settings_of(Owner(resource.kind.name, resource.name, "prices", "1234-5678"), resource.spec)[0]
+        }
+    else:
+        assert isinstance(resource.spec, PricePipelineSpec)
+        planned = plan(resource.name, resource.spec, LocalBackends(DataFolder(tmp_path), "127.0.0.1:9092"))
+        told = {process.name: process.settings for process in planned.processes}
+    for name, settings in told.items():
+        document = tmp_path / f"{name}.json"
+        document.write_text(json.dumps(settings.document()))
+        assert load(type(settings), {DOCUMENT_VARIABLE: str(document)}) == settings
