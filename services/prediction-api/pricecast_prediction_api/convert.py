@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pricecast_core.messages import Prediction
@@ -14,13 +16,18 @@ def timestamp(milliseconds: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest * 1_000_000)
 
 
-def milliseconds(time: Timestamp) -> int:
+def milliseconds(moment: Timestamp) -> int:
     """Returns a `Timestamp` as whole milliseconds since the Unix epoch, rounded down."""
-    return time.seconds * 1000 + time.nanos // 1_000_000
+    return moment.seconds * 1000 + moment.nanos // 1_000_000
+
+
+def is_over(prediction: Prediction) -> bool:
+    """Returns whether the time whose price is predicted has passed."""
+    return prediction.target_time_ms <= time.time() * 1000
 
 
 def to_proto(prediction: Prediction) -> pb.Prediction:
-    """Returns the prediction as the API gives it."""
+    """Returns the prediction as the API gives it now."""
     message = pb.Prediction(
         pair=prediction.pair,
         horizon_seconds=prediction.horizon_seconds,
@@ -37,6 +44,7 @@ def to_proto(prediction: Prediction) -> pb.Prediction:
         simulated=prediction.simulated,
         feature_time=timestamp(prediction.feature_time_ms),
         pipeline=prediction.pipeline,
+        is_over=is_over(prediction),
     )
     if prediction.distribution_skill is not None or prediction.point_skill is not None:
         message.skill.CopyFrom(pb.Skill(distribution=prediction.distribution_skill, point=prediction.point_skill))

@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from pricecast_core.messages import Prediction
-from pricecast_prediction_api.convert import to_proto
+from pricecast_prediction_api.convert import is_over, to_proto
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as pb
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as service_pb
 
@@ -66,7 +66,7 @@ class Reply:
 
 
 class Entry:
-    """A prediction with its serialised forms.
+    """A prediction with its serialised forms: those until its target time, and those from then on.
 
     Args:
         prediction: The prediction as stored.
@@ -75,20 +75,47 @@ class Entry:
     def __init__(self, prediction: Prediction) -> None:
         self.prediction = prediction
         self.key: Key = (prediction.pipeline, prediction.pair, prediction.horizon_seconds)
+        self._forms: _Forms | None = None
 
-    @cached_property
+    @property
+    def is_over(self) -> bool:
+        """Whether its target time has passed."""
+        return is_over(self.prediction)
+
+    @property
     def proto(self) -> pb.Prediction:
         """The prediction as the API gives it."""
-        return to_proto(self.prediction)
+        return self._now().proto
+
+    @property
+    def reply(self) -> Reply:
+        """The answer to `Predict`."""
+        return self._now().reply
+
+    @property
+    def event(self) -> Reply:
+        """The event of `WatchPredictions`, where none was skipped before it."""
+        return self._now().event
+
+    def _now(self) -> _Forms:
+        forms = self._forms
+        if forms is None or forms.proto.is_over != self.is_over:
+            forms = self._forms = _Forms(to_proto(self.prediction))
+        return forms
+
+
+class _Forms:
+    """A prediction as the API gives it, each form made when first asked for."""
+
+    def __init__(self, proto: pb.Prediction) -> None:
+        self.proto = proto
 
     @cached_property
     def reply(self) -> Reply:
-        """The answer to `Predict`."""
         return Reply(service_pb.PredictResponse(prediction=self.proto))
 
     @cached_property
     def event(self) -> Reply:
-        """The event of `WatchPredictions`, where none was skipped before it."""
         return Reply(service_pb.WatchPredictionsResponse(prediction=self.proto))
 
 
@@ -114,7 +141,7 @@ class Snapshot:
             self.entries[entry.key] = entry
         self.pairs = sorted({pair for _, pair, _ in self.entries})
         self._index = self._build_index()
-        self._batches: dict[tuple[Key, ...], Reply] = {}
+        self._batches: dict[tuple[tuple[Key, bool], ...], Reply] = {}
 
     def find(self, pair: str, horizon_seconds: int = 0, pipeline: str = "") -> Entry | None:
         """Returns the latest prediction for the pair; see the proto for what 0 and an empty pipeline mean."""
@@ -151,7 +178,7 @@ class Snapshot:
 
     def batch(self, entries: Sequence[Entry]) -> Reply:
         """Returns the answer to `BatchPredict` with these predictions."""
-        key = tuple(entry.key for entry in entries)
+        key = tuple((entry.key, entry.is_over) for entry in entries)
         reply = self._batches.get(key)
         if reply is None:
             reply = Reply(service_pb.BatchPredictResponse(predictions=[entry.proto for entry in entries]))

@@ -87,6 +87,7 @@ function show() {
   if (all.length === 0) return;
   const latest = all.at(-1);
   element("simulated").hidden = !latest.simulated;
+  tellIfOver();
   element("last").textContent = price(latest.lastPrice);
   element("target").textContent = `Prediction for ${clock(latest.targetTime)}`;
   element("predicted").textContent = price(latest.predictedPrice);
@@ -101,6 +102,13 @@ function show() {
   element("rows").replaceChildren(...all.slice(-12).reverse().map(row));
   draw(all);
 }
+
+function tellIfOver() {
+  const latest = [...state.history.values()].reduce((a, b) => (a && time(a.targetTime) > time(b.targetTime) ? a : b), null);
+  element("over").hidden = latest === null || time(latest.targetTime) > Date.now();
+}
+
+setInterval(tellIfOver, 1000);
 
 function row(p) {
   const o = p.outcome;
