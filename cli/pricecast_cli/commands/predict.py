@@ -39,7 +39,7 @@ def predict(
         return
 
     from pricecast_cli.local.scores import Scores
-    from pricecast_cli.local.view import describe
+    from pricecast_cli.local.screen import describe
     from pricecast_core.messages import encode
     from pricecast_core.stores.predictions_sql import SqlPredictionStore
 

@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.live import Live
 
-from pricecast_cli.local import view
+from pricecast_cli.local import screen
 from pricecast_cli.local.child import kill_group, rotate
 from pricecast_cli.local.drain import drained
 from pricecast_cli.local.folder import ROOT, DataFolder
@@ -273,20 +273,20 @@ class _Run:
         with Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live:
             while True:
                 await self._supervisor.refresh()
-                live.update(view.render(await self._snapshot()), refresh=True)
+                live.update(screen.render(await self._snapshot()), refresh=True)
                 await asyncio.sleep(SCREEN_SECONDS)
 
     async def _lines(self) -> None:
         while True:
             await asyncio.sleep(LINE_SECONDS)
             await self._supervisor.refresh()
-            self._console.print(view.line(await self._snapshot()), highlight=False, markup=False, soft_wrap=True)
+            self._console.print(screen.line(await self._snapshot()), highlight=False, markup=False, soft_wrap=True)
 
-    async def _snapshot(self) -> view.Snapshot:
+    async def _snapshot(self) -> screen.Snapshot:
         with contextlib.suppress(StoreError):
             await asyncio.to_thread(self._scores.refresh)
         spec = self._manifest.spec
-        return view.Snapshot(
+        return screen.Snapshot(
             pipeline=self._manifest.name,
             market={"Replay": "a replay", "Simulated": "simulated trades"}.get(
                 spec.source.kind, f"trades of {spec.source.kind}"
@@ -295,7 +295,7 @@ class _Run:
             started=self._supervisor.started,
             now=time.time(),
             rows=[
-                view.Row(
+                screen.Row(
                     name=name,
                     state=watched.state,
                     since=watched.since,
@@ -338,7 +338,7 @@ class _Run:
         trades = self._supervisor.watched.get(TRADES.name)
         if trades is not None and (read := read_files(self._setup.folder.log_of(TRADES.name), trades.log_start)):
             self._console.print(f"replay: {read}", highlight=False, markup=False, soft_wrap=True)
-        for text in view.summary(await self._snapshot()):
+        for text in screen.summary(await self._snapshot()):
             self._console.print(text, highlight=False, markup=False)
         if not code:
             kept = _short(self._setup.folder.path)
@@ -355,7 +355,7 @@ class _Run:
         self._supervisor.stop()
 
     def _log(self, program: str, event: str, detail: str) -> None:
-        text = f"{view.clock(time.time())} {program} {event}" + (f": {detail}" if detail else "")
+        text = f"{screen.clock(time.time())} {program} {event}" + (f": {detail}" if detail else "")
         self._events.append(text)
         with contextlib.suppress(OSError), self._log_file.open("a") as file:
             file.write(text + "\n")

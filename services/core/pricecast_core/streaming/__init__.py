@@ -12,9 +12,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pricecast_core.streaming.admin import StreamError, ensure_topics, tail
 from pricecast_core.streaming.follower import Follower
 from pricecast_core.streaming.publisher import Publisher
-from pricecast_core.streaming.topics import StreamError, ensure_topics, tail
 from pricecast_core.streaming.transactional import FencedError, Record, TransactionalPublisher, last_values
 from pricecast_core.streaming.watch import Watch
 

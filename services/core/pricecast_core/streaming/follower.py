@@ -13,8 +13,8 @@ from pricecast_core.health import Health
 from pricecast_core.messages import Message, decoder
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
+from pricecast_core.streaming.admin import CLIENT, SESSION_TIMEOUT_MS, StreamError
 from pricecast_core.streaming.publisher import Publisher
-from pricecast_core.streaming.topics import CLIENT, SESSION_TIMEOUT_MS, StreamError
 from pricecast_core.streaming.watch import Watch
 from pricecast_core.topics import TopicSpec, topic_name
 

@@ -19,7 +19,7 @@ from pricecast_core.health import Health
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.topics import CLIENT, StreamError, StreamStoppedError, ensure_topics
+from pricecast_core.streaming.admin import CLIENT, StreamError, StreamStoppedError, ensure_topics
 from pricecast_core.topics import DEAD_LETTERS, TopicSpec, topic_name
 
 QUEUE_MESSAGES = 100_000

@@ -28,8 +28,8 @@ from pricecast_core.health import Health
 from pricecast_core.messages import Message, decoder, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
+from pricecast_core.streaming.admin import CLIENT, SESSION_TIMEOUT_MS, StreamError, ensure_topics
 from pricecast_core.streaming.noise import quieten
-from pricecast_core.streaming.topics import CLIENT, SESSION_TIMEOUT_MS, StreamError, ensure_topics
 from pricecast_core.streaming.watch import Watch
 from pricecast_core.topics import DEAD_LETTERS, TopicSpec, topic_name
 

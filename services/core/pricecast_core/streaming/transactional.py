@@ -18,7 +18,7 @@ from pricecast_core import logs, metrics
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.topics import CLIENT, StreamError, StreamStoppedError
+from pricecast_core.streaming.admin import CLIENT, StreamError, StreamStoppedError
 from pricecast_core.topics import TopicSpec, topic_name
 
 Record = tuple[TopicSpec, str, Message]

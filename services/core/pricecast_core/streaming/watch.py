@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pricecast_core import metrics
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.topics import CLIENT
+from pricecast_core.streaming.admin import CLIENT
 
 _CALL_SECONDS = 5.0
 _LONGEST_INTERVAL_SECONDS = 5.0

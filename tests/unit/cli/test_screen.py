@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pricecast_cli.local import view
+from pricecast_cli.local import screen
 from pricecast_cli.local.scores import Score, Scores
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
@@ -77,9 +77,9 @@ SERVICES = [
 ]
 
 
-def snapshot(predictions: Sequence[tuple[Prediction, Score]] = (), **fields: Any) -> view.Snapshot:
-    rows = [view.Row(name, "ready", NOW - 60, info={"lag": {"demo.trades": 7}}) for name in SERVICES]
-    base = view.Snapshot(
+def snapshot(predictions: Sequence[tuple[Prediction, Score]] = (), **fields: Any) -> screen.Snapshot:
+    rows = [screen.Row(name, "ready", NOW - 60, info={"lag": {"demo.trades": 7}}) for name in SERVICES]
+    base = screen.Snapshot(
         pipeline="demo",
         market="simulated trades",
         simulated=True,
@@ -94,14 +94,14 @@ def snapshot(predictions: Sequence[tuple[Prediction, Score]] = (), **fields: Any
     return replace(base, **fields)
 
 
-def screen(shown: view.Snapshot) -> list[str]:
+def drawn(shown: screen.Snapshot) -> list[str]:
     file = io.StringIO()
-    Console(width=100, height=30, file=file).print(view.render(shown))
+    Console(width=100, height=30, file=file).print(screen.render(shown))
     return file.getvalue().splitlines()
 
 
 def test_the_screen_fits_100_columns_by_30_rows() -> None:
-    lines = screen(snapshot([(TRAINED, Score(count=20, error=800, naive_error=810, inside=16))]))
+    lines = drawn(snapshot([(TRAINED, Score(count=20, error=800, naive_error=810, inside=16))]))
     assert len(lines) <= 30
     assert all(len(line) <= 100 for line in lines)
 
@@ -112,7 +112,7 @@ def test_many_predictions_have_a_line_each_and_still_fit() -> None:
         for pair in ("BTC/USD", "ETH/USD", "DOGE/USDT")
         for seconds in (300, 600, 3600)
     ]
-    lines = screen(snapshot(many))
+    lines = drawn(snapshot(many))
     assert len(lines) <= 30
     assert all(len(line) <= 100 for line in lines)
     assert sum("49,950.00 to 50,050.00" in line for line in lines) == 8
@@ -121,41 +121,41 @@ def test_many_predictions_have_a_line_each_and_still_fit() -> None:
 
 def test_a_simulated_market_is_named_on_every_kind_of_view() -> None:
     shown = snapshot([(TRAINED, Score())])
-    assert "SIMULATED MARKET" in screen(shown)[0]
-    assert "SIMULATED MARKET" in view.line(shown)
-    assert "SIMULATED MARKET" in view.describe(TRAINED, Score(), NOW)
-    assert "SIMULATED" not in "".join(screen(snapshot(simulated=False)))
+    assert "SIMULATED MARKET" in drawn(shown)[0]
+    assert "SIMULATED MARKET" in screen.line(shown)
+    assert "SIMULATED MARKET" in screen.describe(TRAINED, Score(), NOW)
+    assert "SIMULATED" not in "".join(drawn(snapshot(simulated=False)))
 
 
 def test_the_naive_forecast_is_called_so_until_there_is_a_model() -> None:
     assert "naive (last price, rolling quantiles) until a trained model beats it" in "\n".join(
-        screen(snapshot([(NAIVE, Score())]))
+        drawn(snapshot([(NAIVE, Score())]))
     )
     assert "v3, 4 min old; out of sample: skill +5.0%, point -0.1%, so the last price" in "\n".join(
-        screen(snapshot([(TRAINED, Score())]))
+        drawn(snapshot([(TRAINED, Score())]))
     )
 
 
 def test_the_error_so_far_stands_beside_the_naive_one() -> None:
-    shown = "\n".join(screen(snapshot([(TRAINED, Score(20, 800, 810, 16, 0.1, 0.2))])))
+    shown = "\n".join(drawn(snapshot([(TRAINED, Score(20, 800, 810, 16, 0.1, 0.2))])))
     assert "20 scored: error 40, naive 40.5; 80% inside the interval; skill +50.0%" in shown
 
 
 def test_a_service_that_keeps_failing_is_named_before_the_first_prediction() -> None:
-    failing = view.Row("trades", "restarting", NOW, restarts=3, message="exit code 1: no route to host")
-    shown = " ".join(" ".join(screen(snapshot(rows=[failing]))).replace("│", " ").split())
+    failing = screen.Row("trades", "restarting", NOW, restarts=3, message="exit code 1: no route to host")
+    shown = " ".join(" ".join(drawn(snapshot(rows=[failing]))).replace("│", " ").split())
     assert "trades keeps failing (exit code 1: no route to host); see `pricecast logs trades`" in shown
 
 
 def test_a_line_for_logs_says_what_is_not_ready_and_why() -> None:
-    rows = [view.Row("trades", "running", NOW, message="broker: is away"), view.Row("candles", "ready", NOW)]
-    assert "1/2 ready" in view.line(snapshot(rows=rows))
-    assert "trades running: broker: is away" in view.line(snapshot(rows=rows))
+    rows = [screen.Row("trades", "running", NOW, message="broker: is away"), screen.Row("candles", "ready", NOW)]
+    assert "1/2 ready" in screen.line(snapshot(rows=rows))
+    assert "trades running: broker: is away" in screen.line(snapshot(rows=rows))
 
 
 @given(st.floats(0, 1e8))
 def test_a_duration_is_short(seconds: float) -> None:
-    assert len(view.duration(seconds)) <= 8
+    assert len(screen.duration(seconds)) <= 8
 
 
 # --- scores
