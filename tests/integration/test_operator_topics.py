@@ -74,7 +74,24 @@ def test_lag_is_what_a_group_has_yet_to_read(brokers: str) -> None:
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "late.candles"})
     consumer.commit(offsets=[TopicPartition("late.trades", 0, 4)], asynchronous=False)
     consumer.close()
-    assert topics.lags(brokers, ["late", "other"]) == {"late": {"candles": 5}, "other": {}}
+    assert topics.lags(brokers, ["late", "other"]) == {"late": {"candles": 6}, "other": {}}
+
+
+def test_the_end_of_a_transaction_is_no_lag(brokers: str) -> None:
+    topics = Topics()
+    topics.ensure(brokers, planned("whole", partitions=1))
+    producer = Producer({"bootstrap.servers": brokers, "transactional.id": "whole.trades"})
+    producer.init_transactions(60)
+    for _ in range(3):
+        producer.begin_transaction()
+        producer.produce("whole.trades", b"1")
+        producer.produce("whole.trades", b"2")
+        producer.commit_transaction(60)
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "whole.candles"})
+    for place, unread in ((0, 6), (3, 4), (8, 0), (9, 0)):  # a transaction is two messages and its end
+        consumer.commit(offsets=[TopicPartition("whole.trades", 0, place)], asynchronous=False)
+        assert topics.lags(brokers, ["whole"]) == {"whole": {"candles": unread}}
+    consumer.close()
 
 
 def test_deletion_takes_topics_and_changelogs_of_that_pipeline_alone(brokers: str) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pricecast_cli.local.supervisor import Supervisor
 from pricecast_cli.local.threads import in_thread
 from pricecast_core import services, topics
+from pricecast_core.streaming.unread import anything_at
 
 LOOK_SECONDS = 0.2
 _CALL_SECONDS = 10.0
@@ -99,8 +100,4 @@ def _nothing_after(consumer: Consumer, place: TopicPartition) -> bool:
     start = max(place.offset, low)
     if start >= high:
         return True
-    # Transaction markers take offsets too: only reading tells whether a message is among what follows.
-    consumer.assign([TopicPartition(place.topic, place.partition, start)])
-    message = consumer.poll(_CALL_SECONDS)
-    error = message.error() if message is not None else None
-    return error is not None and error.code() == KafkaError._PARTITION_EOF
+    return anything_at(consumer, place.topic, place.partition, start, _CALL_SECONDS) is False

@@ -18,6 +18,7 @@ from confluent_kafka import admin as kafka_admin
 
 from pricecast_core import logs
 from pricecast_core.errors import PricecastError
+from pricecast_core.streaming.unread import Place, Unread
 from pricecast_core.topics import TopicSpec
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Topics:
 
     def __init__(self) -> None:
         self._clients: dict[str, Any] = {}
+        self._unread: dict[str, Unread] = {}
         self._away: dict[str, tuple[float, TopicsError]] = {}
         self._lock = threading.Lock()
 
@@ -128,7 +130,7 @@ class Topics:
     def lags(self, brokers: str, pipelines: Iterable[str]) -> dict[str, dict[str, int]]:
         """Returns the messages not yet read, by pipeline and service, of all pipelines in one round of calls.
 
-        A transaction's end takes an offset too, so the last offset of a partition is not counted.
+        Offsets at which there is no message, such as ends of transactions, don't count.
 
         Raises:
             TopicsError: KafkaUnreachable.
@@ -156,11 +158,12 @@ class Topics:
             end_of = {(item.topic, item.partition): _offset(future) for item, future in ends.items()}
             if wanted and all(end is None for end in end_of.values()):
                 raise TopicsError("LagUnknown", f"{brokers} does not say how far any topic goes")
+            unread = self._unread.setdefault(brokers, Unread(brokers)).count(_spans(committed, end_of))
             return {
                 pipeline: {
                     group.removeprefix(f"{pipeline}."): lag
                     for group in names
-                    if (lag := _lag(committed[group], end_of)) is not None
+                    if (lag := _lag(group, committed[group], unread)) is not None
                 }
                 for pipeline, names in groups.items()
             }
@@ -256,15 +259,23 @@ def _offset(future: Any) -> int | None:
         return None
 
 
-def _lag(committed: list[Any] | None, end_of: Mapping[tuple[str, int], int | None]) -> int | None:
+def _spans(
+    committed: Mapping[str, list[Any] | None], end_of: Mapping[Place, int | None]
+) -> dict[tuple[str, Place], tuple[int, int]]:
+    """Returns the committed offset and the end of each place that a group reads, as far as both are known."""
+    return {
+        (group, (item.topic, item.partition)): (max(item.offset, 0), end)
+        for group, items in committed.items()
+        for item in items or ()
+        if (end := end_of[item.topic, item.partition]) is not None
+    }
+
+
+def _lag(group: str, committed: list[Any] | None, unread: Mapping[tuple[str, Place], int]) -> int | None:
     """Returns the messages that a group has yet to read; None unless all of it is known."""
-    lag = 0
-    for item in committed or ():
-        end = end_of[item.topic, item.partition]
-        if end is None:
-            return None
-        lag += max(0, end - max(item.offset, 0) - 1)
-    return lag if committed else None
+    counts = [unread.get((group, (item.topic, item.partition))) for item in committed or ()]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def is_of_pipeline(topic: str, pipeline: str) -> bool:

@@ -4,7 +4,12 @@
 - `Publisher` writes to topics from a source outside of Kafka: nothing is lost while the broker is away.
 - `TransactionalPublisher` does so exactly once: what it wrote, found by `last_values`, says where to resume.
 - `Follower` reads a topic in batches, for those who keep their own state.
+- `Unread` counts what waits behind committed offsets, whatever took those offsets.
 - `Watch` notices a consumer that stalls, measures its lag and tells whether the broker answers.
+
+Only `stream` imports quixstreams. Of what it doesn't publish it relies on `Application._processing_context` (checkpoint,
+state and producer in use), `_state_manager.recovery_required`, `_setup_signal_handlers` and the rebalance callbacks
+`_on_assign`, `_on_revoke`, `_on_lost`; `noise` on the names of its loggers. So its minor version is pinned.
 """
 
 from __future__ import annotations

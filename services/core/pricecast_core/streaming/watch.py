@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from pricecast_core import metrics
 from pricecast_core.settings import StreamSettings
 from pricecast_core.streaming.admin import CLIENT
+from pricecast_core.streaming.unread import anything_at
 
 _CALL_SECONDS = 5.0
 _LONGEST_INTERVAL_SECONDS = 5.0
@@ -169,15 +170,8 @@ class Watch:
                 known.empty_up_to = end
 
     def _anything_at(self, consumer: Consumer, topic: str, partition: int, offset: int) -> bool:
-        consumer.assign([TopicPartition(topic, partition, offset)])
-        try:
-            message = consumer.poll(_PROBE_SECONDS)
-            if message is None:
-                return False  # the broker gives nothing to us either
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            return error is None
+        try:  # a broker that gives no answer gives nothing to the service either
+            return anything_at(consumer, topic, partition, offset, _PROBE_SECONDS) is True
         finally:
             consumer.unassign()
 
