@@ -116,6 +116,7 @@ PRICE_PIPELINE = Resource(
         ("Lag", "integer", ".status.lag", 0),
         ("Message", "string", ".status.message", 0),
         ("Reason", "string", _condition("Ready", "reason"), 1),
+        ("Predicting", "string", _condition("Predicting", "reason"), 1),
         ("Last prediction", "number", ".status.lastPrediction.predictedPrice", 1),
         ("Market time", "string", ".status.lastPrediction.issuedAt", 1),
         ("Source", "string", ".spec.source.kind", 1),

@@ -32,6 +32,8 @@ PAUSED = Finding(
 SUSPENDED = Finding("Predicting", "False", "Suspended", "spec.suspend is true; nothing is predicted")
 SCALED_TO_ZERO = "ScaledToZero"
 KAFKA_UNREACHABLE = "KafkaUnreachable"
+_STALE_SECONDS = 60
+"""How long after its target time a forecast may be the newest: the store is looked at now and then only."""
 NAIVE = "the naive forecast serves meanwhile"
 
 
@@ -97,7 +99,7 @@ def pipeline_status(
     ]
     topics = this.remembered(_topics(observed))
     model = this.remembered(_model(spec, plan, states, observed))
-    predicting = this.remembered(_predicting(observed))
+    predicting = this.remembered(_predicting(spec, observed, this.now))
     ready = _ready(spec, states, topics, refused)
     degraded = this.remembered(_degraded(spec, states, (topics, model, predicting), refused))
     findings = [
@@ -240,13 +242,27 @@ def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], 
     )
 
 
-def _predicting(observed: Observed) -> Finding:
+def _predicting(spec: PricePipelineSpec, observed: Observed, now: str) -> Finding:
     if observed.predictions is None:
         return Finding("Predicting", "Unknown", NOT_SEEN_YET, "the prediction store has not been asked yet")
     if isinstance(observed.predictions, Problem):
         return Finding("Predicting", "Unknown", observed.predictions.reason, observed.predictions.message)
     if not observed.predictions:
         return Finding("Predicting", "False", "NoPredictionYet", "nothing is predicted yet")
+    if spec.source.replay is None and spec.source.mode != "Historical":  # else the market's time isn't ours
+        patience_ms = 1000 * (_STALE_SECONDS + 2 * spec.candles.seconds)
+        now_ms = datetime.fromisoformat(now).timestamp() * 1000
+        newest = {
+            (each.pair, each.horizon_seconds): each
+            for each in sorted(observed.predictions, key=lambda each: each.target_time_ms)
+            if each.pair in spec.pairs and each.horizon_seconds in spec.prediction.horizons_seconds
+        }
+        over = [each for each in newest.values() if each.target_time_ms + patience_ms < now_ms]
+        if over:
+            which = ", ".join(
+                f"{each.pair} over {each.horizon_seconds} s was for {rfc3339(each.target_time_ms)}" for each in over
+            )
+            return Finding("Predicting", "False", "Stale", f"the newest forecast of {which}: none has followed")
     return Finding("Predicting", "True", "Predicted", "predictions are in the store")
 
 

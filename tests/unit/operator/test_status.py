@@ -199,7 +199,7 @@ def test_model_skill_lag_and_last_prediction_are_told() -> None:
         models={"btc-btc-usd-300s": version()},
         predictions=[prediction(0), prediction(7)],
     )
-    status = told(children(), observed)
+    status = told(children(), observed, now="2023-11-14T22:26:00Z")
     assert condition(status, "ModelReady") == ("True", "Promoted")
     assert condition(status, "Predicting") == ("True", "Predicted")
     assert (status["model"], status["skill"], status["lag"]) == ("v3", "2.8%", 3)
@@ -428,3 +428,11 @@ def test_more_replicas_than_partitions_are_told_of() -> None:
     assert condition(status, "Scaled") == ("False", "PartitionsLimit")
     assert status["message"].startswith("3 replicas are wanted; 1 run")
     assert "message" not in told(children(), ALL_SEEN)
+
+
+def test_a_forecast_whose_time_is_over_with_none_after_it_is_stale() -> None:
+    observed = Observed(topics_seen=True, lag={}, models={}, predictions=[prediction(0), prediction(7)])
+    status = told(children(), observed, now="2023-11-14T22:30:00Z")
+    assert condition(status, "Predicting") == ("False", "Stale")
+    [stale] = [each for each in status["conditions"] if each["type"] == "Predicting"]
+    assert "BTC/USD over 300 s was for 2023-11-14T22:25:20Z" in stale["message"]
