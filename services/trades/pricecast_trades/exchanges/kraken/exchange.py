@@ -64,7 +64,13 @@ class Kraken:
                     "kraken_websocket: v1 needs the library kraken-wsclient-py, which is not installed; install "
                     "pricecast-trades[kraken-v1], or take v2"
                 )
-            from pricecast_trades.exchanges.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy
+            try:
+                from pricecast_trades.exchanges.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy
+            except ModuleNotFoundError as error:
+                raise SettingsError(
+                    f"kraken_websocket: 'v1' needs {error.name}, which is not installed; "
+                    "install pricecast-trades[websocket-v1], or use v2"
+                ) from error
 
             return websocket_v1.FeedV1(url, names, self._faults, silence, stuck)
         from pricecast_trades.exchanges.kraken.session_v2 import SessionV2  # noqa: PLC0415
