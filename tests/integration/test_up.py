@@ -214,6 +214,7 @@ def test_a_replay_ends_when_all_of_it_is_through_and_a_second_one_changes_nothin
     ("pair", "name", "spec"),
     [
         ("T/USD", "a" * 40, "indicators: [rsi, sma(400)]"),
+        ("AAPLx/USD", "shares", "prediction: {horizonsSeconds: [60, 172800]}"),
     ],
 )
 def test_what_is_oddest_among_what_is_accepted_runs(tmp_path: Path, pair: str, name: str, spec: str) -> None:

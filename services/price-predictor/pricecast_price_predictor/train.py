@@ -44,7 +44,7 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
     """Trains every pair and horizon.
 
     Raises:
-        NotEnoughHistoryError: If there are too few rows, and waiting isn't wanted or was ended.
+        NotEnoughHistoryError: If there are too few rows for every model, and waiting isn't wanted or was ended.
         StoreError: If a store is away.
     """
     store = open_feature_store(settings)
@@ -54,13 +54,20 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
         pool = None
         if len(settings.pairs) > 1:
             pool = Pool((_table(settings, store, pair) for pair in settings.pairs), len(settings.pairs))
+        short: list[str] = []
         for pair in settings.pairs:
             spec, table = view.spec_of(settings, store, pair), _table(settings, store, pair)
             for seconds in settings.horizons_seconds:
                 if stop.is_set():
                     return
                 sample = Sample(spec, table, horizon_rows(seconds, settings.candle_seconds), pool=pool)
-                _train_one(settings, registry, pair, seconds, sample)
+                try:
+                    _train_one(settings, registry, pair, seconds, sample)
+                except NotEnoughHistoryError as error:  # a long horizon may take days to learn: the others go on
+                    log.warning("left out", reason=str(error))
+                    short.append(str(error))
+        if len(short) == len(settings.pairs) * len(settings.horizons_seconds):
+            raise NotEnoughHistoryError("; ".join(short))
     finally:
         store.close()
         registry.close()
