@@ -20,11 +20,11 @@ _CREATED = re.compile(r"^--- /dev/null\n\+\+\+ b/(\S+)", re.MULTILINE)
 _PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
 
 
-def pages(root: Path) -> list[Path]:
-    """Returns the Markdown files below `root` that are part of the repository, or about to be."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.md"]
+def files(root: Path) -> list[str]:
+    """Returns the names of the files below `root` that are part of the repository, or about to be."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
-    return [path for name in listed.split("\0") if name and (path := root / name).exists()]
+    return [name for name in listed.split("\0") if name and (root / name).exists()]
 
 
 def anchors(text: str) -> set[str]:
@@ -41,8 +41,8 @@ def anchors(text: str) -> set[str]:
     return found
 
 
-def broken(page: Path, root: Path) -> Iterator[str]:
-    """Yields what a page names that isn't there."""
+def broken(page: Path, root: Path, folders: set[str]) -> Iterator[str]:
+    """Yields what a page names that isn't there; `folders` are the repository's own at the top."""
     text = page.read_text()
     prose = _FENCE.sub("", text)
     for target in _LINK.findall(_CODE.sub("", prose)):
@@ -56,13 +56,16 @@ def broken(page: Path, root: Path) -> Iterator[str]:
             yield f"{target}: {file.name} has no such heading"
     created = set(_CREATED.findall(text))  # by a change that the page shows
     for name in set(_PATH.findall(prose)) - created:
-        if (root / name.partition("/")[0]).exists() and not (root / name).exists():
+        if name.partition("/")[0] in folders and not (root / name).exists():
             yield f"`{name}`: there is no such file"
 
 
 def main(root: Path = ROOT) -> int:
     """Names every broken link. Returns 1 if there is one."""
-    found = [f"{page.relative_to(root)}: {problem}" for page in pages(root) for problem in broken(page, root)]
+    names = files(root)
+    folders = {name.partition("/")[0] for name in names}
+    pages = [name for name in names if name.endswith(".md")]
+    found = [f"{page}: {problem}" for page in pages for problem in broken(root / page, root, folders)]
     sys.stderr.write("".join(f"{line}\n" for line in found))
     return int(bool(found))
 

@@ -31,6 +31,8 @@ def root(tmp_path: Path) -> Path:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "page.md").write_text(PAGE)
+    (tmp_path / ".gitignore").write_text(".state/\n")
+    (tmp_path / ".state").mkdir()
     return tmp_path
 
 
@@ -43,7 +45,7 @@ def root(tmp_path: Path) -> Path:
         "[x](docs)",
         "[x](https://nowhere.invalid/x.md)",
         "[x](#here)",
-        "`docs/page.md`, `docs/`, `not/here.py`",
+        "`docs/page.md`, `docs/`, `not/here.py`, `.state/written/at/run-time.json`",
         "`[x](nowhere.md)`",
     ],
 )
