@@ -310,6 +310,18 @@ def test_a_quiet_pair_is_told_how_late_it_is_by_what_kraken_sends_meanwhile(
     assert times[-1] <= time.time() * 1000
 
 
+def test_the_format_of_v2_is_spoken_at_any_address(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
+) -> None:
+    """As at the one endpoint for all markets that Kraken announces for 2027."""
+    exchange.deals["BTC/USD"] = history(10)
+    unified = {"KRAKEN_WEBSOCKET_URL": f"{exchange.v2_url}/unified"}
+    with running(broker, tmp_path, **kraken(exchange, **unified)) as process:
+        eventually(lambda: live(exchange, process))
+        exchange.trade("BTC/USD", 50_000, 0.01, time.time_ns() // 1000)
+        eventually(lambda: len(trades(broker)) == 11)
+
+
 def told_clocks(broker: EmbeddedBroker) -> list[Clock]:
     return [decode(Clock, value) for _, value in messages(broker, "trades") if b'"clock"' in value]
 

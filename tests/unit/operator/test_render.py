@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pricecast_core.addresses import Address
 from pricecast_core.settings import FinetuneSettings, NewsSettings, load
+from pricecast_core.settings.exchanges import EXCHANGES
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.finetune import render_finetune
@@ -400,3 +401,16 @@ def test_an_unquoted_quantity_is_one() -> None:
     found = objects_by_name({"services": {"candles": {"resources": resources}}})
     container = found["Deployment/btc-candles"]["spec"]["template"]["spec"]["containers"][0]
     assert container["resources"] == {"requests": {"cpu": "0.5"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+
+
+@pytest.mark.parametrize("kind", [exchange.title for exchange in EXCHANGES.values()])
+def test_trades_may_talk_to_the_exchange_that_the_source_names(kind: str) -> None:
+    source = {"kind": kind, kind.lower(): {"restUrl": "http://10.9.8.7:8001", "websocketUrl": "ws://10.9.8.6:8002"}}
+    rules = by_name(objects({"source": source}))["NetworkPolicy/btc-trades"]["spec"]["egress"]
+    reached = {
+        (peer["ipBlock"]["cidr"], rule["ports"][0]["port"])
+        for rule in rules
+        for peer in rule.get("to", ())
+        if "ipBlock" in peer
+    }
+    assert reached >= {("10.9.8.7/32", 8001), ("10.9.8.6/32", 8002)}

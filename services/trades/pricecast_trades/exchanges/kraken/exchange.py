@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import httpx
 import msgspec
 
@@ -21,7 +19,6 @@ from pricecast_trades.seam import Seam
 
 PAGE_ROWS = 1_000
 """Most trades that Kraken gives at once."""
-_V1_LIBRARY = "kraken_wsclient_py"
 
 
 class Kraken:
@@ -59,17 +56,12 @@ class Kraken:
         names, stuck = self._settings.pairs, self._settings.stall_timeout_seconds
         url, silence = self._kraken.stream_url, self._kraken.silence_seconds
         if self._kraken.websocket == "v1":
-            if importlib.util.find_spec(_V1_LIBRARY) is None:
-                raise SettingsError(
-                    "kraken_websocket: v1 needs the library kraken-wsclient-py, which is not installed; install "
-                    "pricecast-trades[kraken-v1], or take v2"
-                )
             try:
                 from pricecast_trades.exchanges.kraken import websocket_v1  # noqa: PLC0415 - Twisted is heavy
             except ModuleNotFoundError as error:
                 raise SettingsError(
                     f"kraken_websocket: 'v1' needs {error.name}, which is not installed; "
-                    "install pricecast-trades[websocket-v1], or use v2"
+                    "install pricecast-trades[kraken-v1], or use v2"
                 ) from error
 
             return websocket_v1.FeedV1(url, names, self._faults, silence, stuck)
