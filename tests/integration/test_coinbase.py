@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from pricecast_embedded_broker import EmbeddedBroker
 from tests.doubles.coinbase import CoinbaseDouble
@@ -90,3 +93,32 @@ def test_what_passes_is_tried_again_and_an_unknown_product_is_a_mistake(
     with running(broker, tmp_path, **coinbase(exchange, PAIRS="FOO/USD")) as process:
         assert process.wait() == 78
     assert any("FOO/USD" in line.get("error", "") for line in process.lines())
+
+
+def test_a_pipeline_of_coinbase_goes_from_trades_to_features(exchange: CoinbaseDouble, tmp_path: Path) -> None:
+    exchange.history(2_000, step_seconds=0.5)
+    manifest = tmp_path / "coinbase.yaml"
+    manifest.write_text(f"""\
+apiVersion: pricecast.dev/v1alpha1
+kind: PricePipeline
+metadata: {{name: coinbase}}
+spec:
+  pairs: [BTC/USD]
+  source:
+    kind: Coinbase
+    mode: Historical
+    since: 1h
+    coinbase: {{restUrl: "{exchange.rest_url}", websocketUrl: "{exchange.websocket_url}"}}
+  candles: {{seconds: 1}}
+  training: {{minRows: 10000, lookback: 1d}}
+  prediction: {{horizonsSeconds: [10]}}
+""")
+    command = [Path(sys.executable).with_name("pricecast"), "up", manifest, "--exit-when-drained", "--no-view"]
+    options = ["--data-dir", tmp_path / "data", "--http-port", "0", "--grpc-port", "0"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'data' / 'features.db'}")
+    with engine.connect() as connection:
+        [table] = [name for name in sa.inspect(connection).get_table_names() if "technical_indicators" in name]
+        rows = connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one()
+    assert 699 <= rows <= 702  # 1,000 candles, of which the first 299 warm up
