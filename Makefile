@@ -9,6 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 PIPELINE ?= manifests/pipeline-demo.yaml
+UNIT ?= tests/unit
 
 # tulipy comes as C source alone. Where there is no compiler, zig's does it: it is a Python package too.
 ifeq ($(shell command -v cc gcc clang 2>/dev/null),)
@@ -52,7 +53,7 @@ types: dev
 	$(RUN) mypy --python-version $$($(RUN) python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 test-unit: dev ## Unit and property tests
-	$(PYTEST) --numprocesses=2 tests/unit
+	$(PYTEST) --numprocesses=2 $(UNIT)
 
 test-integration: dev ## Real processes on the embedded broker and stores
 	$(PYTEST) --numprocesses=2 tests/integration
