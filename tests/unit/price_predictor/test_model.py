@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import structlog
+import structlog.testing
 
 from pricecast_core.errors import StoreError
 from pricecast_price_predictor import baselines, conformal, features, grid, model, report, training, tuning, walkforward
@@ -249,9 +251,13 @@ def test_outcomes_in_an_outage_are_neither_learned_from_nor_scored(rows: pl.Data
     np.testing.assert_array_equal(live, forecasts.quantiles)
 
 
-def test_a_search_that_time_cut_short_says_so(table: FeatureTable, capsys: pytest.CaptureFixture[str]) -> None:
-    tuning.search(Sample(SPEC, table, HORIZON).head(2_400), Recipe(), Budget(3, 0.001))
-    assert "search cut short" in capsys.readouterr().out
+def test_a_search_that_time_cut_short_says_so(table: FeatureTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        tuning, "log", structlog.get_logger()
+    )  # the module's own may have been bound to a configuration
+    with structlog.testing.capture_logs() as lines:
+        tuning.search(Sample(SPEC, table, HORIZON).head(2_400), Recipe(), Budget(3, 0.001))
+    assert ["search cut short" in line["event"] for line in lines] == [True]
 
 
 def test_scores_are_what_they_say() -> None:
