@@ -20,7 +20,11 @@ _TEST_SECONDS = 480
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bounds the tests themselves: what they stand on may have to be built first, which takes as long as it takes."""
+    """Bounds the tests themselves: what they stand on may have to be built first, which takes as long as it takes.
+
+    Waves go over all pipelines of a cluster, so their tests come before those that keep one alive beside them.
+    """
+    items.sort(key=lambda item: item.path.name != "test_waves.py")
     for item in items:
         if item.path.parent.name in ("e2e", "chaos"):
             item.add_marker(pytest.mark.timeout(_TEST_SECONDS, func_only=True))
