@@ -47,7 +47,7 @@ def test_a_replay_killed_at_any_moment_is_whole_once_it_has_finished(kafka: Kafk
         with running(kafka, tmp_path, **settings) as process:
             assert process.wait() == 0
     assert [told(trades(kafka, pair)) for pair in ("BTC/USD", "ETH/USD")] == expected
-    assert [letter.offset for letter in letters(kafka)] == sorted(BAD_LINES)
+    assert [letter.offset for letter in letters(kafka)] == sorted(BAD_LINES.keys() - {1})  # a header
 
 
 def test_a_second_process_shuts_the_first_one_out(kafka: Kafka, tmp_path: Path) -> None:
