@@ -8,11 +8,12 @@ the real one refuses is refused here, so that a client which works here works th
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.doubles.http import HttpDouble
 
 Answer = Callable[[str], Any]
 
@@ -21,7 +22,7 @@ def nothing(headline: str) -> Any:
     return {"news_signals": []}
 
 
-class AnthropicDouble:
+class AnthropicDouble(HttpDouble):
     """The API on a loopback port.
 
     Args:
@@ -39,20 +40,7 @@ class AnthropicDouble:
         self.answer = answer
         self.requests: list[dict[str, Any]] = []
         self.failures: list[int] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler(), port=port)
 
     def reply(self, path: str, headers: Message, body: dict[str, Any]) -> tuple[int, Any]:
         self.requests.append(body)

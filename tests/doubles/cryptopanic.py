@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tests.doubles.http import HttpDouble
 
 PAGE = 20
 
@@ -29,7 +30,7 @@ def post(number: int, title: str = "", published_at: str = "2024-05-01T12:00:00Z
     } | fields
 
 
-class CryptoPanicDouble:
+class CryptoPanicDouble(HttpDouble):
     """The API on a loopback port. Posts are given newest first, twenty a page.
 
     Attributes:
@@ -46,20 +47,7 @@ class CryptoPanicDouble:
         self.requests: list[dict[str, list[str]]] = []
         self.failures: list[tuple[int, dict[str, str]]] = []
         self.next_host = ""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/api/developer/v2"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler(), path="/api/developer/v2")
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, dict[str, str], Any]:
         self.requests.append(query)

@@ -7,11 +7,12 @@ stray backslashes into the JSON.
 from __future__ import annotations
 
 import json
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.doubles.http import HttpDouble
 
 PAGE = 250
 
@@ -30,7 +31,7 @@ def article(number: int, seen: datetime, title: str = "", **fields: Any) -> dict
     } | fields
 
 
-class GdeltDouble:
+class GdeltDouble(HttpDouble):
     """The API on a loopback port.
 
     Attributes:
@@ -43,20 +44,7 @@ class GdeltDouble:
         self.articles: list[dict[str, Any]] = []
         self.requests: list[dict[str, str]] = []
         self.answers: list[tuple[int, str, bytes]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/api/v2/doc/doc"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler(), path="/api/v2/doc/doc")
 
     def answer(self, query: dict[str, str]) -> tuple[int, str, bytes]:
         self.requests.append(query)

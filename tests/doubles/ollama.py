@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.doubles.http import HttpDouble
 
 Say = Callable[[dict[str, Any]], dict[str, Any]]
 """From a request to fields of its answer; the message's are under `message`."""
@@ -33,7 +34,7 @@ def thinks(content: str) -> Say:
     return say
 
 
-class OllamaDouble:
+class OllamaDouble(HttpDouble):
     """The API on a loopback port.
 
     Args:
@@ -50,20 +51,7 @@ class OllamaDouble:
         self.requests: list[dict[str, Any]] = []
         self.raw: list[tuple[int, bytes]] = []
         self.takes_think = True
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler())
 
     def answer(self, request: dict[str, Any]) -> tuple[int, bytes]:
         self.requests.append(request)
