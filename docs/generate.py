@@ -5,6 +5,7 @@ Run by `make docs`; `python docs/generate.py --check` fails where a page is out 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -73,7 +74,7 @@ def settings_page() -> str:
             for field in [kind.model_fields[name]]
         ]
         also = f" Also all of {', '.join(bases)}." if bases else ""
-        parts += [f"## {kind.__name__}\n", (kind.__doc__ or "").splitlines()[0] + also + "\n"]
+        parts += [f"## {kind.__name__}\n", inspect.cleandoc(kind.__doc__ or "").splitlines()[0] + also + "\n"]
         if rows:
             parts.append(table(["variable", "default", "what it does"], rows) + "\n")
     return "\n".join(parts)
@@ -122,7 +123,7 @@ def messages_page() -> str:
         ]
         parts += [
             f"## {kind.__name__}\n",
-            (kind.__doc__ or "") + "\n",
+            inspect.cleandoc(kind.__doc__ or "") + "\n",  # Python 3.13 strips the indentation by itself
             table(["field", "type", "what it is"], rows) + "\n",
         ]
     return "\n".join(parts)
