@@ -282,7 +282,7 @@ class Training(Model):
     max_seconds: int = of_setting(
         PricePredictorSettings,
         "training_max_seconds",
-        "Most time for the search: a safety that is logged when it cuts.",
+        "Most work for the search of one model, as seconds of an ordinary core: reckoned, so that every machine searches alike.",
     )
     folds: int = of_setting(PricePredictorSettings, "training_folds", "Folds of the walk-forward evaluation.")
     threads: int = of_setting(PricePredictorSettings, "training_threads", "Threads of the training.")

@@ -170,7 +170,7 @@ class ForecastsContract:
         forecasts.add(market(LEARNED - 1))
         job = forecasts.begin("train", TRAINING_WAIT="false")
         assert job.wait(timeout=60) == 75
-        assert "1999 feature rows of 2000" in (forecasts.folder / "train.log").read_text()
+        assert "1999 of 2000 candles" in (forecasts.folder / "train.log").read_text()
         assert forecasts.models.versions(forecasts.model) == []
 
     def test_killed_at_random_moments_every_row_is_predicted_once_and_scored(self, forecasts: Forecasts) -> None:

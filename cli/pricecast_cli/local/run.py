@@ -37,7 +37,7 @@ from pricecast_cli.local.programs import (
 from pricecast_cli.local.replay import read_files, settled
 from pricecast_cli.local.scores import Scores
 from pricecast_cli.local.supervisor import Supervisor, Watched
-from pricecast_cli.local.training import keep_trained
+from pricecast_cli.local.training import WarmUp, keep_trained
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
 from pricecast_core.services import TRADES
 from pricecast_core.settings import PricePredictorSettings
@@ -243,7 +243,7 @@ class _Run:
             await keep_trained(
                 self._supervisor,
                 lambda: SqlModelRegistry(url),
-                process.settings,
+                WarmUp(process.settings, self._feature_rows),
                 self._manifest.spec.training.schedule,
                 self._log,
                 drained=self._drained,
@@ -268,6 +268,11 @@ class _Run:
         with contextlib.closing(SqlFeatureStore(self._setup.folder.database("features"))) as store:
             group = group_name(self._manifest.name, "technical_indicators")
             return missing_history(store, group, spec.pairs, spec.training.min_rows)
+
+    def _feature_rows(self, pair: str) -> int:
+        """Returns how many feature rows a pair has."""
+        with contextlib.closing(SqlFeatureStore(self._setup.folder.database("features"))) as store:
+            return store.count(group_name(self._manifest.name, "technical_indicators"), pair)
 
     async def _screen(self) -> None:
         with Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cronsim import CronSim
@@ -35,10 +36,58 @@ class Trained:
     Attributes:
         newest_ms: When each model's newest version was made, Unix milliseconds; None where it has none.
         requests: Open requests for an early training, by model.
+        warming_up: How far models that can't be learned yet are, in words.
     """
 
     newest_ms: Mapping[str, int | None]
     requests: Mapping[str, str]
+    warming_up: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class WarmUp:
+    """Which models have too few candles yet for a training to bring them.
+
+    A training waits by itself for the fewest rows of every pair; a long horizon takes more. One that a training left
+    out all the same, for an outage say, is tried again with a tenth more rows.
+
+    Attributes:
+        settings: The pipeline.
+        count: Returns how many feature rows a pair has.
+    """
+
+    settings: PricePredictorSettings
+    count: Callable[[str], int]
+    _tried: dict[str, int] = field(default_factory=dict)
+
+    def of(self, newest_ms: Mapping[str, int | None]) -> dict[str, str]:
+        """Returns how far each model without a version is, in words; those that can be learned are left out."""
+        found = {}
+        for name, rows, needed in self._without_version(newest_ms):
+            if max(self.settings.training_min_rows, rows) < needed:
+                found[name] = f"{name}: {rows} of {needed} candles"
+        return found
+
+    def tried(self, newest_ms: Mapping[str, int | None]) -> None:
+        """Takes note that a training ended well and that these versions are there after it."""
+        for name, rows, needed in self._without_version(newest_ms):
+            if rows >= needed:
+                self._tried[name] = rows
+
+    def _without_version(self, newest_ms: Mapping[str, int | None]) -> list[tuple[str, int, int]]:
+        found = []
+        for pair in self.settings.pairs:
+            models = {
+                model_name(self.settings.pipeline, slug(pair), one): one for one in self.settings.horizons_seconds
+            }
+            if missing := [name for name in models if newest_ms[name] is None]:
+                rows = self.count(pair)
+                found += [(name, rows, self._needed(name, models[name])) for name in missing]
+        return found
+
+    def _needed(self, name: str, horizon_seconds: int) -> int:
+        again = math.ceil(self._tried.get(name, 0) * 1.1)
+        return max(self.settings.rows_to_learn(horizon_seconds), again)
 
 
 def names_of(settings: PricePredictorSettings) -> list[str]:
@@ -50,10 +99,14 @@ def names_of(settings: PricePredictorSettings) -> list[str]:
     ]
 
 
-def look(registry: ModelRegistry, names: list[str]) -> Trained:
-    """Returns what the registry knows of the models."""
-    newest = {name: next((version.created_at_ms for version in registry.versions(name)), None) for name in names}
-    return Trained(newest, registry.training_requests(names))
+def look(registry: ModelRegistry, names: list[str], warm_up: WarmUp) -> Trained:
+    """Returns what is known of the models."""
+    newest = _newest_ms(registry, names)
+    return Trained(newest, registry.training_requests(names), warm_up.of(newest))
+
+
+def _newest_ms(registry: ModelRegistry, names: list[str]) -> dict[str, int | None]:
+    return {name: next((version.created_at_ms for version in registry.versions(name)), None) for name in names}
 
 
 def outcomes(registry: ModelRegistry, names: list[str]) -> list[str]:
@@ -83,7 +136,7 @@ def due(trained: Trained, schedule: str, now: float, last_end: float) -> str | N
         return "on schedule"
     if now - last_end < PAUSE_SECONDS:
         return None
-    if len(known) < len(made):
+    if any(value is None and name not in trained.warming_up for name, value in trained.newest_ms.items()):
         return "no model yet"
     if trained.requests:
         return "; ".join(f"{name}: {reason}" for name, reason in sorted(trained.requests.items()))
@@ -98,7 +151,7 @@ def next_time(schedule: str, after: float) -> float:
 async def keep_trained(
     supervisor: Supervisor,
     open_registry: Callable[[], ModelRegistry],
-    settings: PricePredictorSettings,
+    warm_up: WarmUp,
     schedule: str,
     log: Callable[[str, str, str], None],
     *,
@@ -109,15 +162,16 @@ async def keep_trained(
     Once a finite source has `drained`, it ends the training under way, makes up for one that found too little
     history, and returns.
     """
-    names = names_of(settings)
+    names = names_of(warm_up.settings)
     registry = await asyncio.to_thread(open_registry)
     last_end = 0.0
     try:
-        failed = ""
+        failed, warming = "", ""
         while not supervisor.stopping:
             last = drained.is_set()
             try:
-                trained = await asyncio.to_thread(look, registry, names)
+                trained = await asyncio.to_thread(look, registry, names, warm_up)
+                warming = "".join(f"; {told}" for told in trained.warming_up.values())
                 reason = due(trained, schedule, time.time(), 0.0 if last else last_end)
             except StoreError as error:
                 log(TRAINING, "waiting", str(error))
@@ -126,13 +180,15 @@ async def keep_trained(
                 log(TRAINING, "due", reason)
                 failed = "" if await supervisor.run_job(TRAINING) else "the last one failed; "
                 last_end = time.time()
+                if not failed:
+                    await asyncio.to_thread(lambda: warm_up.tried(_newest_ms(registry, names)))
                 for outcome in await asyncio.to_thread(outcomes, registry, names):
                     log(TRAINING, "outcome", outcome)
             if last:
                 return
             if not supervisor.stopping:
                 following = datetime.fromtimestamp(next_time(schedule, time.time()), UTC)
-                supervisor.idle(TRAINING, f"{failed}next at {following:%H:%M} UTC")
+                supervisor.idle(TRAINING, f"{failed}next at {following:%H:%M} UTC{warming}")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(drained.wait(), LOOK_SECONDS)
     finally:

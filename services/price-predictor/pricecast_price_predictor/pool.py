@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from pricecast_core.settings.price_predictor import LEAST_LEARNABLE
 from pricecast_price_predictor import target
 from pricecast_price_predictor.features import FeatureTable
-from pricecast_price_predictor.models.base import MIN_ROWS, Compute
+from pricecast_price_predictor.models.base import Compute
 from pricecast_price_predictor.models.trees import RATIO_BOUNDS, TreeParameters, settings
 from pricecast_price_predictor.windows import Floats
 
@@ -28,6 +29,7 @@ class _Part:
     scale: Floats
     log_close: Floats
     time_ms: NDArray[np.int64]
+    observed: NDArray[np.bool_]
 
 
 class Pool:
@@ -53,14 +55,12 @@ class Pool:
             if common != self.names:
                 for number, part in enumerate(self._parts):
                     kept = [self.names.index(name) for name in common]
-                    self._parts[number] = _Part(
-                        part.rows, part.values[:, kept], part.scale, part.log_close, part.time_ms
-                    )
+                    self._parts[number] = replace(part, values=part.values[:, kept])
                 self.names = common
             step = -(-len(table) * count // MOST_ROWS)
             rows = np.flatnonzero(table.observed & np.isfinite(table.scale))[::step]
             values = table.values[rows][:, [table.names.index(name) for name in common]]
-            self._parts.append(_Part(rows, values, table.scale[rows], table.log_close, table.time_ms))
+            self._parts.append(_Part(rows, values, table.scale[rows], table.log_close, table.time_ms, table.observed))
 
     def fit(self, known_ms: int, horizon: int, compute: Compute) -> xgb.Booster | None:
         """Returns trees that know nothing later than a time; None if there are too few rows, or one pair alone."""
@@ -74,12 +74,13 @@ class Pool:
         values, wanted = [], []
         for part in self._parts:
             end = int(np.searchsorted(part.time_ms, until, side="right")) - horizon
-            used = int(np.searchsorted(part.rows, max(0, end)))
-            if used < MIN_ROWS:
+            used = part.rows < end
+            used &= target.has_outcome(part.observed, horizon)[part.rows]
+            if np.count_nonzero(used) < LEAST_LEARNABLE:
                 continue
-            variation = target.future_variation(part.log_close, horizon)[part.rows[:used]]
-            values.append(part.values[:used])
-            wanted.append(np.clip(variation / part.scale[:used], *RATIO_BOUNDS))
+            variation = target.future_variation(part.log_close, horizon)[part.rows[used]]
+            values.append(part.values[used])
+            wanted.append(np.clip(variation / part.scale[used], *RATIO_BOUNDS))
         if len(values) < 2:
             return None
         data = xgb.QuantileDMatrix(

@@ -150,6 +150,8 @@ def _train_one(
     settings: PricePredictorSettings, registry: ModelRegistry, pair: str, seconds: int, sample: Sample
 ) -> None:
     name = model_name(settings.pipeline, slug(pair), seconds)
+    if len(sample.table) < (needed := settings.rows_to_learn(seconds)):
+        raise NotEnoughHistoryError(f"{name}: {len(sample.table)} of {needed} candles")
     options = options_of(settings)
     start = time.monotonic()
     log.info("training", model=name, rows=len(sample.table))

@@ -16,15 +16,13 @@ import numpy as np
 import polars as pl
 
 from pricecast_core.errors import SettingsError
+from pricecast_core.settings.price_predictor import FIRST_TRAINING_SHARE
 from pricecast_price_predictor import baselines, conformal, model, target
 from pricecast_price_predictor.evaluation import Matrix, Scores, score
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.model import PriceModel, Recipe
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.windows import Floats
-
-FIRST_TRAINING_SHARE = 0.4
-"""Share of the rows that only ever train."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricecast_cli.local.training import PAUSE_SECONDS, Trained, due, names_of, next_time, outcomes
+from pricecast_cli.local.training import PAUSE_SECONDS, Trained, WarmUp, due, look, names_of, next_time, outcomes
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.models import TrainingRun
 from pricecast_core.stores.models_sql import SqlModelRegistry
@@ -80,3 +80,33 @@ def test_what_became_of_a_training_is_told_with_its_reason() -> None:
         "b v1 does not serve: no better than naive",
     ]
     registry.close()
+
+
+def test_a_horizon_with_too_few_candles_waits_and_tells_how_far_it_is() -> None:
+    settings = PricePredictorSettings(
+        pipeline="btc", pairs=["BTC/USD"], horizons_seconds=[300, 172_800], training_min_rows=500
+    )
+    short, long = names_of(settings)
+    registry = SqlModelRegistry("sqlite:///:memory:")
+    rows = 177
+    warm_up = WarmUp(settings, lambda _pair: rows)
+    needed = settings.rows_to_learn(172_800)
+    first = look(registry, [short, long], warm_up)
+    assert first.warming_up == {long: f"{long}: 177 of {needed} candles"}
+    assert due(first, SIX_HOURLY, NOON, 0) == "no model yet"  # the training waits for the 500 rows itself
+    registry.register(TrainingRun(short, {}, {}, trained_through_ms=1, artifact=b"model"))
+    rows = needed - 1
+    assert long in look(registry, [short, long], warm_up).warming_up
+    rows = needed
+    ready = look(registry, [short, long], warm_up)
+    assert not ready.warming_up
+    warm_up.tried(ready.newest_ms)  # it was left out all the same
+    assert look(registry, [short, long], warm_up).warming_up == {
+        long: f"{long}: {needed} of {-(-needed * 11 // 10)} candles"
+    }
+    registry.close()
+
+
+def test_models_that_cannot_be_learned_yet_are_not_trained_for() -> None:
+    waiting = Trained({"long": None}, {}, {"long": "long: 177 of 330 candles"})
+    assert due(waiting, SIX_HOURLY, NOON + MINUTE, 0) is None

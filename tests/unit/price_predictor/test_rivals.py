@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,17 @@ def test_common_trees_know_nothing_later_than_the_moment_asked_for(bars, tmp_pat
     assert fits[0] is not None
     assert fits[0].save_raw() == fits[1].save_raw()
     assert Pool([one, later], 2).fit(known, 5, Compute()) is None  # alone there is nothing in common
+
+
+def test_common_trees_learn_nothing_from_rows_whose_outcome_reaches_into_an_outage(bars, tmp_path: Path) -> None:
+    _, one = read(bars_file(bars, tmp_path / "one.csv"))
+    _, other = read(bars_file(bars, tmp_path / "two.csv", seed=2))
+    hole = np.arange(len(other)) >= 1_500
+    hole[1_600:] = False
+    cut = replace(other, observed=other.observed & ~hole)
+    jumped = replace(cut, log_close=np.where(hole, other.log_close + 1.0, other.log_close))  # what no outcome may touch
+    known = int(one.time_ms[-1])
+    fits = [Pool([one, table], 2).fit(known, 20, Compute()) for table in (cut, jumped)]
+    assert fits[0] is not None
+    assert fits[1] is not None
+    assert fits[0].save_raw() == fits[1].save_raw()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -9,6 +10,13 @@ from pydantic import Field, SecretStr
 from pricecast_core.settings.base import HorizonList, PairList
 from pricecast_core.settings.to_feature_store import FeatureStoreSettings
 from pricecast_core.values import MOST_HORIZONS, CandleSeconds
+
+FIRST_TRAINING_SHARE = 0.4
+"""Share of the rows that only ever train in a walk-forward evaluation."""
+LEAST_LEARNABLE = 50
+"""Fewest rows with features and an outcome that anything is learned from."""
+WARM_UP_ROWS = 90
+"""Rows before the local volatility is known."""
 
 
 class PredictionStoreSettings(FeatureStoreSettings):
@@ -50,7 +58,7 @@ class PricePredictorSettings(PredictionStoreSettings):
         10, ge=0, le=1_000, description="Trials of the hyper-parameter search; 0 takes defaults"
     )
     training_max_seconds: float = Field(
-        300, ge=1, le=86_400, description="Most time for the search: a safety that is logged when it cuts"
+        300, ge=1, le=86_400, description="Most work for the search of a model, as seconds of an ordinary core"
     )
     training_folds: int = Field(4, ge=2, le=20, description="Folds of the walk-forward evaluation")
     training_threads: int = Field(1, ge=1, le=128, description="Threads of XGBoost while training")
@@ -60,3 +68,8 @@ class PricePredictorSettings(PredictionStoreSettings):
     retrain_min_scored: int = Field(
         200, ge=10, description="Scored predictions over which a skill below zero asks for an early retrain"
     )
+
+    def rows_to_learn(self, horizon_seconds: int) -> int:
+        """Returns how many candles of a pair the model of a horizon takes: its first fold must have what to learn from."""
+        first_fold = WARM_UP_ROWS + LEAST_LEARNABLE + horizon_seconds // self.candle_seconds
+        return max(self.training_min_rows, math.ceil(first_fold / FIRST_TRAINING_SHARE))

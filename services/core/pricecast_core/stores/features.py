@@ -123,5 +123,5 @@ def missing_history(store: FeatureStore, group: str, entities: Sequence[str], le
     """Says which of some entities has fewer than the `least` rows in a group, and how many; None if none has."""
     for entity in entities:
         if (count := store.count(group, entity)) < least:
-            return f"{entity}: {count} feature rows of {least}"
+            return f"{entity}: {count} of {least} candles"
     return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pricecast_core.settings.price_predictor import LEAST_LEARNABLE
 from pricecast_price_predictor import target
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.windows import Floats
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 Parameters = Mapping[str, float]
 """Hyper-parameters by name; whole numbers are ints."""
-MIN_ROWS = 50
-"""Fewest rows that anything is learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,8 @@ class Sample:
         end = max(0, stop - self.horizon)
         known = target.has_outcome(self.table.observed, self.horizon)[:end]
         rows = np.flatnonzero(known & np.isfinite(self.table.scale[:end]))
-        if len(rows) < MIN_ROWS:
-            raise ValueError(f"rows: {len(rows)} are too few to learn from; give {MIN_ROWS} or more")
+        if len(rows) < LEAST_LEARNABLE:
+            raise ValueError(f"rows: {len(rows)} are too few to learn from; give {LEAST_LEARNABLE} or more")
         return rows
 
 
