@@ -231,14 +231,21 @@ class KrakenDouble:
             if fault == "html":
                 return _response(200, "<html>checking your browser</html>")
             return _response(200, {"error": [fault]})
-        if address.path != "/0/public/Trades":
-            return _response(200, {"error": ["EGeneral:Unknown method"]})
-        return _response(200, self._trades(query))
+        methods = {"/0/public/AssetPairs": self._asset_pairs, "/0/public/Trades": self._trades}
+        method = methods.get(address.path, lambda _query: {"error": ["EGeneral:Unknown method"]})
+        return _response(200, method(query))
+
+    def _asset_pairs(self, query: dict[str, str]) -> dict[str, Any]:
+        kind = query.get("aclass_base", "currency")
+        names = [_v1_name(pair) for pair in self.deals if _kind(pair) == kind]
+        return {"error": [], "result": {name.replace("/", ""): {"wsname": name} for name in names}}
 
     def _trades(self, query: dict[str, str]) -> dict[str, Any]:
         pair = next((name for name in self.deals if _v1_name(name).replace("/", "") == query.get("pair", "")), None)
         if pair is None:
             return {"error": ["EQuery:Unknown asset pair"]}
+        if query.get("asset_class", "currency") != _kind(pair):
+            return {"error": ["EGeneral:Invalid arguments"]}
         known = self.deals[pair]
         known = known[: len(known) - self.faults.rest_lag]
         since = int(query.get("since", "0"))
@@ -317,6 +324,10 @@ _STATUS: dict[int, dict[str, Any]] = {
         "data": [{"version": "2.0.4", "system": "online", "api_version": "v2", "connection_id": 13834774380200032777}],
     },
 }
+
+
+def _kind(pair: str) -> str:
+    return "tokenized_asset" if pair.partition("/")[0].endswith("x") else "currency"
 
 
 def _v1_name(pair: str) -> str:

@@ -244,9 +244,26 @@ def test_kraken_may_refuse_calls_for_a_while(broker: EmbeddedBroker, exchange: K
 def test_an_unknown_pair_is_a_mistake_in_the_settings(
     broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path
 ) -> None:
-    with running(broker, tmp_path, **kraken(exchange, PAIRS="FOO/USD")) as process:
+    with running(broker, tmp_path, **kraken(exchange, PAIRS="BTD/USD")) as process:
         assert process.wait() == 78
-    assert any("FOO/USD" in line.get("error", "") for line in process.lines())
+    [said] = [line["error"] for line in process.lines() if line.get("level") == "error"]
+    assert "BTD/USD" in said
+    assert "did you mean BTC/USD" in said
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_a_pair_that_kraken_lists_is_not_given_up_when_its_first_answer_calls_it_unknown(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, version: str
+) -> None:
+    exchange.deals["BTC/USD"] = history(10)
+    exchange.faults.rest.extend(["EQuery:Unknown asset pair", "EService:Unavailable", "EQuery:Unknown asset pair"])
+    with running(broker, tmp_path, **kraken(exchange, version)) as process:
+        eventually(lambda: live(exchange, process))
+    exchange.faults.subscriptions.append("Currency pair not supported XBT/USD")
+    (tmp_path / "live").mkdir()
+    with running(broker, tmp_path / "live", **kraken(exchange, version, PAIRS="ETH/USD", MODE="Live")) as process:
+        eventually(lambda: bool(exchange.subscribers("ETH/USD")) and process.ready())
+    assert told(trades(broker)) == dealt(exchange.deals["BTC/USD"])
 
 
 def test_what_kraken_garbles_is_refused_and_the_rest_goes_on(

@@ -63,10 +63,8 @@ class RestClient:
         """
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            self._wait(self._next - time.monotonic())
-            self._next = time.monotonic() + self._interval
             try:
-                answer = read(self._call(url, parameters))
+                answer = self.once(url, parameters, read)
             except PassingError as error:
                 metrics.TRADES_REST_RETRIES.labels(error.reason).inc()
                 if self.problem is None:
@@ -78,6 +76,17 @@ class RestClient:
             else:
                 self.problem = None
                 return answer
+
+    def once(self, url: str, parameters: Mapping[str, str | int], read: Callable[[httpx.Response], T]) -> T:
+        """Returns what `read` makes of the answer to one call, made when the pace allows.
+
+        Raises:
+            PassingError: If there is none, or `read` doesn't like it.
+            StoppedError: If the process is to stop.
+        """
+        self._wait(self._next - time.monotonic())
+        self._next = time.monotonic() + self._interval
+        return read(self._call(url, parameters))
 
     def _wait(self, seconds: float) -> None:
         if self._stop.is_set() or (seconds > 0 and self._stop.wait(seconds)):

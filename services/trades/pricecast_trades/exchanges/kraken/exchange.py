@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import msgspec
 
+from pricecast_core import logs
 from pricecast_core.errors import SettingsError
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
@@ -19,6 +20,7 @@ from pricecast_trades.seam import Seam
 
 PAGE_ROWS = 1_000
 """Most trades that Kraken gives at once."""
+log = logs.get(__name__)
 
 
 class Kraken:
@@ -35,8 +37,9 @@ class Kraken:
     def __init__(self, settings: TradesSettings, kraken: KrakenSettings, stop: Stop) -> None:
         self._settings = settings
         self._kraken = kraken
-        self._endpoint = f"{kraken.rest_url.rstrip('/')}/0/public/Trades"
-        self._faults = Faults()
+        public = f"{kraken.rest_url.rstrip('/')}/0/public"
+        self._endpoint, self._list_endpoint = f"{public}/Trades", f"{public}/AssetPairs"
+        self._faults = Faults(listed=self._listed)
         self.rest = RestClient("kraken_rest_url", kraken.requests_per_second, stop)
 
     def page(self, pair: str, seam: Seam, cursor: int) -> Page:
@@ -47,6 +50,8 @@ class Kraken:
         """
         since = max(cursor, seam.last_ms * 1_000_000 - 1)
         parameters: dict[str, str | int] = {"pair": wire.rest_pair(pair), "since": since, "count": PAGE_ROWS}
+        if wire.is_tokenised(pair):
+            parameters["asset_class"] = wire.TOKENISED
         page = self.rest.get(self._endpoint, parameters, lambda response: self._read(pair, since, response))
         self.knows(pair)
         return page
@@ -80,6 +85,15 @@ class Kraken:
     def knows(self, pair: str) -> None:
         """Says that Kraken has given trades of the pair before."""
         self._faults.knows(pair)
+
+    def _listed(self, pair: str) -> frozenset[str] | None:
+        """Returns the pairs that Kraken lists, of the kind that this one is of; None if it doesn't answer with a list."""
+        parameters = {"aclass_base": wire.TOKENISED} if wire.is_tokenised(pair) else {}
+        try:
+            return self.rest.once(self._list_endpoint, parameters, lambda response: wire.listed(response.content))
+        except PassingError as error:
+            log.warning("the list of pairs can't be read", error=str(error), url=self._list_endpoint)
+            return None
 
     def _read(self, pair: str, since: int, response: httpx.Response) -> Page:
         if response.status_code != 200:  # Kraken puts its errors into the answer: this is a proxy before it

@@ -6,6 +6,7 @@ decimal number of seconds, v1 as one in quotes, v2 as ISO 8601.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -14,7 +15,8 @@ import msgspec
 
 from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.messages import Trade, decode, encode
-from pricecast_core.values import kraken_v1_name, read_pair
+from pricecast_core.values import base_coin, kraken_v1_name, read_pair
+from pricecast_trades.errors import PassingError
 from pricecast_trades.source import Refused
 
 _SIDES: dict[str, Literal["buy", "sell"]] = {"b": "buy", "s": "sell"}
@@ -27,6 +29,19 @@ class RestAnswer(msgspec.Struct):
 
     error: list[str] = []
     result: dict[str, msgspec.Raw] | None = None
+
+
+class ListedPair(msgspec.Struct):
+    """One pair of `AssetPairs`."""
+
+    wsname: str = ""
+
+
+class ListAnswer(msgspec.Struct):
+    """Answer of `AssetPairs`."""
+
+    error: list[str] = []
+    result: dict[str, ListedPair] | None = None
 
 
 class RestTrade(msgspec.Struct, array_like=True):
@@ -83,6 +98,8 @@ class V2Message(msgspec.Struct):
     time_out: str | None = None
 
 
+TOKENISED = "tokenized_asset"
+"""The class of assets that Kraken wants named where a pair's base is a share (AAPLx)."""
 rest_answer = msgspec.json.Decoder(RestAnswer)
 v2_message = msgspec.json.Decoder(V2Message)
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
@@ -93,6 +110,30 @@ _v2_trade = msgspec.json.Decoder(V2Trade)
 def rest_pair(pair: str) -> str:
     """Returns the pair as REST's `pair` parameter spells it: `XBTUSD`."""
     return kraken_v1_name(pair).replace("/", "")
+
+
+def is_tokenised(pair: str) -> bool:
+    """Returns whether a pair's base is a tokenised share, which Kraken spells with a small x at the end."""
+    return base_coin(pair).endswith("x")
+
+
+def listed(content: bytes) -> frozenset[str]:
+    """Returns the pairs of an answer of `AssetPairs`, in the common spelling.
+
+    Raises:
+        PassingError: If it is no list, or an empty one.
+    """
+    try:
+        found = msgspec.json.decode(content, type=ListAnswer)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PassingError("malformed", f"answer is no list of pairs: {error}") from None
+    names = set()
+    for pair in (found.result or {}).values():
+        with suppress(SettingsError):  # names of Kraken's that can't be pairs of ours
+            names.add(read_pair(pair.wsname))
+    if not names:
+        raise PassingError("unavailable", f"answer lists no pairs: {', '.join(found.error) or 'it is empty'}")
+    return frozenset(names)
 
 
 def rest_trades(pair: str, rows: msgspec.Raw, origin: str) -> list[Trade | Refused]:
