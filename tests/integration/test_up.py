@@ -284,6 +284,21 @@ def test_another_file_goes_on_and_what_is_known_is_counted(tmp_path: Path) -> No
     assert feature_rows(tmp_path / "parts") == feature_rows(tmp_path / "at-once")
 
 
+def test_a_file_that_is_older_than_what_was_replayed_ends_with_what_to_do(tmp_path: Path) -> None:
+    written(tmp_path / "files.yaml", FILES)
+    bars(tmp_path / "earlier.csv", 0, 200)
+    bars(tmp_path / "later.csv", 200, 400)
+    command = ("up", "files.yaml", "--exit-when-drained", "--data-dir", "data", "--replay")
+    assert pricecast(*command, "later.csv", cwd=tmp_path).returncode == 0
+    rows = feature_rows(tmp_path / "data")
+    told = pricecast(*command, "earlier.csv", cwd=tmp_path)
+    assert told.returncode == 78
+    assert "BTC/USD: 200 rows are older than what was replayed before, where they are missing" in told.stdout
+    assert "left out: 200 rows older than what was read before" in told.stdout
+    assert feature_rows(tmp_path / "data") == rows
+    assert pricecast(*command, "later.csv", cwd=tmp_path).returncode == 0
+
+
 def test_a_file_of_mostly_refused_rows_ends_the_replay_with_its_reason(tmp_path: Path) -> None:
     written(tmp_path / "files.yaml", FILES)
     file = bars(tmp_path / "bars.csv", 0, 300)

@@ -16,7 +16,8 @@ from pricecast_resources.pricepipeline import PricePipelineSpec, ReplaySource, S
 
 _LEFT_OUT = {
     "refused": "lines that are no rows or out of order (dead letters)",
-    "known": "rows known from an earlier run, or older than its last",
+    "known": "rows known from an earlier run",
+    "unread": "rows older than what was read before, where they are missing",
     "repeated": "rows that are there twice",
     "differing": "of these with other values, where the newer file's count",
 }

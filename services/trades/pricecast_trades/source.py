@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import Candle, Clock, Trade
+from pricecast_trades.covered import Covered
 
 BATCH = 10_000
 """Most items in a batch: large enough to make the cost of a transaction small, small enough to fit into one."""
@@ -43,6 +44,9 @@ class Written(Protocol):
 
     def last_candles(self) -> dict[str, Candle]:
         """Returns the newest closed candle, by pair."""
+
+    def covered(self) -> dict[str, Covered]:
+        """Returns which times the closed candles hold trades of, by pair. Reads all of them."""
 
     def refused(self) -> frozenset[RefusedLine]:
         """Returns what was refused last, more than one batch can hold."""

@@ -12,8 +12,9 @@ from typing import TypeVar
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import Candle, DeadLetter, Message, Trade, decode
 from pricecast_core.settings import TradesSettings
-from pricecast_core.streaming import last_values
+from pricecast_core.streaming import all_values, last_values
 from pricecast_core.topics import CANDLES, DEAD_LETTERS, TRADES, TopicSpec, topic_name
+from pricecast_trades.covered import Covered
 from pricecast_trades.source import RefusedLine
 
 M = TypeVar("M", bound=Message)
@@ -64,6 +65,14 @@ class TopicEnds:
             lambda _, values: bool(closed(values)),
         )
         return {pair: candles[-1] for pair, values in found.items() if (candles := closed(values))}
+
+    def covered(self) -> dict[str, Covered]:
+        """Returns which times the closed candles hold trades of, by pair. Reads all of them."""
+        found: dict[str, Covered] = {}
+        for kept_from, _, value in all_values(self._settings.kafka_brokers, self._topic(CANDLES)):
+            for candle in _readable(Candle, [value]):
+                found.setdefault(candle.pair, Covered(begins=kept_from == 0)).add(candle)
+        return found
 
     def refused(self) -> frozenset[RefusedLine]:
         """Returns what was refused last, more than one batch can hold."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, datetime
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -43,6 +45,17 @@ def test_times_are_read_in_utc(text: str, hour: str) -> None:
 def test_a_zone_that_is_not_known_is_refused_and_not_taken_for_utc(zone: str) -> None:
     with pytest.raises(BadMessageError):
         times.parse(f"Tue, 04 Jun 2024 12:00:00 {zone}", NOW)
+
+
+def test_of_a_zone_name_with_several_readings_the_one_that_is_never_too_early_counts() -> None:
+    table = tomllib.loads(resources.files("pricecast_news").joinpath("zones.toml").read_text("utf-8"))
+    too_early = {
+        name
+        for name, others in table["other_readings"].items()
+        for other in others
+        if times.parse(f"Tue, 04 Jun 2024 12:00:00 {name}", NOW) < datetime.fromisoformat(f"2024-06-04T12:00:00{other}")
+    }
+    assert too_early == {"IST"}  # the exception that the table names
 
 
 @pytest.mark.parametrize("text", ["2024-06-03", "Mon, 03 Jun 2024", "20240603"])

@@ -16,6 +16,7 @@ from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Candle, Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings, load
+from pricecast_trades.covered import Covered
 from pricecast_trades.source import Item, Refused, RefusedLine
 from pricecast_trades.sources import replay
 from pricecast_trades.sources.replay import ReplaySource
@@ -24,10 +25,16 @@ START = 1_600_000_200  # a multiple of 300
 
 
 class Ends:
-    """What has been written, held in memory."""
+    """What has been written, held in memory.
 
-    def __init__(self, items: Iterable[Item] = ()) -> None:
+    Args:
+        items: All of it.
+        cut: Whether older candles were written that are not kept any more.
+    """
+
+    def __init__(self, items: Iterable[Item] = (), *, cut: bool = False) -> None:
         self.items = list(items)
+        self.cut = cut
 
     def last_trades(self) -> dict[str, list[Trade]]:
         last = {item.pair: item.timestamp_ms for item in self.items if isinstance(item, Trade)}
@@ -37,9 +44,35 @@ class Ends:
     def last_candles(self) -> dict[str, Candle]:
         return {item.pair: item for item in self.items if isinstance(item, Candle)}
 
+    def covered(self) -> dict[str, Covered]:
+        """The candles written, or those that the candles service has made of the trades."""
+        found: dict[str, Covered] = {}
+        for item in self.items:
+            candle = candle_of(item) if isinstance(item, Trade) else item
+            if isinstance(candle, Candle):
+                found.setdefault(candle.pair, Covered(begins=not self.cut)).add(candle)
+        return found
+
     def refused(self) -> frozenset[RefusedLine]:
         refused = [item for item in self.items if isinstance(item, Refused)]
         return frozenset((item.origin, item.position, item.value) for item in refused)
+
+
+def candle_of(trade: Trade) -> Candle:
+    start_ms = trade.timestamp_ms - trade.timestamp_ms % 60_000
+    price = trade.price
+    return Candle(
+        pair=trade.pair,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=trade.volume,
+        trade_count=1,
+        window_start_ms=start_ms,
+        window_end_ms=start_ms + 60_000,
+        candle_seconds=60,
+    )
 
 
 def make(files: list[Path], pairs: str = "BTC/USD", **options: Any) -> ReplaySource:
@@ -100,6 +133,43 @@ def test_another_file_of_the_pair_loses_no_row(tmp_path: Path) -> None:
     february = write(tmp_path / "b.csv", ["bad", *(f"{START + 49 + n},{n + 50},1" for n in range(80))])
     before = read(make([january]))
     assert seen(read(make([february]), before)) == ["1", *range(51, 130)]  # the boundary's trade is known
+
+
+def trade_lines(first_minute: int, minutes: int) -> list[str]:
+    return [f"{START + 60 * minute},{minute + 1},1" for minute in range(first_minute, first_minute + minutes)]
+
+
+def bar_lines(first_minute: int, minutes: int) -> list[str]:
+    return [bar(minute) for minute in range(first_minute, first_minute + minutes)]
+
+
+@pytest.mark.parametrize("lines", [trade_lines, bar_lines])
+@pytest.mark.parametrize(
+    ("known", "given", "missing"),
+    [
+        ([(100, 50)], (0, 100), 100),  # an earlier file after a later one
+        ([(100, 50)], (0, 160), 100),  # the whole history after a part of it
+        ([(0, 50), (100, 50)], (20, 100), 50),  # what lies between two files
+    ],
+)
+def test_rows_that_can_not_follow_any_more_end_the_replay_and_what_can_was_read(
+    tmp_path: Path, lines: Any, known: list[tuple[int, int]], given: tuple[int, int], missing: int
+) -> None:
+    written: list[Item] = []
+    for number, (first, minutes) in enumerate(known):
+        written += read(make([write(tmp_path / f"{number}.csv", lines(first, minutes))], max_gap_candles=10), written)
+    items: list[Item] = []
+    source = make([write(tmp_path / "late.csv", lines(*given))], max_gap_candles=10)
+    with pytest.raises(SettingsError, match=rf"BTC/USD: {missing} rows are older .*new folder \(--data-dir\)"):
+        items.extend(item for batch in source.batches(Ends(written)) for item in batch)
+    assert len(items) == max(0, sum(given) - sum(known[-1]))
+
+
+@pytest.mark.parametrize("lines", [trade_lines, bar_lines])
+def test_rows_that_were_read_and_are_not_kept_any_more_are_known(tmp_path: Path, lines: Any) -> None:
+    path = write(tmp_path / "a.csv", lines(0, 100))
+    kept = read(make([path]))[60:]
+    assert [item for batch in make([path]).batches(Ends(kept, cut=True)) for item in batch] == []
 
 
 def test_a_file_read_again_gives_nothing_and_a_longer_one_the_rest(tmp_path: Path) -> None:

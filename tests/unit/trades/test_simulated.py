@@ -13,6 +13,7 @@ from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Candle, Trade, decode, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
+from pricecast_trades.covered import Covered
 from pricecast_trades.market import IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
 from pricecast_trades.source import Item, RefusedLine
 from pricecast_trades.sources.simulated import SimulatedSource, trades
@@ -30,6 +31,9 @@ class Ends:
         return {item.pair: [item] for item in self.items if isinstance(item, Trade)}
 
     def last_candles(self) -> dict[str, Candle]:
+        return {}
+
+    def covered(self) -> dict[str, Covered]:
         return {}
 
     def refused(self) -> frozenset[RefusedLine]:

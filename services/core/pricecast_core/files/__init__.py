@@ -8,7 +8,7 @@ OHLCVT bars (`timestamp,open,high,low,close,volume,trades`). The trades service,
 from __future__ import annotations
 
 from pricecast_core.files.history import History, Tally
-from pricecast_core.files.market_file import MarketFile, common_kind, survey
+from pricecast_core.files.market_file import FEW, MarketFile, common_kind, survey
 from pricecast_core.files.reading import BadLine
 from pricecast_core.files.rows import BarRow, Kind, TradeRow
 
@@ -16,6 +16,7 @@ FILES_READ = "files read"
 """The log event in which whoever has read files to their end says what became of their lines."""
 
 __all__ = [
+    "FEW",
     "FILES_READ",
     "BadLine",
     "BarRow",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pricecast_core.streaming.admin import StreamError, ensure_topics, tail
 from pricecast_core.streaming.follower import Follower
 from pricecast_core.streaming.publisher import Publisher
-from pricecast_core.streaming.transactional import FencedError, Record, TransactionalPublisher, last_values
+from pricecast_core.streaming.transactional import FencedError, Record, TransactionalPublisher, all_values, last_values
 from pricecast_core.streaming.watch import Watch
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "StreamTask",
     "TransactionalPublisher",
     "Watch",
+    "all_values",
     "ensure_topics",
     "last_values",
     "tail",

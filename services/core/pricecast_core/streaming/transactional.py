@@ -9,7 +9,8 @@ left behind and shuts that process out; then `last_values` reads the end of the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -155,6 +156,38 @@ def last_values(
     Raises:
         StreamError: If the broker can't be reached.
     """
+    with _reading(brokers, topic) as (consumer, partitions):
+        return _backwards(consumer, topic, partitions, keys, enough)
+
+
+def all_values(brokers: str, topic: str) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yields every committed message of a topic, partition by partition, as it was when that was begun.
+
+    Args:
+        brokers: Bootstrap servers.
+        topic: Full name of the topic; one that isn't there has no messages.
+
+    Yields:
+        The oldest offset that the partition still keeps, the key and the value.
+
+    Raises:
+        StreamError: If the broker can't be reached.
+    """
+    with _reading(brokers, topic) as (consumer, partitions):
+        for partition in partitions:
+            low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_READ_SECONDS)
+            if end > low:
+                for key, value in _between(consumer, TopicPartition(topic, partition, low), end):
+                    yield low, key, value
+
+
+@contextmanager
+def _reading(brokers: str, topic: str) -> Iterator[tuple[Consumer, list[int]]]:
+    """Gives a consumer of what is committed, and the topic's partitions.
+
+    Raises:
+        StreamError: If the broker can't be reached.
+    """
     consumer = Consumer(
         {
             **CLIENT,
@@ -168,7 +201,7 @@ def last_values(
     )
     try:
         found = consumer.list_topics(topic, timeout=_READ_SECONDS).topics[topic]
-        return _backwards(consumer, topic, [] if found.error else list(found.partitions), keys, enough)
+        yield consumer, [] if found.error else list(found.partitions)
     except KafkaException as error:
         raise StreamError(f"topic {topic!r}: can't be read from {brokers}: {error.args[0].str()}") from None
     finally:

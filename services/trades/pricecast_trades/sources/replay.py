@@ -2,7 +2,8 @@
 
 The topics' end says where to go on: what is older than the last trade or candle there was read before, whatever file
 it was in, and of the trades of that very time those that are there already are known. So a replay can be broken off
-and begun again, and another file of the pair goes on where the one before ended.
+and begun again, and another file of the pair goes on where the one before ended. A stream doesn't go back in time: older
+rows that were never read, as the candles tell, can't follow any more and end the replay with an error.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 
 from pricecast_core import files, logs
 from pricecast_core.errors import SettingsError
-from pricecast_core.files import FILES_READ, BadLine, BarRow, History, MarketFile, TradeRow
+from pricecast_core.files import FEW, FILES_READ, BadLine, BarRow, History, MarketFile, TradeRow
 from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_core.values import kraken_v1_name
 from pricecast_trades.bars import CandleBuilder, Coverage
+from pricecast_trades.covered import Covered
 from pricecast_trades.source import BATCH, Item, Refused, RefusedLine, Written
 
 log = logs.get(__name__)
@@ -37,12 +40,24 @@ class _Pair:
     Attributes:
         history: Its rows.
         coverage: How much of its time they cover.
-        known: Rows that the topics hold already, or that are older than what they hold.
+        covered: Asks which times were read before; None where no candle of the pair is there.
+        known: Rows that were read before.
+        unread: Rows that were not, and that are older than what the topics hold.
     """
 
     history: History
     coverage: Coverage
+    covered: Callable[[], Covered | None]
     known: int = 0
+    unread: int = 0
+
+    def leave_out(self, time_ms: int, volume: float) -> None:
+        """Counts a row that is older than the newest in the topics."""
+        covered = self.covered()
+        if covered is None or covered.has(time_ms, volume):
+            self.known += 1
+        else:
+            self.unread += 1
 
 
 class ReplaySource:
@@ -64,17 +79,18 @@ class ReplaySource:
         paths = assign(settings.replay_files, settings.pairs)
         self._histories = {pair: History([found[path] for path in of]) for pair, of in paths.items()}
         self._bar_ms = 0 if self._kind == "trades" else _bar_length(found.values(), settings.candle_seconds)
-        self._pairs = self._begin()
+        self._pairs = self._begin(dict)
 
     def batches(self, written: Written) -> Iterator[Sequence[Item]]:
         """Yields what comes after what is written, to the end of the files.
 
         Raises:
-            SettingsError: At the end, if more than a few lines of a file were refused, or most candles are filled.
+            SettingsError: At the end, if more than a few lines of a file were refused, or rows are older than what was
+                read before, or most candles are filled.
         """
         settings = self._settings
         refused = written.refused()
-        self._pairs = self._begin()
+        self._pairs = self._begin(cache(written.covered))  # asked for only where there is something older
         if self._kind == "trades":
             trades = written.last_trades()
             streams = [_trades(pair, one, trades.get(pair, ()), refused) for pair, one in self._pairs.items()]
@@ -108,18 +124,27 @@ class ReplaySource:
             "rows": sum(tally.rows for tally in tallies),
             "refused": sum(tally.refused for tally in tallies),
             "known": sum(one.known for one in self._pairs.values()),
+            "unread": sum(one.unread for one in self._pairs.values()),
             "repeated": sum(tally.repeated for tally in tallies),
             "differing": sum(tally.differing for tally in tallies),
             "backwards": sum(file.backwards for history in histories for file in history.files),
         }
 
-    def _begin(self) -> dict[str, _Pair]:
+    def _begin(self, covered: Callable[[], Mapping[str, Covered]]) -> dict[str, _Pair]:
         length_ms, max_gap = self._settings.candle_seconds * 1000, self._settings.max_gap_candles
-        return {pair: _Pair(history, Coverage(length_ms, max_gap)) for pair, history in self._histories.items()}
+        return {
+            pair: _Pair(history, Coverage(length_ms, max_gap), lambda pair=pair: covered().get(pair))  # type: ignore[misc]
+            for pair, history in self._histories.items()
+        }
 
     def _check(self) -> None:
         complaints = [text for history in self._histories.values() if (text := history.complaint()) is not None]
         for pair, one in self._pairs.items():
+            if one.unread > FEW:
+                complaints.append(
+                    f"{pair}: {one.unread:,} rows are older than what was replayed before, where they are missing: a stream "
+                    "doesn't go back in time; replay all files at once into a new folder (--data-dir) or pipeline"
+                )
             made, filled = one.coverage.made, one.coverage.filled
             if filled > made:
                 complaints.append(
@@ -210,7 +235,7 @@ def _trades(pair: str, one: _Pair, last: Sequence[Trade], refused: Collection[Re
                 yield time_ms, letter
         elif isinstance(row, TradeRow):
             if time_ms < last_ms:
-                one.known += 1
+                one.leave_out(time_ms, row.volume)
                 continue
             if time_ms == last_ms and at_end[row.price, row.volume] > 0:
                 at_end[row.price, row.volume] -= 1
@@ -228,7 +253,7 @@ def _candles(builder: CandleBuilder, one: _Pair, refused: Collection[RefusedLine
                 yield time_ms, letter
         elif isinstance(row, BarRow):
             if time_ms < last_ms:
-                one.known += 1
+                one.leave_out(time_ms, row.volume)
                 continue
             one.coverage.add(time_ms)
             for candle in builder.add(row):
