@@ -86,7 +86,7 @@ class Plan:
     """What a pipeline needs, in the order in which data flows.
 
     Attributes:
-        pipeline: Name of the pipeline.
+        pipeline: Id of the pipeline.
         processes: Its processes.
         topics: Its topics, by full name.
     """
@@ -100,25 +100,25 @@ class Plan:
         return next(process for process in self.processes if process.name == name)
 
 
-def plan(name: str, spec: PricePipelineSpec, backends: Backends, news_model: str = "") -> Plan:
+def plan(pipeline: str, spec: PricePipelineSpec, backends: Backends, news_model: str = "") -> Plan:
     """Returns the processes and topics of a pipeline.
 
     Args:
-        name: Name of the resource.
+        pipeline: Id of the pipeline.
         spec: Its spec, valid.
         backends: The servers to use.
         news_model: The model that a completed FinetuneJob published, where `spec.news.signals` names one.
     """
-    common: dict[str, Any] = {"pipeline": name, "kafka_brokers": backends.kafka_brokers}
+    common: dict[str, Any] = {"pipeline": pipeline, "kafka_brokers": backends.kafka_brokers}
     processes = _price_processes(spec, backends, common)
     if spec.news is not None:
         processes += _news_processes(spec, spec.news, backends, common, news_model)
     processes += _predictor_processes(spec, backends, common, news_model)
     used = services.topics_of(process.service for process in processes)
     return Plan(
-        pipeline=name,
+        pipeline=pipeline,
         processes=tuple(_with_override(process, spec) for process in processes),
-        topics={topics.topic_name(name, topic): topic for topic in used},
+        topics={topics.topic_name(pipeline, topic): topic for topic in used},
     )
 
 
@@ -205,7 +205,7 @@ def _news_processes(
     return [
         ServiceProcess(services.NEWS, reader, _secret("CRYPTOPANIC_API_KEY", key), finite=reader.source == ["archive"]),
         ServiceProcess(services.NEWS_SIGNAL, signals, access),
-        _to_feature_store(services.NEWS_TO_FEATURE_STORE, "news_signals", spec, backends, common),
+        _to_feature_store(services.NEWS_FEATURES, "news_signals", spec, backends, common),
     ]
 
 

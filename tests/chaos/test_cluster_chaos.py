@@ -28,7 +28,7 @@ def test_killed_pods_lose_and_double_nothing(stack: Stack, live: tuple[str, str]
         time.sleep(rng.uniform(3, 10))
     until("ready again by itself", lambda: stack.kube.condition("PricePipeline", name, "Ready", namespace), 240)
     time.sleep(15)  # a few more candles
-    assert_nothing_lost_or_doubled(stack, name, candle_seconds=5)
+    assert_nothing_lost_or_doubled(stack, f"{namespace}.{name}", candle_seconds=5)
 
 
 def kill(stack: Stack, namespace: str, pipeline: str, victim: str, *, gracefully: bool) -> None:

@@ -169,7 +169,7 @@ def test_another_version_of_a_secret_rolls_only_who_reads_it(stack: Stack, quiet
 
 def test_news_come_and_go_with_all_their_objects(stack: Stack, quiet: str) -> None:
     change(stack, quiet, {"news": {"rss": {"urls": ["https://news.example/feed"]}}})
-    until("made", lambda: stack.kube.get("Deployment", "quiet-news-to-feature-store", quiet), 30)
+    until("made", lambda: stack.kube.get("Deployment", "quiet-news-features", quiet), 30)
     assert stack.kube.get("ServiceAccount", "quiet-news", quiet)
     change(stack, quiet, {"news": None})
 

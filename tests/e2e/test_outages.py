@@ -93,27 +93,10 @@ def test_topics_go_with_their_pipeline_even_if_kafka_was_away(stack: Stack, name
 
     def left() -> list[str]:
         found = AdminClient({"bootstrap.servers": kafka.node_url}).list_topics(timeout=10).topics
-        return [topic for topic in found if topic.startswith(f"{name}.")]
+        return [topic for topic in found if topic.startswith(f"{namespace}.{name}.")]
 
     assert left()
     until("the topics are gone", lambda: not left(), 45)
-
-
-def test_a_junior_is_freed_within_30_s_of_its_elders_end(stack: Stack, namespace: str) -> None:
-    name = f"same-{uuid.uuid4().hex[:6]}"
-    other = f"{namespace}-junior"
-    stack.kube.create_namespace(other)
-    try:
-        for each in (namespace, other):
-            stack.storage_secret(each)
-            apply(stack, each, name)
-            until("seen", lambda each=each: condition(stack, each, name, "Ready")[1], 30)
-            time.sleep(1.1)  # creation times are in seconds
-        assert condition(stack, other, name, "Ready")[1] == "NameTaken"
-        stack.kube.delete("PricePipeline", name, namespace)
-        until("freed", lambda: condition(stack, other, name, "Ready")[1] == "Suspended", 30)
-    finally:
-        stack.kube.delete("Namespace", other)
 
 
 def test_a_store_that_hangs_and_a_secret_with_a_typo_concern_their_own_alone(

@@ -86,26 +86,34 @@ def test_job_trains_a_model(stack: Stack, pipeline: tuple[str, str]) -> None:
 
 
 def test_predictions_are_in_elasticsearch_once_each(stack: Stack, pipeline: tuple[str, str]) -> None:
-    _, name = pipeline
     last_ms = (1_700_000_000 // 60 + CANDLES - 1) * 60_000  # the last candle stays open: nothing comes after it
     until(
         "predictions to the end of the file",
-        lambda: any(each["feature_time_ms"] == last_ms for each in stack.predictions(name)),
+        lambda: any(each["feature_time_ms"] == last_ms for each in stack.predictions(".".join(pipeline))),
         180,
         pause=3,
     )
-    times = [each["feature_time_ms"] for each in stack.predictions(name)]
+    times = [each["feature_time_ms"] for each in stack.predictions(".".join(pipeline))]
     assert times == list(range(times[0], last_ms + 1, 60_000))
 
 
 def test_grpc_and_http_answer_through_the_service(stack: Stack, pipeline: tuple[str, str]) -> None:
     with stack.forward(API, 50051) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = PredictionServiceStub(channel)  # type: ignore[no-untyped-call]
-        answer = stub.Predict(pb.PredictRequest(pair="BTC/USD"), timeout=20, wait_for_ready=True)
+        answer = stub.Predict(
+            pb.PredictRequest(pair="BTC/USD", namespace=pipeline[0], pipeline=pipeline[1]),
+            timeout=20,
+            wait_for_ready=True,
+        )
         assert answer.prediction.pair == "BTC/USD"
         assert answer.prediction.lower < answer.prediction.upper
     with stack.forward(API, 80) as port:
-        for path in ("/v1/pairs", "/v1/pairs/BTC-USD/predictions?page_size=3", "/predict?pair=BTC/USD", "/health"):
+        for path in (
+            "/v1/pairs",
+            "/v1/pairs/BTC-USD/predictions?page_size=3",
+            f"/predict?pair=BTC/USD&pipeline={'.'.join(pipeline)}",
+            "/health",
+        ):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as got:
                 assert json.load(got), path
 
@@ -145,7 +153,9 @@ def test_delete_leaves_nothing_behind(stack: Stack, pipeline: tuple[str, str]) -
             for each in stack.kube.list(kind, namespace, f"pricecast.dev/pipeline={name}")
         ]
         return found + [
-            topic for topic in topics(stack.brokers) if topic.removeprefix("changelog__").startswith(f"{name}.")
+            topic
+            for topic in topics(stack.brokers)
+            if topic.removeprefix("changelog__").startswith(f"{namespace}.{name}.")
         ]
 
     until("nothing is left", lambda: not left(), 120)

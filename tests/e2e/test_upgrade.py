@@ -33,14 +33,14 @@ def next_tag(stack: Stack) -> str:
 
 def test_upgrade_loses_no_trade_and_serves_throughout(stack: Stack, live: tuple[str, str], next_tag: str) -> None:
     namespace, name = live
-    with asking(stack) as answers:
+    with asking(stack, f"{namespace}.{name}") as answers:
         stack.install(tag=next_tag)
         until("every pod is of the new version", lambda: _tags(stack, namespace) == {next_tag}, 240)
         until("ready again", lambda: stack.kube.condition("PricePipeline", name, "Ready", namespace), 180)
     failures = [answer for answer in answers if answer != "200"]
     assert len(answers) > 20
     assert not failures, failures
-    assert_nothing_lost_or_doubled(stack, name, candle_seconds=5)
+    assert_nothing_lost_or_doubled(stack, f"{namespace}.{name}", candle_seconds=5)
 
 
 def _tags(stack: Stack, namespace: str) -> set[str]:
@@ -51,10 +51,10 @@ def _tags(stack: Stack, namespace: str) -> set[str]:
 
 
 @contextmanager
-def asking(stack: Stack) -> Iterator[list[str]]:
+def asking(stack: Stack, pipeline: str) -> Iterator[list[str]]:
     """Asks for a prediction four times a second, through the Service's address, until the block ends."""
     service = stack.kube.get("Service", API, SYSTEM) or {}
-    url = f"http://{service['spec']['clusterIP']}:80/predict?pair=BTC/USD"
+    url = f"http://{service['spec']['clusterIP']}:80/predict?pair=BTC/USD&pipeline={pipeline}"
     answers: list[str] = []
     done = threading.Event()
 

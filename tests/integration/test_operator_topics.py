@@ -11,8 +11,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from pricecast_core import topics as core
+from pricecast_core.messages import Candle, Message, encode
 from pricecast_embedded_broker.broker import running
 from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError, is_of_pipeline
+from tests.contracts.predictions import a_prediction
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,62 @@ def test_a_broker_that_is_away_is_not_asked_again_for_each_pipeline() -> None:
 )
 def test_whose_topic_it_is(topic: str, mine: bool) -> None:
     assert is_of_pipeline(topic, "btc") is mine
+
+
+def produced(brokers: str, topic: str, *messages: Message) -> None:
+    producer = Producer({"bootstrap.servers": brokers})
+    for message in messages:
+        producer.produce(topic, encode(message))
+    producer.flush(60)
+
+
+CANDLE = Candle(
+    pair="BTC/USD",
+    open=1.0,
+    high=1.0,
+    low=1.0,
+    close=1.0,
+    volume=0.0,
+    trade_count=0,
+    window_start_ms=1_767_225_600_000,
+    window_end_ms=1_767_225_660_000,
+    candle_seconds=60,
+)
+
+
+def test_topics_that_hold_other_candles_or_another_market_are_told_by_name(brokers: str) -> None:
+    topics = Topics()
+    topics.check_history(brokers, "ns.kept", 300, simulated=False)  # there is nothing yet
+    produced(brokers, "ns.kept.candles", CANDLE)
+    topics.check_history(brokers, "ns.kept", 60, simulated=False)
+    with pytest.raises(TopicsError, match=r"'ns\.kept\.candles' holds candles of 60 s.*is 300; delete") as told:
+        topics.check_history(brokers, "ns.kept", 300, simulated=False)
+    assert told.value.reason == "OtherHistory"
+    produced(brokers, "ns.kept.predictions", a_prediction(simulated=True))
+    with pytest.raises(TopicsError, match="holds forecasts of a simulated market"):
+        topics.check_history(brokers, "ns.kept", 60, simulated=False)
+    topics.check_history(brokers, "ns.kept", 60, simulated=True)
+
+
+def test_topics_that_an_earlier_version_named_without_the_namespace_are_found(brokers: str) -> None:
+    topics = Topics()
+    topics.ensure(brokers, planned("older"))
+    topics.ensure(brokers, planned("ns.older"))
+    assert topics.earlier(brokers, planned("ns.older")) == ["older.news", "older.trades"]
+    assert topics.earlier(brokers, planned("ns.newer")) == []
+    assert topics.delete(brokers, "ns.older")
+    assert topics.missing(brokers, ["older.trades", "ns.older.trades"]) == {"ns.older.trades"}
+
+
+def test_lags_of_pipelines_of_one_name_are_their_own(brokers: str) -> None:
+    topics = Topics()
+    for namespace, read in (("one", 1), ("two", 3)):
+        topics.ensure(brokers, planned(f"{namespace}.same", partitions=1))
+        producer = Producer({"bootstrap.servers": brokers})
+        for _ in range(4):
+            producer.produce(f"{namespace}.same.trades", b"1")
+        producer.flush(60)
+        consumer = Consumer({"bootstrap.servers": brokers, "group.id": f"{namespace}.same.candles"})
+        consumer.commit(offsets=[TopicPartition(f"{namespace}.same.trades", 0, read)], asynchronous=False)
+        consumer.close()
+    assert topics.lags(brokers, ["one.same", "two.same"]) == {"one.same": {"candles": 3}, "two.same": {"candles": 1}}

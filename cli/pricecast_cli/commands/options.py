@@ -19,7 +19,10 @@ DataDirOption = Annotated[
     ),
 ]
 PipelineOption = Annotated[
-    str, typer.Option("--pipeline", "-p", help="Name of the pipeline; needed where several are up.")
+    str,
+    typer.Option(
+        "--pipeline", "-p", help="Name of the pipeline, in a cluster NAMESPACE.NAME; needed where several are up."
+    ),
 ]
 
 

@@ -35,7 +35,7 @@ def predict(
     """Shows the latest prediction of a pair, for each horizon."""
     name = read_pair(pair)
     if address:
-        typer.echo(json.dumps(_ask(address, name), indent=None if as_json else 2))
+        typer.echo(json.dumps(_ask(address, name, pipeline), indent=None if as_json else 2))
         return
 
     from pricecast_cli.local.scores import Scores
@@ -58,9 +58,11 @@ def predict(
         typer.echo(text)
 
 
-def _ask(address: str, pair: str) -> Any:
+def _ask(address: str, pair: str, pipeline: str) -> Any:
     base = address if address.startswith(("http://", "https://")) else f"http://{address}"
     url = f"{base.rstrip('/')}/v1/pairs/{urllib.parse.quote(pair)}/prediction"
+    if pipeline:
+        url += f"?pipeline={urllib.parse.quote(pipeline)}"
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - http(s) alone, above
             return json.load(response)

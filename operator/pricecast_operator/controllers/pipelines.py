@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from pricecast_core import logs
-from pricecast_core.addresses import Address, of_brokers
+from pricecast_core.addresses import Address
 from pricecast_core.errors import SettingsError
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.sql import parse_url
-from pricecast_core.values import slug
+from pricecast_core.values import PIPELINE_ID_LENGTH, pipeline_id, slug
 from pricecast_operator import metrics
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.inventory import Inventory, Note
@@ -31,14 +31,14 @@ from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
-from pricecast_operator.status.conditions import Round, merge
-from pricecast_operator.status.pipeline import Status, invalid_status, pipeline_status
+from pricecast_operator.status.conditions import INVALID_SPEC, Round, merge
+from pricecast_operator.status.pipeline import EARLIER_DATA, Status, invalid_status, pipeline_status
 from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 KIND = "PricePipeline"
-_TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady")
+_TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady", EARLIER_DATA)
 """Conditions whose turns are worth an event."""
 _NUMBERS = ("lag", "lastPrediction")
 _GONE_SECONDS = 2.0
@@ -141,9 +141,6 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         for waiting in self._waves.next():
             self._again(waiting, 0.0)
         metrics.forget(*name, metrics.READY, metrics.LAG, metrics.SKILL, metrics.PREDICTED_AT)
-        for other in self._known:
-            if other[1] == name[1]:
-                self._again(other, 0.0)  # its name may be free now
 
     def that_use(self, namespace: str, finetune_job: str) -> list[Name]:
         """Returns the pipelines whose news model is that of a FinetuneJob."""
@@ -165,10 +162,9 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         ]
 
     async def _round(self, name: Name, known: _Pipeline, spec: PricePipelineSpec, this: Round) -> Status:
-        elder = self._elder_of(name, spec)
-        if elder is not None:
-            told = f"metadata.name: {elder[0]}/{elder[1]} has the same name and brokers, so the same topics; choose another"
-            return self._invalid(this, "NameTaken", told)
+        if len(pipeline_id(*name)) > PIPELINE_ID_LENGTH:
+            told = f"metadata.name: {'.'.join(name)} is too long for the names of topics; name it, or its namespace, shorter"
+            return self._invalid(this, INVALID_SPEC, told)
         known.spec = spec
         images = self._waves.images(name, known.status, self.options.images)
         if spec.version:
@@ -178,14 +174,21 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         key = self._key(name)
         if is_paused(known.body):
             return self._status_of(name, known, spec, planned, this, images=str(known.status.get("images") or images))
-        topics_stand = await self._ensure_topics(known, name, spec, planned)
+        if self._waves.waits(name) and known.status.get("observedGeneration") == known.generation:
+            # The images it keeps may not know the settings that this operator would give them.
+            return self._upgraded(name, self._status_of(name, known, spec, planned, this, images=images), this)
+        begins = not any(ref.kind in WORKLOADS for ref in self._children.controlled_by(key, known.uid))
+        topics_stand = await self._ensure_topics(known, name, spec, planned, begins=begins)
         wanted = known.wanted
-        made = self._children.controlled_by(key, known.uid)
-        if not topics_stand and not any(ref.kind in WORKLOADS for ref in made):
+        if begins and not topics_stand:
             # A service that came first would make the topics its own way.
             wanted = [each for each in wanted if each.ref.kind not in WORKLOADS]
         refused = await self._sync(name, known, wanted)
         status = self._status_of(name, known, spec, planned, this, images=images, refused=refused)
+        return self._upgraded(name, status, this)
+
+    def _upgraded(self, name: Name, status: Status, this: Round) -> Status:
+        """Returns the status with what is to be told of an upgrade, and lets others go on with theirs."""
         upgrade = self._waves.finding(name, status)
         if upgrade is not None:
             before = [each for each in this.previous.get("conditions", ()) if each["type"] == UPGRADED]
@@ -247,11 +250,12 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         in_sql = storage.models.kind == "SQL"
         return Target(
             key=name,
+            pipeline=known.plan.pipeline,
             brokers=storage.kafka.brokers,
             topics=tuple(known.plan.topics),
             registry_url=self._database_url(name[0], storage.models.url_secret_ref) if in_sql else None,
             models=tuple(
-                model_name(name[1], slug(pair), horizon)
+                model_name(known.plan.pipeline, slug(pair), horizon)
                 for pair in spec.pairs
                 for horizon in spec.prediction.horizons_seconds
             ),
@@ -330,7 +334,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         news_model = self._published(name[0], finetune_job) if finetune_job else ""
         planned = known.plan
         if planned is None or known.planned_for != (known.generation, news_model):
-            planned = known.plan = plan(name[1], spec, ClusterBackends(spec.storage), news_model)
+            planned = known.plan = plan(pipeline_id(*name), spec, ClusterBackends(spec.storage), news_model)
             known.planned_for = (known.generation, news_model)
             known.secrets = frozenset(ref.name for process in planned.processes for ref in process.secrets.values())
         versions = {secret: (await self._secrets.get(name[0], secret)).version for secret in sorted(known.secrets)}
@@ -354,8 +358,13 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
                     found[ref] = Address(parsed.host, parsed.port or _POSTGRES_PORT)
         return found
 
-    async def _ensure_topics(self, known: _Pipeline, name: Name, spec: PricePipelineSpec, planned: Plan) -> bool:
-        """Has the topics made as planned; returns whether they exist by now."""
+    async def _ensure_topics(
+        self, known: _Pipeline, name: Name, spec: PricePipelineSpec, planned: Plan, *, begins: bool
+    ) -> bool:
+        """Has the topics made as planned; returns whether they exist by now.
+
+        Where the pipeline begins, what its topics hold already is looked at first: they may be of a namesake before it.
+        """
         if spec.topics.deletion_policy == "Delete":
             await self._inventory.note(name, Note(known.uid, spec.storage.kafka.brokers))
         else:
@@ -368,16 +377,28 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             self._again(name, wait)
             return False
         if known.topics_made is None:
-            known.topics_made = asyncio.create_task(self._make_topics(known, name, spec.storage.kafka.brokers, wanted))
+            brokers = spec.storage.kafka.brokers
+            simulated = spec.source.kind == "Simulated"
+
+            def make() -> list[str]:
+                if begins:
+                    self._topics.check_history(brokers, planned.pipeline, spec.candles.seconds, simulated=simulated)
+                self._topics.ensure(brokers, wanted)
+                return self._topics.earlier(brokers, wanted)
+
+            known.topics_made = asyncio.create_task(self._make_topics(known, name, brokers, wanted, make))
         if known.observed.topics is None:
             await asyncio.wait({known.topics_made}, timeout=_PATIENCE_SECONDS)
         return known.topics_ensured == wanted
 
-    async def _make_topics(self, known: _Pipeline, name: Name, brokers: str, wanted: TopicPlan) -> None:
+    async def _make_topics(
+        self, known: _Pipeline, name: Name, brokers: str, wanted: TopicPlan, make: Callable[[], list[str]]
+    ) -> None:
         """Makes topics, and has the pipeline reconciled once that is done, or is to be tried again."""
         problem = None
+        earlier = known.observed.earlier
         try:
-            await self._calls.run(("topics", name), partial(self._topics.ensure, brokers, wanted), _TOPICS_SECONDS)
+            earlier = tuple(await self._calls.run(("topics", name), make, _TOPICS_SECONDS))
         except TimeoutError:
             problem = Problem("KafkaUnreachable", f"{brokers} has not answered within {_TOPICS_SECONDS:.0f} s")
         except TopicsError as error:
@@ -390,23 +411,8 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.topics_ensured = wanted
         else:
             known.topics_again = time.monotonic() + _TOPICS_AGAIN_SECONDS
-        known.observed = replace(known.observed, topics=problem, topics_seen=True)
+        known.observed = replace(known.observed, topics=problem, topics_seen=True, earlier=earlier)
         self._again(name, 0.0)
-
-    def _elder_of(self, name: Name, spec: PricePipelineSpec) -> Name | None:
-        """Returns an older pipeline of the same name on the same Kafka, in another namespace."""
-        mine = self._known[name].body["metadata"]
-        for other, known in self._known.items():
-            if other[1] != name[1] or other == name:
-                continue
-            theirs = known.body["metadata"]
-            brokers = ((known.body["spec"].get("storage") or {}).get("kafka") or {}).get("brokers")
-            if _share(brokers or "", spec.storage.kafka.brokers) and (theirs["creationTimestamp"], theirs["uid"]) < (
-                mine["creationTimestamp"],
-                mine["uid"],
-            ):
-                return other
-        return None
 
     async def _clean_up(self, name: Name) -> None:
         """Deletes the topics of a pipeline that is gone, if it asked for that."""
@@ -419,7 +425,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         if any(pod["status"].get("phase") in ("Pending", "Running") for pod in pods):
             self._again(name, _GONE_SECONDS)  # they would make the topics anew
             return
-        delete = partial(self._topics.delete, note.brokers, name[1])
+        delete = partial(self._topics.delete, note.brokers, pipeline_id(*name))
         try:
             deleted = await self._calls.run(("topics", name), delete, _TOPICS_SECONDS)
         except (TimeoutError, TopicsError) as error:
@@ -432,14 +438,6 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
 
 def _by_process(children: Mapping[Ref, Child]) -> dict[str, Child]:
     return {child.process: child for child in children.values() if child.process and not child.deleting}
-
-
-def _share(brokers: str, others: str) -> bool:
-    """Returns whether two lists of brokers have one in common, however they are spelled."""
-    try:
-        return bool({*of_brokers(brokers, "brokers")} & {*of_brokers(others, "brokers")})
-    except SettingsError:
-        return brokers == others
 
 
 def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:

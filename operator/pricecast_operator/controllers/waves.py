@@ -78,6 +78,10 @@ class Waves:
             return Finding(UPGRADED, "False", _FAILED, f"is not Ready on the new images, others wait: {why}"[:1_000])
         return Finding(UPGRADED, "False", _RUNS, "is being moved to the operator's images")
 
+    def waits(self, name: Name) -> bool:
+        """Returns whether a pipeline keeps what it has until its turn comes."""
+        return name in self._waiting
+
     def next(self) -> list[Name]:
         """Returns those that wait and may go on now."""
         if self._failed:

@@ -17,11 +17,14 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import admin as kafka_admin
 
 from pricecast_core import logs
-from pricecast_core.errors import PricecastError
+from pricecast_core.errors import BadMessageError, PricecastError
+from pricecast_core.messages import Candle, Message, Prediction, decode
+from pricecast_core.streaming import StreamError, tail
 from pricecast_core.streaming.unread import Place, Unread
-from pricecast_core.topics import TopicSpec
+from pricecast_core.topics import CANDLES, PREDICTIONS, TopicSpec, topic_name
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 _kafka: Any = confluent_kafka  # untyped
 _admin: Any = kafka_admin
@@ -94,6 +97,40 @@ class Topics:
                     )
 
         self._guarded(brokers, call)
+
+    def check_history(self, brokers: str, pipeline: str, candle_seconds: int, *, simulated: bool) -> None:
+        """Checks that what topics of an earlier pipeline of this name hold can be gone on with.
+
+        Raises:
+            TopicsError: KafkaUnreachable or OtherHistory.
+        """
+        remedy = "delete the pipeline's topics, or choose another metadata.name"
+
+        def call(_: Any) -> None:
+            candle = self._newest(brokers, topic_name(pipeline, CANDLES), Candle)
+            if candle is not None and candle.candle_seconds != candle_seconds:
+                told = f"holds candles of {candle.candle_seconds} s, candles.seconds is {candle_seconds}"
+                raise TopicsError("OtherHistory", f"topic {topic_name(pipeline, CANDLES)!r} {told}; {remedy}")
+            prediction = self._newest(brokers, topic_name(pipeline, PREDICTIONS), Prediction)
+            if prediction is not None and prediction.simulated != simulated:
+                market = "a simulated" if prediction.simulated else "a real"
+                told = f"holds forecasts of {market} market, source.kind means another"
+                raise TopicsError("OtherHistory", f"topic {topic_name(pipeline, PREDICTIONS)!r} {told}; {remedy}")
+
+        self._guarded(brokers, call)
+
+    def earlier(self, brokers: str, plan: TopicPlan) -> list[str]:
+        """Returns the topics that an earlier version made for the pipeline, named without its namespace.
+
+        Raises:
+            TopicsError: KafkaUnreachable.
+        """
+
+        def call(client: Any) -> list[str]:
+            existing = client.list_topics(timeout=_TIMEOUT_SECONDS).topics
+            return sorted(name for each in plan.topics if (name := each.partition(".")[2]) in existing)
+
+        return self._guarded(brokers, call)
 
     def missing(self, brokers: str, names: Iterable[str]) -> set[str]:
         """Returns those of the topics that are absent.
@@ -170,11 +207,22 @@ class Topics:
 
         return self._guarded(brokers, call)
 
+    @staticmethod
+    def _newest(brokers: str, topic: str, kind: type[M]) -> M | None:
+        """Returns a message that was written last to a partition of a topic; None where there is none, or no such."""
+        try:
+            values = tail(brokers, topic, 1)
+            return decode(kind, values[-1]) if values else None
+        except StreamError as error:
+            raise TopicsError("KafkaUnreachable", str(error)) from None
+        except BadMessageError:
+            return None
+
     def _groups(self, client: Any, pipelines: Iterable[str]) -> dict[str, list[str]]:
         listed = client.list_consumer_groups(request_timeout=_TIMEOUT_SECONDS).result().valid
         groups: dict[str, list[str]] = {pipeline: [] for pipeline in pipelines}
         for group in listed:
-            pipeline = group.group_id.partition(".")[0]
+            pipeline = group.group_id.rpartition(".")[0]
             if pipeline in groups:
                 groups[pipeline].append(group.group_id)
         return groups

@@ -35,6 +35,7 @@ class Target:
 
     Attributes:
         key: The pipeline's namespace and name.
+        pipeline: Its id.
         brokers: Kafka's bootstrap servers.
         topics: Its topics.
         registry_url: SQLAlchemy URL of the model registry, why it is not known, or None where it is not in SQL.
@@ -44,6 +45,7 @@ class Target:
     """
 
     key: Key
+    pipeline: str
     brokers: str
     topics: tuple[str, ...]
     registry_url: str | Problem | None
@@ -178,8 +180,8 @@ class Observer:
             seen(target.key, look.sight(problem if problem is not None else answer(target)))
 
     def _lags(self, brokers: str, targets: Sequence[Target]) -> Callable[[Target], Mapping[str, int]]:
-        found = self._topics.lags(brokers, [target.key[1] for target in targets])
-        return lambda target: found[target.key[1]]
+        found = self._topics.lags(brokers, [target.pipeline for target in targets])
+        return lambda target: found[target.pipeline]
 
     def _missing(self, brokers: str, targets: Sequence[Target]) -> Callable[[Target], frozenset[str]]:
         absent = self._topics.missing(brokers, [topic for target in targets for topic in target.topics])
@@ -197,7 +199,7 @@ class Observer:
         of_pipeline: dict[str, list[Prediction]] = {}
         for prediction in opened.latest():
             of_pipeline.setdefault(prediction.pipeline, []).append(prediction)
-        return lambda target: of_pipeline.get(target.key[1], [])
+        return lambda target: of_pipeline.get(target.pipeline, [])
 
     def _open(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self._opened:

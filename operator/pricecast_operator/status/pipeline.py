@@ -14,7 +14,7 @@ from typing import Any
 from pricecast_core.messages import Prediction
 from pricecast_core.services import NEWS_SIGNAL
 from pricecast_core.stores.models import ModelVersion, model_name
-from pricecast_core.values import slug
+from pricecast_core.values import namespace_and_name, slug
 from pricecast_operator.cluster.objects import Child, Refusal
 from pricecast_operator.observe.observed import Observed, Problem
 from pricecast_operator.render import labels
@@ -31,6 +31,8 @@ PAUSED = Finding(
 )
 SUSPENDED = Finding("Predicting", "False", "Suspended", "spec.suspend is true; nothing is predicted")
 SCALED_TO_ZERO = "ScaledToZero"
+EARLIER_DATA = "EarlierData"
+"""Condition of a pipeline whose data of an earlier version nobody reads any more."""
 KAFKA_UNREACHABLE = "KafkaUnreachable"
 _STALE_SECONDS = 60
 """How long after its target time a forecast may be the newest: the store is looked at now and then only."""
@@ -112,8 +114,7 @@ def pipeline_status(
         *(state.finding for state in states if _has_condition(state.process)),
     ]
     beyond = _beyond_partitions(spec, plan)
-    if beyond is not None:
-        findings.append(beyond)
+    findings += [finding for finding in (beyond, _earlier(plan, observed)) if finding is not None]
     status: Status = {
         "observedGeneration": this.previous.get("observedGeneration", 0) if paused else this.generation,
         "conditions": this.conditions(findings),
@@ -122,7 +123,7 @@ def pipeline_status(
             (_number(children.get(process.name), "replicas") for process in plan.processes if process.service.scalable),
             default=0,
         ),
-        "selector": f"{labels.PIPELINE}={plan.pipeline},{labels.SCALABLE}=true",
+        "selector": f"{labels.PIPELINE}={namespace_and_name(plan.pipeline)[1]},{labels.SCALABLE}=true",
     }
     status |= _models(spec, plan, observed, this.previous)
     status |= _last_prediction(spec, observed, this.previous)
@@ -301,6 +302,17 @@ def _beyond_partitions(spec: PricePipelineSpec, plan: Plan) -> Finding | None:
         return None
     told = f"{max(wanted.values())} replicas are wanted; {most} run, one for each of spec.topics.partitions"
     return Finding("Scaled", "False", "PartitionsLimit", f"{told}: {', '.join(beyond)}")
+
+
+def _earlier(plan: Plan, observed: Observed) -> Finding | None:
+    """Returns what is told of data under the pipeline's name alone, as an earlier version kept it."""
+    if not observed.earlier:
+        return None
+    told = (
+        f"topics {', '.join(observed.earlier)} are of an earlier version and not read: the pipeline has begun anew as "
+        f"{plan.pipeline}; delete them, and the tables and predictions of that name, once nothing else uses them"
+    )
+    return Finding(EARLIER_DATA, "True", "NamedWithoutNamespace", told)
 
 
 def _progressing(states: Sequence[ProcessState]) -> Finding:

@@ -145,7 +145,7 @@ class FeatureRowStored(Message, frozen=True, kw_only=True):
 class Prediction(Message, frozen=True, kw_only=True):
     """A forecast of a price, and later what came of it. Topic `predictions`, keyed by pair."""
 
-    pipeline: Annotated[str, Meta(description="The PricePipeline that made it")]
+    pipeline: Annotated[str, Meta(description="The PricePipeline that made it: NAMESPACE.NAME, or NAME on a laptop")]
     pair: Pair
     horizon_seconds: Horizon
     issued_at_ms: Annotated[TimestampMs, Meta(description="When it was made, in the market's time")]

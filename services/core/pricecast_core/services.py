@@ -26,7 +26,8 @@ class Service:
     """One row.
 
     Attributes:
-        name: Name within a pipeline; also its key in `spec.services`.
+        name: Name within a pipeline; also its key in `spec.services`. None ends in a hyphen and another, or the objects
+            of a pipeline `btc` could bear the names of those of a pipeline `btc-news`.
         program: The command is `pricecast-<program>`, the image carries the same name.
         args: Arguments of the command.
         settings: The class of its settings. Whom it may talk to follows from them: the brokers, the secret URLs and
@@ -118,8 +119,8 @@ NEWS_SIGNAL = Service(
     scalable=True,
     optional=True,
 )
-NEWS_TO_FEATURE_STORE = Service(
-    name="news-to-feature-store",
+NEWS_FEATURES = Service(
+    name="news-features",
     program="to-feature-store",
     settings=s.ToFeatureStoreSettings,
     reads=(topics.NEWS_SIGNALS,),
@@ -186,7 +187,7 @@ ALL = (
     TO_FEATURE_STORE,
     NEWS,
     NEWS_SIGNAL,
-    NEWS_TO_FEATURE_STORE,
+    NEWS_FEATURES,
     PRICE_PREDICTOR,
     TRAIN,
     RETRAIN,

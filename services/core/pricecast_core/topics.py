@@ -59,5 +59,5 @@ ALL = (TRADES, CANDLES, TECHNICAL_INDICATORS, NEWS, NEWS_SIGNALS, FEATURES, PRED
 
 
 def topic_name(pipeline: str, topic: TopicSpec) -> str:
-    """Returns the topic's full name: `<pipeline>.<name>`."""
+    """Returns the topic's full name: `<pipeline>.<name>`, of a pipeline's id."""
     return f"{pipeline}.{topic.name}"

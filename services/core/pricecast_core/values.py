@@ -29,6 +29,12 @@ PAIR_LENGTH = 2 * COIN_LENGTH + 1
 PIPELINE_NAME = "[a-z]([-a-z0-9]{0,38}[a-z0-9])?"
 """Objects, topics and Services are named after a pipeline; a Service's name starts with a letter."""
 PIPELINE_NAME_RULE = "write at most 40 of a-z, 0-9 and -, from a letter to a letter or digit"
+NAMESPACE = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+PIPELINE_ID = rf"({NAMESPACE}\.)?{PIPELINE_NAME}"
+"""What tells one pipeline from all others: NAMESPACE.NAME on a cluster, NAME on a laptop, where there is no namespace.
+Topics, consumer groups, tables, models and predictions bear it."""
+PIPELINE_ID_LENGTH = 99
+"""Kafka's topics are of 249 characters at most, and that of a state's changelog bears the id twice."""
 JOB_NAME = "[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?"
 """A Job and its pods are named after a FinetuneJob, and so are its logs and metrics."""
 JOB_NAME_RULE = "write at most 52 of a-z, 0-9 and -, from a letter or digit to a letter or digit"
@@ -122,6 +128,17 @@ def slug(pair: str) -> str:
     return pair.replace("x", ".x").lower().replace("/", "-")
 
 
+def pipeline_id(namespace: str, name: str) -> str:
+    """Returns the id of a pipeline; without a namespace, as on a laptop, it is the name."""
+    return f"{namespace}.{name}" if namespace else name
+
+
+def namespace_and_name(pipeline: str) -> tuple[str, str]:
+    """Returns the namespace, which may be empty, and the name that a pipeline's id is made of."""
+    namespace, _, name = pipeline.rpartition(".")
+    return namespace, name
+
+
 def _reading(read: Callable[[str], str]) -> BeforeValidator:
     """Returns a validator that reads text as a person writes it."""
 
@@ -173,7 +190,7 @@ OptionalHttpUrl = Annotated[
 OptionalWebsocketUrl = Annotated[
     str, Field(pattern=whole(f"({_WEBSOCKET_URL})?"), max_length=URL_LENGTH, examples=["wss://HOST/PATH"])
 ]
-PipelineName = Annotated[str, Field(pattern=whole(PIPELINE_NAME))]
+PipelineId = Annotated[str, Field(pattern=whole(PIPELINE_ID), max_length=PIPELINE_ID_LENGTH)]
 JobName = Annotated[str, Field(pattern=whole(JOB_NAME))]
 
 ReadPair = Annotated[Pair, _reading(read_pair)]

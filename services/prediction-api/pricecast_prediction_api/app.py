@@ -72,7 +72,8 @@ class App:
 
     async def _get_predict(self, request: Request) -> Response:
         """Answers as the original API did, with the fields of the proto under their own names."""
-        reply = await self._methods.predict(pb.PredictRequest(pair=request.query_params.get("pair", "")))
+        asked = {name: request.query_params.get(name, "") for name in ("pair", "pipeline", "namespace")}
+        reply = await self._methods.predict(pb.PredictRequest(**asked))
         message: Any = reply.message
         return JSONResponse(to_dict(message.prediction))
 

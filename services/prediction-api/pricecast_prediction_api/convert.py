@@ -7,6 +7,7 @@ import time
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pricecast_core.messages import Prediction
+from pricecast_core.values import namespace_and_name
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as pb
 
 
@@ -28,6 +29,7 @@ def is_over(prediction: Prediction) -> bool:
 
 def to_proto(prediction: Prediction) -> pb.Prediction:
     """Returns the prediction as the API gives it now."""
+    namespace, name = namespace_and_name(prediction.pipeline)
     message = pb.Prediction(
         pair=prediction.pair,
         horizon_seconds=prediction.horizon_seconds,
@@ -43,7 +45,8 @@ def to_proto(prediction: Prediction) -> pb.Prediction:
         point_is_naive=prediction.point_is_naive,
         simulated=prediction.simulated,
         feature_time=timestamp(prediction.feature_time_ms),
-        pipeline=prediction.pipeline,
+        namespace=namespace,
+        pipeline=name,
         is_over=is_over(prediction),
     )
     if prediction.distribution_skill is not None or prediction.point_skill is not None:

@@ -23,8 +23,8 @@ from pricecast_core.stores.tokens import PageTokenError
 from pricecast_core.values import LONGEST_HORIZON_SECONDS, read_pair
 from pricecast_prediction_api.convert import milliseconds, to_proto
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
-from pricecast_prediction_api.problems import invalid, not_found, unavailable
-from pricecast_prediction_api.snapshot import Entry, Reply, Snapshot
+from pricecast_prediction_api.problems import invalid, not_found, several, unavailable
+from pricecast_prediction_api.snapshot import Entry, Reply, Snapshot, named, ways_to_name
 from pricecast_prediction_api.view import View
 
 MAX_PAIRS = 100
@@ -80,22 +80,27 @@ class PredictionMethods:
     async def predict(self, request: pb.PredictRequest) -> Reply:
         """Returns the latest prediction for a pair."""
         snapshot = await self._view.snapshot()
-        entry = snapshot.find(request.pair, request.horizon_seconds, request.pipeline)
+        pipeline = named(request.pipeline, request.namespace)
+        entry = snapshot.find(request.pair, request.horizon_seconds, pipeline)
         if entry is None:  # perhaps another spelling of the pair
-            [entry] = _find_all(snapshot, [_pair(request.pair, "pair")], request.horizon_seconds, request.pipeline)
+            [entry] = _find_all(snapshot, [_pair(request.pair, "pair")], request.horizon_seconds, pipeline)
         return entry.reply
 
     async def batch_predict(self, request: pb.BatchPredictRequest) -> Reply:
         """Returns the latest prediction for each of several pairs, or for every pair."""
         wanted = _pairs(request.pairs)
         snapshot = await self._view.snapshot()
+        horizon, pipeline = request.horizon_seconds, named(request.pipeline, request.namespace)
         if wanted:
-            return snapshot.batch(_find_all(snapshot, wanted, request.horizon_seconds, request.pipeline))
-        _check_horizon(request.horizon_seconds)
-        entries = (snapshot.find(pair, request.horizon_seconds, request.pipeline) for pair in snapshot.pairs)
+            return snapshot.batch(_find_all(snapshot, wanted, horizon, pipeline))
+        _check_horizon(horizon)
+        for pair in snapshot.pairs:
+            if candidates := snapshot.several(pair, horizon, pipeline):
+                raise several(pair, candidates)
+        entries = (snapshot.find(pair, horizon, pipeline) for pair in snapshot.pairs)
         found = [entry for entry in entries if entry is not None]
         if snapshot.pairs and not found:
-            _find_all(snapshot, snapshot.pairs[:1], request.horizon_seconds, request.pipeline)
+            _find_all(snapshot, snapshot.pairs[:1], horizon, pipeline)
         return snapshot.batch(found)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest) -> Reply:
@@ -106,15 +111,16 @@ class PredictionMethods:
             raise invalid(
                 "page_size", f"{request.page_size} is negative; give 1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"
             )
-        if self._pipeline and request.pipeline not in ("", self._pipeline):
-            raise not_found("pipeline", [request.pipeline], [self._pipeline])
+        pipeline = self._pipeline
+        if asked := named(request.pipeline, request.namespace):
+            pipeline = _one(await self._view.snapshot(), pair, asked)
         start_ms = _time(request, "start_time")
         end_ms = _time(request, "end_time")
         if start_ms is not None and end_ms is not None and start_ms > end_ms:
             raise invalid("end_time", "lies before start_time; swap them")
         page = await self._history(
             pair,
-            pipeline=request.pipeline or self._pipeline or None,
+            pipeline=pipeline or None,
             horizon_seconds=request.horizon_seconds or None,
             start_ms=start_ms,
             end_ms=end_ms,
@@ -138,13 +144,13 @@ class PredictionMethods:
         unknown = sorted(wanted.difference(snapshot.pairs))
         if unknown:
             raise not_found("pair", unknown, snapshot.pairs)
-        horizon, pipeline = request.horizon_seconds, request.pipeline
+        horizon, pipeline = request.horizon_seconds, named(request.pipeline, request.namespace)
 
         def is_wanted(prediction: Prediction) -> bool:
             return (
                 (not wanted or prediction.pair in wanted)
                 and horizon in (0, prediction.horizon_seconds)
-                and pipeline in ("", prediction.pipeline)
+                and pipeline in ways_to_name(prediction.pipeline)
             )
 
         subscription = self._view.subscribe(is_wanted)
@@ -160,7 +166,9 @@ class PredictionMethods:
 
     async def list_pairs(self, request: pb.ListPairsRequest) -> Reply:
         """Returns the pairs that are predicted."""
-        return (await self._view.snapshot()).list_pairs
+        snapshot = await self._view.snapshot()
+        pipeline = named(request.pipeline, request.namespace)
+        return snapshot.list_pairs(pipeline) if pipeline else snapshot.every_pair
 
     async def _history(self, pair: str, **query: Any) -> Page:
         started = time.monotonic()
@@ -189,9 +197,23 @@ def _find_all(snapshot: Snapshot, wanted: Sequence[str], horizon_seconds: int, p
     if unknown:
         raise not_found("pair", unknown, snapshot.pairs)
     missing = wanted[found.index(None)]
-    if pipeline and pipeline not in snapshot.pipelines(missing):
+    if candidates := snapshot.several(missing, horizon_seconds, pipeline):
+        raise several(missing, candidates)
+    if not snapshot.pipelines(missing, pipeline):
         raise not_found("pipeline", [pipeline], snapshot.pipelines(missing))
     raise not_found("horizon", [horizon_seconds], snapshot.horizons(missing, pipeline))
+
+
+def _one(snapshot: Snapshot, pair: str, pipeline: str) -> str:
+    """Returns the id of the one pipeline that is meant, or raises what of the request isn't known."""
+    if pair not in snapshot.pairs:
+        raise not_found("pair", [pair], snapshot.pairs)
+    candidates = snapshot.pipelines(pair, pipeline)
+    if not candidates:
+        raise not_found("pipeline", [pipeline], snapshot.pipelines(pair))
+    if len(candidates) > 1:
+        raise several(pair, candidates)
+    return candidates[0]
 
 
 def _pair(text: str, field: str) -> str:

@@ -100,6 +100,21 @@ def not_found(noun: str, values: Iterable[object], known: Iterable[object]) -> A
     return ApiError(grpc.StatusCode.NOT_FOUND, f"{noun}: {asked} is not predicted; {remedy}", info)
 
 
+def several(pair: str, pipelines: Sequence[str]) -> ApiError:
+    """Returns the error where one pipeline is to answer for a pair and several could: it lists them."""
+    candidates = ", ".join(pipelines)
+    told = f"several predict {pair}; name one of {candidates}"
+    violation = error_details_pb2.BadRequest.FieldViolation(field="pipeline", description=told)
+    return ApiError(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        f"pipeline: {told}",
+        error_details_pb2.BadRequest(field_violations=[violation]),
+        error_details_pb2.ErrorInfo(
+            reason="SEVERAL_PIPELINES", domain=DOMAIN, metadata={"pair": pair, "pipelines": candidates}
+        ),
+    )
+
+
 def unavailable(message: str, reason: str, retry_seconds: int = 1) -> ApiError:
     """Returns the error for what should work again soon, and when to try."""
     return ApiError(

@@ -15,15 +15,32 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from pricecast_core.messages import Prediction
+from pricecast_core.values import namespace_and_name
 from pricecast_prediction_api.convert import is_over, to_proto
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as pb
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as service_pb
 
 Key = tuple[str, str, int]
-"""Pipeline, pair and horizon in seconds; an empty pipeline or a zero horizon stand for a caller's not naming one."""
+"""Pipeline, pair and horizon in seconds. Of a caller, the pipeline may be any of `ways_to_name`, the horizon zero."""
+
+_STOPPED_MS = 86_400_000
+"""A pipeline whose last prediction is so much older than another's doesn't predict any more."""
 
 _MAX_BATCHES = 256
 """How many different answers to `BatchPredict` a snapshot keeps serialised."""
+
+
+def ways_to_name(pipeline: str) -> frozenset[str]:
+    """Returns what a caller may call a pipeline: its id, its name, `NAMESPACE.` for any of its namespace, or nothing."""
+    namespace, name = namespace_and_name(pipeline)
+    return frozenset({pipeline, name, f"{namespace}." if namespace else "", ""})
+
+
+def named(pipeline: str, namespace: str) -> str:
+    """Returns the one way to name a pipeline that two fields of a request make: NAME or NAMESPACE.NAME, and NAMESPACE."""
+    if not namespace or pipeline.startswith(f"{namespace}."):
+        return pipeline
+    return f"{namespace}.{pipeline}"
 
 
 def to_json(message: Message) -> bytes:
@@ -140,41 +157,48 @@ class Snapshot:
                 self.changed.append(entry)
             self.entries[entry.key] = entry
         self.pairs = sorted({pair for _, pair, _ in self.entries})
-        self._index = self._build_index()
+        if before is not None and not self.changed and len(self.entries) == len(before.entries):
+            self._index, self._several = before._index, before._several
+        else:
+            self._index, self._several = self._build_index()
         self._batches: dict[tuple[tuple[Key, bool], ...], Reply] = {}
 
     def find(self, pair: str, horizon_seconds: int = 0, pipeline: str = "") -> Entry | None:
-        """Returns the latest prediction for the pair; see the proto for what 0 and an empty pipeline mean."""
+        """Returns the latest prediction for the pair; see the proto for what 0 and an empty pipeline mean.
+
+        None where there is none, and where several pipelines could be meant.
+        """
         return self._index.get((pipeline, pair, horizon_seconds))
+
+    def several(self, pair: str, horizon_seconds: int = 0, pipeline: str = "") -> Sequence[str]:
+        """Returns the pipelines that could be meant, where more than one could."""
+        return self._several.get((pipeline, pair, horizon_seconds), ())
 
     def horizons(self, pair: str, pipeline: str = "") -> list[int]:
         """Returns the horizons predicted for the pair, shortest first."""
-        return sorted({h for name, p, h in self.entries if p == pair and pipeline in ("", name)})
+        return sorted({h for name, p, h in self.entries if p == pair and pipeline in ways_to_name(name)})
 
-    def pipelines(self, pair: str | None = None) -> list[str]:
-        """Returns the pipelines that predict the pair, or any."""
-        return sorted({name for name, p, _ in self.entries if pair in (None, p)})
+    def pipelines(self, pair: str | None = None, pipeline: str = "") -> list[str]:
+        """Returns the ids of the pipelines that predict the pair, or any; those that could be meant."""
+        found = {name for name, p, _ in self.entries if pair in (None, p)}
+        return sorted(name for name in found if pipeline in ways_to_name(name))
 
     def feature_time_ms(self, pair: str) -> int:
         """Returns the event time of the newest features that a prediction for the pair used."""
         return max(entry.prediction.feature_time_ms for (_, p, _), entry in self.entries.items() if p == pair)
 
     @cached_property
-    def list_pairs(self) -> Reply:
-        """The answer to `ListPairs`."""
-        return Reply(
-            service_pb.ListPairsResponse(
-                pairs=[
-                    service_pb.PredictedPair(
-                        pair=pair,
-                        horizons_seconds=self.horizons(pair),
-                        pipelines=self.pipelines(pair),
-                        simulated=any(e.prediction.simulated for (_, p, _), e in self.entries.items() if p == pair),
-                    )
-                    for pair in self.pairs
-                ]
-            )
-        )
+    def every_pair(self) -> Reply:
+        """The answer to `ListPairs` without a pipeline."""
+        return self.list_pairs("")
+
+    def list_pairs(self, pipeline: str) -> Reply:
+        """Returns the answer to `ListPairs`."""
+        of_pair: dict[str, list[Entry]] = {}
+        for (name, pair, _), entry in self.entries.items():
+            if pipeline in ways_to_name(name):
+                of_pair.setdefault(pair, []).append(entry)
+        return Reply(service_pb.ListPairsResponse(pairs=[_predicted(*each) for each in sorted(of_pair.items())]))
 
     def batch(self, entries: Sequence[Entry]) -> Reply:
         """Returns the answer to `BatchPredict` with these predictions."""
@@ -186,14 +210,32 @@ class Snapshot:
                 self._batches[key] = reply
         return reply
 
-    def _build_index(self) -> dict[Key, Entry]:
-        index: dict[Key, Entry] = dict(self.entries)
-        for (_, pair, horizon), entry in self.entries.items():  # any pipeline: the one that predicted last
-            rival = index.get(("", pair, horizon))
-            if rival is None or entry.prediction.issued_at_ms > rival.prediction.issued_at_ms:
-                index["", pair, horizon] = entry
-        for (pipeline, pair, horizon), entry in list(index.items()):  # no horizon: the shortest
-            rival = index.get((pipeline, pair, 0))
-            if rival is None or horizon < rival.prediction.horizon_seconds:
-                index[pipeline, pair, 0] = entry
-        return index
+    def _build_index(self) -> tuple[dict[Key, Entry], dict[Key, Sequence[str]]]:
+        """Returns what to answer, and where several pipelines could be meant, which."""
+        groups: dict[Key, list[Entry]] = {}
+        for (pipeline, pair, horizon), entry in self.entries.items():
+            for way in ways_to_name(pipeline):
+                groups.setdefault((way, pair, horizon), []).append(entry)
+                groups.setdefault((way, pair, 0), []).append(entry)
+        index: dict[Key, Entry] = {}
+        several: dict[Key, Sequence[str]] = {}
+        for key, entries in groups.items():
+            since = max(entry.prediction.issued_at_ms for entry in entries) - _STOPPED_MS
+            running = [entry for entry in entries if entry.prediction.issued_at_ms >= since]
+            pipelines = {entry.prediction.pipeline for entry in running}
+            if len(pipelines) == 1:
+                index[key] = min(running, key=lambda entry: entry.prediction.horizon_seconds)
+            else:
+                several[key] = sorted(pipelines)
+        return index, several
+
+
+def _predicted(pair: str, entries: Sequence[Entry]) -> service_pb.PredictedPair:
+    pipelines = {entry.prediction.pipeline for entry in entries}
+    return service_pb.PredictedPair(
+        pair=pair,
+        horizons_seconds=sorted({entry.prediction.horizon_seconds for entry in entries}),
+        pipelines=sorted({namespace_and_name(pipeline)[1] for pipeline in pipelines}),
+        pipeline_ids=sorted(pipelines),
+        simulated=any(entry.prediction.simulated for entry in entries),
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from pricecast_core import service
 from pricecast_core.health import Health
-from pricecast_core.services import NEWS_TO_FEATURE_STORE, TO_FEATURE_STORE, Service
+from pricecast_core.services import NEWS_FEATURES, TO_FEATURE_STORE, Service
 from pricecast_core.settings import ToFeatureStoreSettings
 from pricecast_core.stores.open import open_feature_store
 from pricecast_core.streaming import Stream, StreamTask
@@ -15,7 +15,7 @@ from pricecast_to_feature_store.task import SERVICE, IndicatorRowsTask, NewsSign
 
 _ROLES: dict[str, tuple[Service, Callable[..., StreamTask[Any]]]] = {
     "technical_indicators": (TO_FEATURE_STORE, IndicatorRowsTask),
-    "news_signals": (NEWS_TO_FEATURE_STORE, NewsSignalsTask),
+    "news_signals": (NEWS_FEATURES, NewsSignalsTask),
 }
 """By feature group: what the service is in a pipeline, and its work."""
 

@@ -83,7 +83,7 @@ def observer(ends: threading.Event) -> Observer:
 
 def target(name: str, **more: Any) -> Target:
     told = {"brokers": "kafka", "registry_url": "postgresql://db", "store_url": "http://es", "store_key": None}
-    return Target(key=("ns", name), topics=(name,), models=(), **{**told, **more})
+    return Target(key=("ns", name), pipeline=f"ns.{name}", topics=(name,), models=(), **{**told, **more})
 
 
 class Seen(dict[Key, Sight]):

@@ -62,6 +62,7 @@ def test_pairs_are_listed(http: httpx.Client) -> None:
         "pair": "BTC/USD",
         "horizonsSeconds": [300, 900],
         "pipelines": ["btc"],
+        "pipelineIds": ["btc"],
         "simulated": False,
     }
 

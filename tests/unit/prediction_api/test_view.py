@@ -201,25 +201,38 @@ def test_a_slow_watcher_misses_some_never_the_newest_and_knows_how_many(steps: l
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["X/Y1", "Z/W1"]), st.sampled_from([60, 300, 900])),
-        unique=True,
-    ),
-    st.randoms(use_true_random=False),
+        st.tuples(
+            st.sampled_from(["a", "n.a", "m.a", "n.b"]),
+            st.sampled_from(["X/Y1", "Z/W1"]),
+            st.sampled_from([60, 300, 900]),
+            st.sampled_from([0, 1, 3_000]),
+        ),
+        unique_by=lambda key: key[:3],
+    )
 )
-def test_the_index_finds_what_a_search_would(keys: list[tuple[str, str, int]], random: object) -> None:
+def test_the_index_finds_what_a_search_would(keys: list[tuple[str, str, int, int]]) -> None:
     predictions = [
         a_prediction(minute, pipeline=pipeline, pair=pair, horizon_seconds=horizon)
-        for minute, (pipeline, pair, horizon) in enumerate(keys)
+        for pipeline, pair, horizon, minute in keys
     ]
     snapshot = Snapshot(predictions)
-    for pipeline in ("", "a", "b"):
+    ways = {"": "a n.a m.a n.b", "a": "a n.a m.a", "b": "n.b", "n.a": "n.a", "n.": "n.a n.b", "x.a": ""}
+    for way, meant in ways.items():
         for pair in ("X/Y1", "Z/W1"):
             for horizon in (0, 60, 300, 900):
                 fitting = [
                     p
                     for p in predictions
-                    if p.pair == pair and pipeline in ("", p.pipeline) and horizon in (0, p.horizon_seconds)
+                    if p.pair == pair and p.pipeline in meant.split() and horizon in (0, p.horizon_seconds)
                 ]
-                expected = min(fitting, key=lambda p: (p.horizon_seconds, -p.issued_at_ms), default=None)
-                entry = snapshot.find(pair, horizon, pipeline)
-                assert (entry.prediction if entry else None) == expected
+                newest = max((p.issued_at_ms for p in fitting), default=0)
+                running = [p for p in fitting if p.issued_at_ms >= newest - 86_400_000]
+                pipelines = sorted({p.pipeline for p in running})
+                entry = snapshot.find(pair, horizon, way)
+                if len(pipelines) > 1:
+                    assert entry is None
+                    assert snapshot.several(pair, horizon, way) == pipelines
+                else:
+                    expected = min(running, key=lambda p: p.horizon_seconds, default=None)
+                    assert (entry.prediction if entry else None) == expected
+                    assert not snapshot.several(pair, horizon, way)

@@ -35,11 +35,11 @@ def test_the_price_path_stands_in_the_order_in_which_data_flows() -> None:
 
 def test_news_processes_are_optional_and_come_before_the_predictor() -> None:
     found = planned(news={"rss": {"urls": ["https://example.com/feed"]}})
-    assert names(found) == [*PRICE_PATH, "news", "news-signal", "news-to-feature-store", *PREDICTOR]
+    assert names(found) == [*PRICE_PATH, "news", "news-signal", "news-features", *PREDICTOR]
     assert [process.name for process in found.processes if process.service.optional] == [
         "news",
         "news-signal",
-        "news-to-feature-store",
+        "news-features",
     ]
 
 

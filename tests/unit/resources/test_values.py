@@ -212,5 +212,5 @@ def test_a_pipelines_name(name: str, good: bool) -> None:
     [rule] = PRICE_PIPELINE.rules
     pattern = rule["rule"].partition("matches('")[2].removesuffix("')")
     assert bool(re.fullmatch(pattern, name)) == good
-    assert accepts(lambda: load(CandlesSettings, pipeline=name, pairs=["BTC/USD"])) == good
+    assert accepts(lambda: load(CandlesSettings, pipeline=f"prices.{name}", pairs=["BTC/USD"])) == good
     assert accepts(lambda: decoded(a_prediction(pipeline=name))) or not good

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from pricecast_core.errors import SettingsError
-from pricecast_core.values import DISTINCT, Horizon, PipelineName, ReadCoin, ReadPair
+from pricecast_core.values import DISTINCT, Horizon, PipelineId, ReadCoin, ReadPair
 
 DOCUMENT_VARIABLE = "PRICECAST_SETTINGS"
 """The variable that names a process's settings document: a JSON object, keyed by the names of the fields."""
@@ -36,7 +36,9 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pipeline: PipelineName = Field(description="Name of the pipeline; prefix of its topics")
+    pipeline: PipelineId = Field(
+        description="The pipeline: NAMESPACE.NAME on a cluster, NAME on a laptop; prefix of its topics"
+    )
     http_port: int = Field(
         8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics; 0 takes a free one"
     )

@@ -8,13 +8,13 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 
 from pricecast_core.settings.base import ServiceSettings
-from pricecast_core.values import PipelineName
+from pricecast_core.values import PipelineId
 
 
 class PredictionApiSettings(ServiceSettings):
     """Where predictions are read from, and where they are served."""
 
-    pipeline: PipelineName | Literal[""] = Field("", description="Pipeline served; empty serves all of the store")
+    pipeline: PipelineId | Literal[""] = Field("", description="Pipeline served; empty serves all of the store")
     grpc_host: str = Field("127.0.0.1", description="Address that gRPC listens on")
     grpc_port: int = Field(50051, ge=0, le=65535, description="Port of gRPC; 0 takes a free one")
     api_host: str = Field("127.0.0.1", description="Address that the HTTP gateway listens on")

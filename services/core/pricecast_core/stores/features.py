@@ -6,14 +6,20 @@ event time. A view joins other rows **as of** each row's event time: what was kn
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from pricecast_core.values import namespace_and_name
 
 if TYPE_CHECKING:
     import polars as pl
 
 Value = str | int | float | None
+_DIGEST_LENGTH = 8
+_LONGEST_NAME = 63 - len("_by_time") - 2
+"""PostgreSQL's longest name, less what an index's name adds and the underscores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,7 @@ class FeatureGroup:
     """A table of features.
 
     Attributes:
-        name: Full name, `<pipeline>_<group>` with underscores for hyphens.
+        name: Full name, as `group_name` makes it.
         primary_key: Columns that identify a row.
         entity: Column of the primary key that rows are grouped by: pair or coin.
         event_time: Column of the row's event time, milliseconds since the epoch.
@@ -36,8 +42,17 @@ class FeatureGroup:
 
 
 def group_name(pipeline: str, group: str) -> str:
-    """Returns the name of a pipeline's feature group."""
-    return f"{pipeline}_{group}".replace("-", "_")
+    """Returns the name of a pipeline's feature group: letters, digits and underscores, as every store takes them.
+
+    On a cluster `a-b.c` and `a.b-c` would come out alike, and PostgreSQL cuts what is longer than 63 characters, an
+    index's name included. So what people read of the pipeline is cut, and a digest of all of it tells one from another.
+    """
+    namespace, name = namespace_and_name(pipeline)
+    if not namespace:
+        return f"{name}_{group}".replace("-", "_")
+    digest = hashlib.sha256(pipeline.encode()).hexdigest()[:_DIGEST_LENGTH]
+    readable = f"{namespace}_{name}"[: _LONGEST_NAME - len(group) - _DIGEST_LENGTH]
+    return f"{readable}_{digest}_{group}".replace("-", "_")
 
 
 TECHNICAL_INDICATORS_KEY = ("pair", "candle_seconds", "window_end_ms")

@@ -84,5 +84,5 @@ class ModelRegistry(Protocol):
 
 
 def model_name(pipeline: str, pair_slug: str, horizon_seconds: int) -> str:
-    """Returns the name of the model of a pair and a horizon: `btc-btc-usd-300s`."""
+    """Returns the name of the model of a pair and a horizon: `prices.btc-btc-usd-300s`, on a laptop `btc-btc-usd-300s`."""
     return f"{pipeline}-{pair_slug}-{horizon_seconds}s"

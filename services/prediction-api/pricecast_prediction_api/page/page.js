@@ -135,7 +135,7 @@ async function get(path) {
 }
 
 function remember(prediction) {
-  state.history.set(`${prediction.pipeline} ${prediction.featureTime}`, prediction);
+  state.history.set(`${prediction.namespace}.${prediction.pipeline} ${prediction.featureTime}`, prediction);
 }
 
 async function loadHistory() {
@@ -165,8 +165,8 @@ function watch() {
 function choose() {
   const pair = state.pairs.find((p) => p.pair === element("pair").value);
   fill("horizon", pair.horizonsSeconds.map((s) => [s, s % 60 ? `${s} s` : `${s / 60} min`]));
-  fill("pipeline", pair.pipelines.map((name) => [name, name]));
-  element("pipeline").parentElement.hidden = pair.pipelines.length === 1;
+  fill("pipeline", pair.pipelineIds.map((id) => [id, id]));
+  element("pipeline").parentElement.hidden = pair.pipelineIds.length === 1;
   watch();
 }
 

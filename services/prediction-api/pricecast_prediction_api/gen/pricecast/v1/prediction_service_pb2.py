@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as pricecast_dot_v1_dot_prediction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%pricecast/v1/prediction_service.proto\x12\x0cpricecast.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpricecast/v1/prediction.proto\"O\n\x0ePredictRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\"?\n\x0fPredictResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\"O\n\x13\x42\x61tchPredictRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\"E\n\x14\x42\x61tchPredictResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\"\xdc\x01\n\x16ListPredictionsRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"a\n\x17ListPredictionsResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x17WatchPredictionsRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\"_\n\x18WatchPredictionsResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\x12\x15\n\rskipped_count\x18\x02 \x01(\x05\"\x12\n\x10ListPairsRequest\"?\n\x11ListPairsResponse\x12*\n\x05pairs\x18\x01 \x03(\x0b\x32\x1b.pricecast.v1.PredictedPair\"]\n\rPredictedPair\x12\x0c\n\x04pair\x18\x01 \x01(\t\x12\x18\n\x10horizons_seconds\x18\x02 \x03(\x05\x12\x11\n\tpipelines\x18\x03 \x03(\t\x12\x11\n\tsimulated\x18\x04 \x01(\x08\x32\xe0\x05\n\x11PredictionService\x12\xa6\x01\n\x07Predict\x12\x1c.pricecast.v1.PredictRequest\x1a\x1d.pricecast.v1.PredictResponse\"^\x82\xd3\xe4\x93\x02X\x12\x1f/v1/pairs/{pair=*/*}/predictionZ)\x12\x1b/v1/pairs/{pair}/predictionb\npredictionb\nprediction\x12\x90\x01\n\x0c\x42\x61tchPredict\x12!.pricecast.v1.BatchPredictRequest\x1a\".pricecast.v1.BatchPredictResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x15/v1/predictions:batchZ\x1a\"\x15/v1/predictions:batch:\x01*\x12\xa8\x01\n\x0fListPredictions\x12$.pricecast.v1.ListPredictionsRequest\x1a%.pricecast.v1.ListPredictionsResponse\"H\x82\xd3\xe4\x93\x02\x42\x12 /v1/pairs/{pair=*/*}/predictionsZ\x1e\x12\x1c/v1/pairs/{pair}/predictions\x12\x82\x01\n\x10WatchPredictions\x12%.pricecast.v1.WatchPredictionsRequest\x1a&.pricecast.v1.WatchPredictionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/predictions:watch0\x01\x12_\n\tListPairs\x12\x1e.pricecast.v1.ListPairsRequest\x1a\x1f.pricecast.v1.ListPairsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/pairsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%pricecast/v1/prediction_service.proto\x12\x0cpricecast.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpricecast/v1/prediction.proto\"b\n\x0ePredictRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"?\n\x0fPredictResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\"b\n\x13\x42\x61tchPredictRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"E\n\x14\x42\x61tchPredictResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\"\xef\x01\n\x16ListPredictionsRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x11\n\tnamespace\x18\x08 \x01(\t\"a\n\x17ListPredictionsResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x17WatchPredictionsRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"_\n\x18WatchPredictionsResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\x12\x15\n\rskipped_count\x18\x02 \x01(\x05\"7\n\x10ListPairsRequest\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\"?\n\x11ListPairsResponse\x12*\n\x05pairs\x18\x01 \x03(\x0b\x32\x1b.pricecast.v1.PredictedPair\"s\n\rPredictedPair\x12\x0c\n\x04pair\x18\x01 \x01(\t\x12\x18\n\x10horizons_seconds\x18\x02 \x03(\x05\x12\x11\n\tpipelines\x18\x03 \x03(\t\x12\x11\n\tsimulated\x18\x04 \x01(\x08\x12\x14\n\x0cpipeline_ids\x18\x05 \x03(\t2\xe0\x05\n\x11PredictionService\x12\xa6\x01\n\x07Predict\x12\x1c.pricecast.v1.PredictRequest\x1a\x1d.pricecast.v1.PredictResponse\"^\x82\xd3\xe4\x93\x02X\x12\x1f/v1/pairs/{pair=*/*}/predictionZ)\x12\x1b/v1/pairs/{pair}/predictionb\npredictionb\nprediction\x12\x90\x01\n\x0c\x42\x61tchPredict\x12!.pricecast.v1.BatchPredictRequest\x1a\".pricecast.v1.BatchPredictResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x15/v1/predictions:batchZ\x1a\"\x15/v1/predictions:batch:\x01*\x12\xa8\x01\n\x0fListPredictions\x12$.pricecast.v1.ListPredictionsRequest\x1a%.pricecast.v1.ListPredictionsResponse\"H\x82\xd3\xe4\x93\x02\x42\x12 /v1/pairs/{pair=*/*}/predictionsZ\x1e\x12\x1c/v1/pairs/{pair}/predictions\x12\x82\x01\n\x10WatchPredictions\x12%.pricecast.v1.WatchPredictionsRequest\x1a&.pricecast.v1.WatchPredictionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/predictions:watch0\x01\x12_\n\tListPairs\x12\x1e.pricecast.v1.ListPairsRequest\x1a\x1f.pricecast.v1.ListPairsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/pairsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,27 +50,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTIONSERVICE'].methods_by_name['ListPairs']._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['ListPairs']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/pairs'
   _globals['_PREDICTREQUEST']._serialized_start=182
-  _globals['_PREDICTREQUEST']._serialized_end=261
-  _globals['_PREDICTRESPONSE']._serialized_start=263
-  _globals['_PREDICTRESPONSE']._serialized_end=326
-  _globals['_BATCHPREDICTREQUEST']._serialized_start=328
-  _globals['_BATCHPREDICTREQUEST']._serialized_end=407
-  _globals['_BATCHPREDICTRESPONSE']._serialized_start=409
-  _globals['_BATCHPREDICTRESPONSE']._serialized_end=478
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=481
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=701
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=703
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=800
-  _globals['_WATCHPREDICTIONSREQUEST']._serialized_start=802
-  _globals['_WATCHPREDICTIONSREQUEST']._serialized_end=885
-  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_start=887
-  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_end=982
-  _globals['_LISTPAIRSREQUEST']._serialized_start=984
-  _globals['_LISTPAIRSREQUEST']._serialized_end=1002
-  _globals['_LISTPAIRSRESPONSE']._serialized_start=1004
-  _globals['_LISTPAIRSRESPONSE']._serialized_end=1067
-  _globals['_PREDICTEDPAIR']._serialized_start=1069
-  _globals['_PREDICTEDPAIR']._serialized_end=1162
-  _globals['_PREDICTIONSERVICE']._serialized_start=1165
-  _globals['_PREDICTIONSERVICE']._serialized_end=1901
+  _globals['_PREDICTREQUEST']._serialized_end=280
+  _globals['_PREDICTRESPONSE']._serialized_start=282
+  _globals['_PREDICTRESPONSE']._serialized_end=345
+  _globals['_BATCHPREDICTREQUEST']._serialized_start=347
+  _globals['_BATCHPREDICTREQUEST']._serialized_end=445
+  _globals['_BATCHPREDICTRESPONSE']._serialized_start=447
+  _globals['_BATCHPREDICTRESPONSE']._serialized_end=516
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=519
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=758
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=760
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=857
+  _globals['_WATCHPREDICTIONSREQUEST']._serialized_start=859
+  _globals['_WATCHPREDICTIONSREQUEST']._serialized_end=961
+  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_start=963
+  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_end=1058
+  _globals['_LISTPAIRSREQUEST']._serialized_start=1060
+  _globals['_LISTPAIRSREQUEST']._serialized_end=1115
+  _globals['_LISTPAIRSRESPONSE']._serialized_start=1117
+  _globals['_LISTPAIRSRESPONSE']._serialized_end=1180
+  _globals['_PREDICTEDPAIR']._serialized_start=1182
+  _globals['_PREDICTEDPAIR']._serialized_end=1297
+  _globals['_PREDICTIONSERVICE']._serialized_start=1300
+  _globals['_PREDICTIONSERVICE']._serialized_end=2036
 # @@protoc_insertion_point(module_scope)

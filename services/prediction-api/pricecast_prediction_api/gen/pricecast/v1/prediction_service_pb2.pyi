@@ -13,14 +13,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PredictRequest(_message.Message):
-    __slots__ = ("pair", "horizon_seconds", "pipeline")
+    __slots__ = ("pair", "horizon_seconds", "pipeline", "namespace")
     PAIR_FIELD_NUMBER: _ClassVar[int]
     HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     pair: str
     horizon_seconds: int
     pipeline: str
-    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ...) -> None: ...
+    namespace: str
+    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
     __slots__ = ("prediction",)
@@ -29,14 +31,16 @@ class PredictResponse(_message.Message):
     def __init__(self, prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ...) -> None: ...
 
 class BatchPredictRequest(_message.Message):
-    __slots__ = ("pairs", "horizon_seconds", "pipeline")
+    __slots__ = ("pairs", "horizon_seconds", "pipeline", "namespace")
     PAIRS_FIELD_NUMBER: _ClassVar[int]
     HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     pairs: _containers.RepeatedScalarFieldContainer[str]
     horizon_seconds: int
     pipeline: str
-    def __init__(self, pairs: _Optional[_Iterable[str]] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ...) -> None: ...
+    namespace: str
+    def __init__(self, pairs: _Optional[_Iterable[str]] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class BatchPredictResponse(_message.Message):
     __slots__ = ("predictions",)
@@ -45,7 +49,7 @@ class BatchPredictResponse(_message.Message):
     def __init__(self, predictions: _Optional[_Iterable[_Union[_prediction_pb2.Prediction, _Mapping]]] = ...) -> None: ...
 
 class ListPredictionsRequest(_message.Message):
-    __slots__ = ("pair", "horizon_seconds", "pipeline", "start_time", "end_time", "page_size", "page_token")
+    __slots__ = ("pair", "horizon_seconds", "pipeline", "start_time", "end_time", "page_size", "page_token", "namespace")
     PAIR_FIELD_NUMBER: _ClassVar[int]
     HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +57,7 @@ class ListPredictionsRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     pair: str
     horizon_seconds: int
     pipeline: str
@@ -60,7 +65,8 @@ class ListPredictionsRequest(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     page_size: int
     page_token: str
-    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    namespace: str
+    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class ListPredictionsResponse(_message.Message):
     __slots__ = ("predictions", "next_page_token")
@@ -71,14 +77,16 @@ class ListPredictionsResponse(_message.Message):
     def __init__(self, predictions: _Optional[_Iterable[_Union[_prediction_pb2.Prediction, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchPredictionsRequest(_message.Message):
-    __slots__ = ("pairs", "horizon_seconds", "pipeline")
+    __slots__ = ("pairs", "horizon_seconds", "pipeline", "namespace")
     PAIRS_FIELD_NUMBER: _ClassVar[int]
     HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     pairs: _containers.RepeatedScalarFieldContainer[str]
     horizon_seconds: int
     pipeline: str
-    def __init__(self, pairs: _Optional[_Iterable[str]] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ...) -> None: ...
+    namespace: str
+    def __init__(self, pairs: _Optional[_Iterable[str]] = ..., horizon_seconds: _Optional[int] = ..., pipeline: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class WatchPredictionsResponse(_message.Message):
     __slots__ = ("prediction", "skipped_count")
@@ -89,8 +97,12 @@ class WatchPredictionsResponse(_message.Message):
     def __init__(self, prediction: _Optional[_Union[_prediction_pb2.Prediction, _Mapping]] = ..., skipped_count: _Optional[int] = ...) -> None: ...
 
 class ListPairsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("pipeline", "namespace")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    namespace: str
+    def __init__(self, pipeline: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
 
 class ListPairsResponse(_message.Message):
     __slots__ = ("pairs",)
@@ -99,13 +111,15 @@ class ListPairsResponse(_message.Message):
     def __init__(self, pairs: _Optional[_Iterable[_Union[PredictedPair, _Mapping]]] = ...) -> None: ...
 
 class PredictedPair(_message.Message):
-    __slots__ = ("pair", "horizons_seconds", "pipelines", "simulated")
+    __slots__ = ("pair", "horizons_seconds", "pipelines", "simulated", "pipeline_ids")
     PAIR_FIELD_NUMBER: _ClassVar[int]
     HORIZONS_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIPELINES_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_IDS_FIELD_NUMBER: _ClassVar[int]
     pair: str
     horizons_seconds: _containers.RepeatedScalarFieldContainer[int]
     pipelines: _containers.RepeatedScalarFieldContainer[str]
     simulated: bool
-    def __init__(self, pair: _Optional[str] = ..., horizons_seconds: _Optional[_Iterable[int]] = ..., pipelines: _Optional[_Iterable[str]] = ..., simulated: _Optional[bool] = ...) -> None: ...
+    pipeline_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pair: _Optional[str] = ..., horizons_seconds: _Optional[_Iterable[int]] = ..., pipelines: _Optional[_Iterable[str]] = ..., simulated: _Optional[bool] = ..., pipeline_ids: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -30,6 +30,11 @@ class PredictionServiceStub:
 
     A pair is written BTC/USD or BTC-USD. An unknown pair is NOT_FOUND, with the known ones in an ErrorInfo; a field
     out of bounds is INVALID_ARGUMENT, with a BadRequest; a store that can't be reached is UNAVAILABLE, with a RetryInfo.
+
+    Several pipelines, of several namespaces, may predict a pair. Where one prediction is asked for and more than one
+    pipeline is meant, the answer is INVALID_ARGUMENT with an ErrorInfo of reason SEVERAL_PIPELINES, whose `pipelines`
+    lists them as NAMESPACE.NAME: name one. One whose last prediction for the pair is a day older than another's has
+    stopped, and is left out unless it alone is meant.
     """
 
     def __init__(self, channel):
@@ -70,6 +75,11 @@ class PredictionServiceServicer:
 
     A pair is written BTC/USD or BTC-USD. An unknown pair is NOT_FOUND, with the known ones in an ErrorInfo; a field
     out of bounds is INVALID_ARGUMENT, with a BadRequest; a store that can't be reached is UNAVAILABLE, with a RetryInfo.
+
+    Several pipelines, of several namespaces, may predict a pair. Where one prediction is asked for and more than one
+    pipeline is meant, the answer is INVALID_ARGUMENT with an ErrorInfo of reason SEVERAL_PIPELINES, whose `pipelines`
+    lists them as NAMESPACE.NAME: name one. One whose last prediction for the pair is a day older than another's has
+    stopped, and is left out unless it alone is meant.
     """
 
     def Predict(self, request, context):
@@ -151,6 +161,11 @@ class PredictionService:
 
     A pair is written BTC/USD or BTC-USD. An unknown pair is NOT_FOUND, with the known ones in an ErrorInfo; a field
     out of bounds is INVALID_ARGUMENT, with a BadRequest; a store that can't be reached is UNAVAILABLE, with a RetryInfo.
+
+    Several pipelines, of several namespaces, may predict a pair. Where one prediction is asked for and more than one
+    pipeline is meant, the answer is INVALID_ARGUMENT with an ErrorInfo of reason SEVERAL_PIPELINES, whose `pipelines`
+    lists them as NAMESPACE.NAME: name one. One whose last prediction for the pair is a day older than another's has
+    stopped, and is left out unless it alone is meant.
     """
 
     @staticmethod
