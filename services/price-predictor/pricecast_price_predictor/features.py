@@ -8,6 +8,7 @@ and one volatility holds at another.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from pricecast_core.stores.features import CANDLE_COLUMNS
 from pricecast_core.values import slug
 from pricecast_price_predictor import memory
 from pricecast_price_predictor.grid import TIME, day_rows, outage
-from pricecast_price_predictor.windows import Floats, Windows, decayed_mean, decayed_rows, lag, log_ratio
+from pricecast_price_predictor.windows import Floats, Windows, decayed_means, decayed_rows, lag, log_ratio, log_ratios
 
 SCALE_WINDOWS = (10, 30, 90)
 """Rows whose mean absolute returns make the scale: a short and a long memory, as in HAR models."""
@@ -147,72 +148,73 @@ def compute(
         The table; row `t` depends on nothing later than row `t`.
     """
     wanted = len(rows) if last is None else min(last, len(rows))
-    all_closes, all_volume = np.log(_floats(rows, "close")), _floats(rows, "volume")
     first = max(0, len(rows) - wanted - spec.short_rows)
-    near, log_close = rows[first:], all_closes[first:]
-    time_ms = near[TIME].to_numpy().astype(np.int64)
+    near = rows[first:]
+    log_close, volume = np.log(_floats(rows["close"])), _floats(rows["volume"])
+    sizes = np.abs(log_close - lag(log_close, 1))
+    moves = Windows(sizes[first:], wanted)
+    scale = local_scale(moves, spec.day)
+    time_ms = near[TIME].to_numpy()[len(near) - wanted :].astype(np.int64)
     known_ms = time_ms - spec.candle_seconds * 1000
-    scale = local_scale(log_close, spec.day)
     features = {
-        **_price_features(near, log_close, scale, spec.day),
+        **_price_features(near, log_close[first:], moves, scale, spec.day),
         **_clock_features(time_ms),
         **_indicator_features(near, spec.indicators, scale),
     }
-    oldest_ms = int(time_ms[0]) - (spec.short_rows + 1) * spec.candle_seconds * 1000
     for pair in spec.companions:
-        other = (companions or {}).get(pair)
-        if other is not None:
-            other = other.filter(pl.col(TIME) >= oldest_ms)
-        features.update(_companion_features(pair, other, known_ms, scale, spec.day))
+        features.update(_companion_features(pair, (companions or {}).get(pair), known_ms, scale, spec))
     if spec.news:
         features.update(_news_features(news, known_ms))
-    cut = len(near) - wanted
-    features = {name: values[cut:] for name, values in features.items()}
-    moves = np.abs(all_closes - lag(all_closes, 1))
-    features |= memory.features(moves, all_volume, scale[cut:], spec.candle_seconds, spec.day)
+    features |= memory.features(sizes, volume, scale, spec.candle_seconds, spec.day)
+    values = np.empty((wanted, len(features)), np.float32)
+    for column, value in enumerate(features.values()):
+        values[:, column] = value
     return FeatureTable(
         names=tuple(features),
-        values=np.column_stack(list(features.values())).astype(np.float32),
-        scale=scale[cut:],
-        log_close=log_close[cut:],
-        time_ms=time_ms[cut:],
-        observed=(near["observed"].to_numpy() & ~outage(near))[cut:],
-        before=all_closes[: len(rows) - wanted],
+        values=values,
+        scale=scale,
+        log_close=log_close[len(rows) - wanted :],
+        time_ms=time_ms,
+        observed=near["observed"].to_numpy()[len(near) - wanted :] & ~outage(near, wanted),
+        before=log_close[: len(rows) - wanted],
     )
 
 
-def local_scale(log_close: Floats, day: int) -> Floats:
-    """Returns the local volatility of one-row log-returns; never zero, however quiet the market."""
-    moves = Windows(np.abs(log_close - lag(log_close, 1)))
-    local = sum((moves.mean(rows) for rows in SCALE_WINDOWS), np.zeros(len(log_close))) / len(SCALE_WINDOWS)
+def local_scale(moves: Windows, day: int) -> Floats:
+    """Returns the local volatility, from the sizes of one-row log-returns; never zero, however quiet the market."""
+    local = sum((moves.mean(rows) for rows in SCALE_WINDOWS[1:]), moves.mean(SCALE_WINDOWS[0])) / len(SCALE_WINDOWS)
     floor = np.fmax(moves.mean(min(day, _QUIET_ROWS)) * _QUIET_SHARE, _LEAST_MOVE)
     return np.maximum(local, floor)
 
 
-def _price_features(rows: pl.DataFrame, log_close: Floats, scale: Floats, day: int) -> dict[str, Floats]:
-    change = log_close - lag(log_close, 1)
+def _price_features(
+    rows: pl.DataFrame, log_close: Floats, moves: Windows, scale: Floats, day: int
+) -> dict[str, Floats]:
+    last, change = len(scale), log_close - lag(log_close, 1)
     sizes = np.abs(change)
-    moves = Windows(sizes)
-    log_high, log_low = np.log(_floats(rows, "high")), np.log(_floats(rows, "low"))
-    ranges = Windows(log_high - log_low)
-    features = {f"volatility_{w}": log_ratio(moves.mean(w), scale) for w in VOLATILITY_WINDOWS}
-    features["volatility_day"] = log_ratio(moves.mean(day), scale)
-    features |= {f"range_{w}": log_ratio(ranges.mean(w), scale) for w in RANGE_WINDOWS}
+    log_low = np.log(_floats(rows["low"]))
+    width = np.log(_floats(rows["high"])) - log_low
+    ranges = Windows(width, last)
+    means = {f"volatility_{w}": moves.mean(w) for w in VOLATILITY_WINDOWS}
+    features = log_ratios({**means, "volatility_day": moves.mean(day)}, scale)
+    features |= log_ratios({f"range_{w}": ranges.mean(w) for w in RANGE_WINDOWS}, scale)
     for w in PATH_WINDOWS:
-        path = Windows(np.abs(log_close - lag(log_close, w))).mean(w)
+        path = Windows(np.abs(log_close - lag(log_close, w)), last).mean(w)
         features[f"path_{w}"] = log_ratio(path, scale * math.sqrt(w))
+    now = lag(log_close, 0, last)
     for w in RETURN_WINDOWS:
-        features[f"return_{w}"] = (log_close - lag(log_close, w)) / (scale * math.sqrt(w))
-    features |= {f"ewma_{hl}": log_ratio(decayed_mean(sizes, hl), scale) for hl in EWMA_HALF_LIVES}
-    falls, squares = Windows(np.where(change < 0, sizes, sizes * 0.0)), Windows(sizes**2)
+        features[f"return_{w}"] = (now - lag(log_close, w, last)) / (scale * math.sqrt(w))
+    decayed = decayed_means(sizes, EWMA_HALF_LIVES, last)
+    features |= log_ratios({f"ewma_{hl}": mean for hl, mean in zip(EWMA_HALF_LIVES, decayed, strict=True)}, scale)
+    falls, squares = Windows(np.where(change < 0, sizes, sizes * 0.0), last), Windows(sizes**2, last)
     for w, name in (*((w, str(w)) for w in SHAPE_WINDOWS), (day, "day")):
-        features[f"falls_{name}"] = log_ratio(falls.mean(w), moves.mean(w))
-        features[f"jumps_{name}"] = log_ratio(np.sqrt(squares.mean(w)), moves.mean(w))
-    width = log_high - log_low
-    features["close_in_range"] = np.where(width > 0, (log_close - log_low) / np.where(width > 0, width, 1.0), 0.5)
-    volume = Windows(_floats(rows, "volume"))
+        shape = {f"falls_{name}": falls.mean(w), f"jumps_{name}": np.sqrt(squares.mean(w))}
+        features |= log_ratios(shape, moves.mean(w))
+    width, above_low = lag(width, 0, last), now - lag(log_low, 0, last)
+    features["close_in_range"] = np.where(width > 0, above_low / np.where(width > 0, width, 1.0), 0.5)
+    volume = Windows(_floats(rows["volume"]), last)
     reference = volume.mean(VOLUME_REFERENCE)
-    features |= {f"volume_{w}": log_ratio(volume.mean(w), reference) for w in VOLUME_WINDOWS}
+    features |= log_ratios({f"volume_{w}": volume.mean(w) for w in VOLUME_WINDOWS}, reference)
     features["volume_day"] = log_ratio(reference, volume.mean(day))
     return features
 
@@ -233,20 +235,22 @@ def _clock_features(time_ms: NDArray[np.int64]) -> dict[str, Floats]:
 
 
 def _companion_features(
-    pair: str, rows: pl.DataFrame | None, known_ms: NDArray[np.int64], scale: Floats, day: int
+    pair: str, rows: pl.DataFrame | None, known_ms: NDArray[np.int64], scale: Floats, spec: FeatureSpec
 ) -> dict[str, Floats]:
     prefix = slug(pair)
     names = [f"{prefix}__volatility_{w}" for w in (5, 60)] + [f"{prefix}__return_{w}" for w in (1, 5, 20)]
-    if rows is None or rows.is_empty():
+    at = np.empty(0, np.int64) if rows is None else np.searchsorted(rows[TIME].to_numpy(), known_ms, side="right") - 1
+    if rows is None or not len(at) or at[-1] < 0:
         return {name: np.full(len(known_ms), np.nan) for name in names}
-    log_close = np.log(_floats(rows, "close"))
-    moves = Windows(np.abs(log_close - lag(log_close, 1)))
-    own = local_scale(log_close, day)
-    values = [log_ratio(moves.mean(w), own) for w in (5, 60)]
-    values += [(log_close - lag(log_close, w)) / (own * math.sqrt(w)) for w in (1, 5, 20)]
-    time_ms = rows[TIME].to_numpy()
-    at = np.searchsorted(time_ms, known_ms, side="right") - 1
-    return {name: np.where(at >= 0, value[at], np.nan) for name, value in zip(names, values, strict=True)}
+    oldest, newest = max(0, int(at[0])), int(at[-1])
+    last = newest + 1 - oldest
+    log_close = np.log(_floats(rows["close"])[max(0, oldest - spec.short_rows) : newest + 1])
+    moves = Windows(np.abs(log_close - lag(log_close, 1)), last)
+    own = local_scale(moves, spec.day)
+    values = [*log_ratio(np.stack([moves.mean(w) for w in (5, 60)]), own)]
+    values += [(lag(log_close, 0, last) - lag(log_close, w, last)) / (own * math.sqrt(w)) for w in (1, 5, 20)]
+    there = np.maximum(at, oldest) - oldest
+    return {name: np.where(at >= 0, value[there], np.nan) for name, value in zip(names, values, strict=True)}
 
 
 def _news_features(news: pl.DataFrame | None, known_ms: NDArray[np.int64]) -> dict[str, Floats]:
@@ -268,10 +272,14 @@ def _news_features(news: pl.DataFrame | None, known_ms: NDArray[np.int64]) -> di
 
 
 def _indicator_features(rows: pl.DataFrame, names: Sequence[str], scale: Floats) -> dict[str, Floats]:
-    close, volume = _floats(rows, "close"), _floats(rows, "volume")
+    last = len(scale)
+    columns = {column.name: column for column in rows.get_columns()}
+    volume = _floats(columns["volume"])
+    close, volume_now = lag(_floats(columns["close"]), 0, last), lag(volume, 0, last)
     features: dict[str, Floats] = {}
     for name in names:
-        value = _floats(rows, name) if name in rows.columns else np.full(len(rows), np.nan)
+        values = _floats(columns[name]) if name in columns else np.full(len(rows), np.nan)
+        value = lag(values, 0, last)
         match indicator_kind(name):
             case "price":
                 features[name] = np.log(np.where(value > 0, value, np.nan) / close) / scale
@@ -282,16 +290,17 @@ def _indicator_features(rows: pl.DataFrame, names: Sequence[str], scale: Floats)
             case "bounded":
                 features[name] = (value - 50) / 50
             case "volume":
-                features[name] = log_ratio(volume, value)
+                features[name] = log_ratio(volume_now, value)
             case "signed_volume":
-                traded = Windows(volume).sum(SIGNED_VOLUME_ROWS)
-                moved = value - lag(value, SIGNED_VOLUME_ROWS)
+                traded = Windows(volume, last).sum(SIGNED_VOLUME_ROWS)
+                moved = value - lag(values, SIGNED_VOLUME_ROWS, last)
                 features[name] = np.where(traded > 0, moved / np.where(traded > 0, traded, 1.0), traded)
             case None:
-                features[name] = _rolling_z(value)
+                features[name] = _rolling_z(values, last)
     return features
 
 
+@functools.cache
 def indicator_kind(column: str) -> Kind | None:
     """Returns what kind of number an indicator's column holds: it decides how the value is made free of scale."""
     known = [one for one in INDICATORS if column == one.name or column.startswith(f"{one.name}_")]
@@ -303,13 +312,13 @@ def indicator_kind(column: str) -> Kind | None:
     return max(outputs, key=lambda output: len(output.suffix)).kind if outputs else None
 
 
-def _rolling_z(value: Floats) -> Floats:
-    mean = Windows(value).mean(ROLLING_Z_ROWS)
-    spread = Windows(np.abs(value - mean)).mean(ROLLING_Z_ROWS // 2)
+def _rolling_z(values: Floats, last: int) -> Floats:
+    means = Windows(values).mean(ROLLING_Z_ROWS)
+    spread = Windows(np.abs(values - means), last).mean(ROLLING_Z_ROWS // 2)
+    value, mean = lag(values, 0, last), lag(means, 0, last)
     moves = spread > _ROUNDING * np.abs(mean)
     return np.asarray(np.where(moves, (value - mean) / np.where(moves, spread, 1.0), spread * 0.0))
 
 
-def _floats(rows: pl.DataFrame, name: str) -> Floats:
-    series = rows[name]
-    return (series if series.dtype == pl.Float64 else series.cast(pl.Float64)).to_numpy()  # a null becomes NaN
+def _floats(column: pl.Series) -> Floats:
+    return (column if column.dtype == pl.Float64 else column.cast(pl.Float64)).to_numpy()  # a null becomes NaN

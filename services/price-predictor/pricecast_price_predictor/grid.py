@@ -59,14 +59,19 @@ def regular(rows: pl.DataFrame, candle_seconds: int) -> pl.DataFrame:
     ).with_columns(pl.col(name).fill_null(pl.col("close")) for name in PRICES[:3])
 
 
-def outage(rows: pl.DataFrame) -> NDArray[np.bool_]:
+def outage(rows: pl.DataFrame, last: int | None = None) -> NDArray[np.bool_]:
     """Returns which rows on a grid belong to an outage: those after `OUTAGE_ROWS` rows in which nobody traded.
 
     A row says so itself: no volume, no trades, one price. Bars whose trades weren't recorded have a volume. A row
     depends on those before it alone, so that it is judged live as it is in training.
+
+    Args:
+        rows: Rows on a grid.
+        last: How many of the last rows are judged; by default all.
     """
-    empty = (pl.col("volume") == 0) & (pl.col("high") == pl.col("low"))
+    if last is not None:
+        rows = rows[max(0, len(rows) - last - OUTAGE_ROWS) :]
+    empty = (rows["volume"].to_numpy() == 0) & (rows["high"].to_numpy() == rows["low"].to_numpy())
     if "trade_count" in rows.columns:
-        empty &= pl.col("trade_count") == 0
-    quiet = rows.select(empty.fill_null(value=False)).to_series().to_numpy().astype(np.float64)
-    return np.asarray(Windows(quiet).sum(OUTAGE_ROWS + 1) == OUTAGE_ROWS + 1)
+        empty &= rows["trade_count"].to_numpy() == 0
+    return np.asarray(Windows(empty.astype(np.float64), last).sum(OUTAGE_ROWS + 1) == OUTAGE_ROWS + 1)

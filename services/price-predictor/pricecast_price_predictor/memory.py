@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pricecast_price_predictor.windows import Floats, Windows, lag, log_ratio
+from pricecast_price_predictor.windows import Floats, Windows, lag, log_ratio, log_ratios
 
 DAYS = 14
 """Days looked back at."""
 SEASON_SECONDS = (300, 900, 3600)
 """Spans whose variation at the same time of earlier days is compared: those of usual horizons."""
 LONG_DAYS = (3, 7, 14)
-_WEEKLY = (6, 13)
+_WEEKLY = [6, 13]
 _HOUR_SECONDS = 3600
 
 
@@ -40,48 +40,54 @@ def features(moves: Floats, volume: Floats, scale: Floats, candle_seconds: int, 
     count = len(scale)
     earlier = [day * (number + 1) for number in range(DAYS)]
     hour = _rows(_HOUR_SECONDS, candle_seconds)
-    around = _mean_of_known(lagged_means(moves, hour, earlier, count))
+    spans = {seconds: min(day, _rows(seconds, candle_seconds)) for seconds in SEASON_SECONDS}
+    # A day before each row: the hour until then, and the spans that began then.
+    around, *same_times = lagged_means(moves, [(hour, 0), *((rows, -rows) for rows in spans.values())], earlier, count)
+    usual = _mean_of_known(around)
     found: dict[str, Floats] = {}
-    for seconds in SEASON_SECONDS:
-        rows = min(day, _rows(seconds, candle_seconds))
-        same_time = lagged_means(moves, rows, [ago - rows for ago in earlier], count)
-        season = _mean_of_known(same_time)
-        found[f"season_{seconds}"] = log_ratio(season, scale)
-        found[f"season_week_{seconds}"] = log_ratio(_mean_of_known([same_time[ago] for ago in _WEEKLY]), scale)
-        found[f"season_rise_{seconds}"] = log_ratio(season, around)
-    days = lagged_means(moves, day, [day * number for number in range(DAYS)], count)
-    for number in LONG_DAYS:
-        found[f"volatility_{number}d"] = log_ratio(_mean_of_known(days[:number]), scale)
-    then = _mean_of_known(lagged_means(volume, hour, [ago - min(day, hour) for ago in earlier], count))
-    found["volume_season"] = log_ratio(then, lagged_means(volume, hour, [0], count)[0])
+    for seconds, same_time in zip(spans, same_times, strict=True):
+        season, weekly = _mean_of_known(same_time), _mean_of_known(same_time[_WEEKLY])
+        found |= log_ratios({f"season_{seconds}": season, f"season_week_{seconds}": weekly}, scale)
+        found[f"season_rise_{seconds}"] = log_ratio(season, usual)
+    (days,) = lagged_means(moves, [(day, 0)], [day * number for number in range(DAYS)], count)
+    found |= log_ratios({f"volatility_{number}d": _mean_of_known(days[:number]) for number in LONG_DAYS}, scale)
+    rows = min(day, hour)
+    (then,) = lagged_means(volume, [(hour, -rows)], earlier, count)
+    found["volume_season"] = log_ratio(_mean_of_known(then), Windows(volume, count).mean(hour))
     return found
 
 
-def lagged_means(values: Floats, window: int, lags: Sequence[int], count: int) -> list[Floats]:
-    """Returns the mean over a trailing window as it stood so many rows before each of the last `count` rows."""
+def lagged_means(values: Floats, windows: Sequence[tuple[int, int]], lags: Sequence[int], count: int) -> list[Floats]:
+    """Returns means over trailing windows as they stood so many rows before each of the last `count` rows.
+
+    Args:
+        values: The series.
+        windows: Length of each window, and how many rows before the lag it ends: negative where it ends after.
+        lags: How many rows before.
+        count: For how many of the last rows.
+
+    Returns:
+        For each window means with a row for each lag.
+    """
     total = len(values)
     if count * len(lags) >= total:  # all rows at once: one pass over everything is cheaper
-        means = Windows(values).mean(window)
-        return [lag(means, ago)[total - count :] for ago in lags]
-    size = count + window - 1
-    parts = np.full((len(lags), size), np.nan)
-    for part, ago in zip(parts, lags, strict=True):
-        stop = total - ago
-        known = values[max(0, stop - size) : max(0, stop)]
-        if len(known):
-            part[size - len(known) :] = known
-    means = Windows(parts.ravel()).mean(window).reshape(parts.shape)
-    return [row[size - count :] for row in means]
+        everywhere = Windows(values)
+        found = ((everywhere.mean(rows), ago) for rows, ago in windows)
+        return [np.stack([lag(mean, one + ago, count) for one in lags]) for mean, ago in found]
+    latest = min(ago for _, ago in windows)
+    reach = max(rows + ago - latest for rows, ago in windows) - 1
+    ends = max(ago for _, ago in windows) - latest
+    parts = Windows(np.stack([lag(values, one + latest, count + reach) for one in lags]), count + ends)
+    return [lag(parts.mean(rows), ago - latest, count) for rows, ago in windows]
 
 
 def _rows(seconds: int, candle_seconds: int) -> int:
     return max(1, seconds // candle_seconds)
 
 
-def _mean_of_known(parts: Sequence[Floats]) -> Floats:
-    total, known = np.zeros(len(parts[0])), np.zeros(len(parts[0]))
-    for part in parts:  # one by one: numpy's own sum takes another order for other shapes
-        is_known = np.isfinite(part)
-        total = total + np.where(is_known, part, 0.0)
-        known = known + is_known
-    return np.where(known > 0, total / np.maximum(known, 1), np.nan)
+def _mean_of_known(parts: Floats) -> Floats:
+    is_known = np.isfinite(parts)
+    known = is_known.sum(axis=0)
+    total = np.where(is_known, parts, 0.0)
+    np.add.accumulate(total, axis=0, out=total)  # one by one: numpy's own sum takes another order for other shapes
+    return np.where(known > 0, total[-1] / np.maximum(known, 1), np.nan)

@@ -1,15 +1,16 @@
-"""Sums, means and extremes over bounded windows whose bits don't depend on where the data begins.
+"""Sums and means over bounded windows whose bits don't depend on where the data begins.
 
 A feature used live is computed over the last few thousand rows, the same feature in training over all of them. A
 running sum would give the two different roundings. Here a window of `w` rows is composed of windows of 1, 2, 4, 8 ...
 rows, always in the same order, so that a value depends on the rows of its window alone: equal inputs, equal bits.
-That costs log2(w) vectorised additions, whatever the length of the data.
+That costs log2(w) vectorised additions, whatever the length of the data. Live, only the newest rows' windows are
+wanted (`last`): then most of the arithmetic is on a handful of numbers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,73 +18,85 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 _SMALLEST_RATIO = 1e-3
 _HALF_LIVES = 8
-_Combine = Callable[[Floats, Floats], Floats]
 
 
-def lag(values: Floats, rows: int) -> Floats:
-    """Returns the values of `rows` rows before; NaN where there are none."""
-    if rows == 0:
-        return values
-    out = np.empty(len(values))
-    out[:rows] = np.nan
-    if rows < len(values):
-        out[rows:] = values[:-rows]
+def lag(values: Floats, rows: int, last: int | None = None) -> Floats:
+    """Returns the values of `rows` rows before; NaN where there are none.
+
+    Args:
+        values: One series, or several along the last axis.
+        rows: How far back.
+        last: For how many of the last rows; by default for all. The result may be a view of the values.
+    """
+    length = values.shape[-1]
+    wanted = length if last is None else last
+    stop = max(0, length - rows)
+    if wanted <= stop:
+        return values[..., stop - wanted : stop]
+    out = np.empty((*values.shape[:-1], wanted))
+    out[..., : wanted - stop] = np.nan
+    out[..., wanted - stop :] = values[..., :stop]
     return out
 
 
 class Windows:
-    """Statistics of one series over trailing windows that end at each row, inclusive.
+    """Sums and means over trailing windows that end at each row, inclusive.
 
     A window that isn't full, or that holds a NaN, gives NaN.
 
     Args:
-        values: The series, 1-D.
+        values: One series, or several along the last axis.
+        last: How many of the last rows are wanted; by default all.
     """
 
-    def __init__(self, values: Floats) -> None:
-        self._values = np.ascontiguousarray(values, dtype=np.float64)
-        self._sums = [self._values]
-        self._maxima = [self._values]
+    def __init__(self, values: Floats, last: int | None = None) -> None:
+        self._sums = [
+            np.ascontiguousarray(values, dtype=np.float64)
+        ]  # of 1, 2, 4 ... rows; each from its first full one
+        self._last = values.shape[-1] if last is None else last
 
     def sum(self, rows: int) -> Floats:
         """Returns the sum over the last `rows` rows."""
-        return _compose(self._sums, rows, np.add)
+        if rows < 1:
+            raise ValueError(f"rows: {rows} is no window; give 1 or more")
+        result: Floats | None = None
+        covered = 0
+        for level in range(rows.bit_length()):
+            if level == len(self._sums):
+                self._sums.append(_with_earlier(self._sums[-1], 1 << (level - 1)))
+            if rows >> level & 1:
+                part = lag(self._sums[level], covered, self._last)
+                result = part if result is None else result + part
+                covered += 1 << level
+        assert result is not None
+        return result
 
     def mean(self, rows: int) -> Floats:
         """Returns the mean over the last `rows` rows."""
         return self.sum(rows) / rows
 
-    def max(self, rows: int) -> Floats:
-        """Returns the largest of the last `rows` rows."""
-        return _compose(self._maxima, rows, np.maximum)
 
+def decayed_means(values: Floats, half_lives: Sequence[int], last: int | None = None) -> list[Floats]:
+    """Returns exponentially weighted means, over bounded windows of eight half-lives or more; NaN until they are full.
 
-def _compose(levels: list[Floats], rows: int, combine: _Combine) -> Floats:
-    """Returns the window of `rows` rows, made of the windows in `levels` of 1, 2, 4 ... rows, which grow as needed."""
-    if rows < 1:
-        raise ValueError(f"rows: {rows} is no window; give 1 or more")
-    result: Floats | None = None
-    covered, level = 0, 0
-    while covered < rows:
-        if level == len(levels):
-            half = levels[-1]
-            levels.append(combine(half, lag(half, 1 << (level - 1))))
-        if rows >> level & 1:
-            part = lag(levels[level], covered)
-            result = part if result is None else combine(result, part)
-            covered += 1 << level
-        level += 1
-    assert result is not None
-    return result
-
-
-def decayed_mean(values: Floats, half_life: int) -> Floats:
-    """Returns an exponentially weighted mean, over a bounded window of eight half-lives or more; NaN until it is full."""
-    decay, rows, total = 0.5 ** (1 / half_life), 1, values
-    while rows < _HALF_LIVES * half_life:
-        total = total + decay**rows * lag(total, rows)
-        rows *= 2
-    return np.asarray(total * (1 - decay) / (1 - decay**rows))
+    Args:
+        values: The series.
+        half_lives: Half-lives in rows, the shortest first.
+        last: For how many of the last rows; by default for all.
+    """
+    wanted = len(values) if last is None else last
+    decays = np.array([0.5 ** (1 / half_life) for half_life in half_lives])
+    totals = np.tile(values[max(0, len(values) - wanted - decayed_rows(half_lives[-1])) :], (len(half_lives), 1))
+    rows, found = 1, list[Floats]()
+    while len(totals):
+        if rows >= _HALF_LIVES * half_lives[len(found)]:
+            decay = float(decays[len(found)])
+            found.append(lag(totals[0], 0, wanted) * (1 - decay) / (1 - decay**rows))
+            totals = totals[1:]
+        else:
+            totals = _with_earlier(totals, rows, np.array([[float(decay) ** rows] for decay in decays[len(found) :]]))
+            rows *= 2
+    return found
 
 
 def decayed_rows(half_life: int) -> int:
@@ -96,4 +109,15 @@ def log_ratio(value: Floats, reference: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = value / reference
     ratio[(value == 0) & (reference == 0)] = 1.0
-    return np.asarray(np.log(np.clip(ratio, _SMALLEST_RATIO, 1 / _SMALLEST_RATIO)))
+    return np.asarray(np.log(np.minimum(np.maximum(ratio, _SMALLEST_RATIO), 1 / _SMALLEST_RATIO)))
+
+
+def log_ratios(values: Mapping[str, Floats], reference: Floats) -> dict[str, Floats]:
+    """Returns the log ratios of several amounts to one reference, by name: one call costs what one ratio costs."""
+    return dict(zip(values, log_ratio(np.stack(list(values.values())), reference), strict=True))
+
+
+def _with_earlier(values: Floats, rows: int, weight: Floats | None = None) -> Floats:
+    """Returns each value plus the weighted one of `rows` rows before, from the first row that has one."""
+    earlier = values[..., : max(0, values.shape[-1] - rows)]
+    return values[..., rows:] + (earlier if weight is None else weight * earlier)

@@ -45,11 +45,10 @@ class FittedHar(msgspec.Struct, frozen=True):
 
     def predict(self, table: FeatureTable) -> Raw:
         """Returns the width, the same on both sides of zero."""
-        log_factor = np.full(len(table), self.intercept)
-        for column, mean, deviation, weight in zip(
-            _inputs(table), self.means, self.deviations, self.weights, strict=True
-        ):
-            log_factor += weight * np.clip((column - mean) / deviation, -_BOUND, _BOUND)
+        inputs = _inputs(table)
+        standardised = np.clip((inputs - np.array([self.means]).T) / np.array([self.deviations]).T, -_BOUND, _BOUND)
+        terms = np.vstack((np.full(len(table), self.intercept), np.array([self.weights]).T * standardised))
+        log_factor = np.add.accumulate(terms, axis=0)[-1]  # in this order, whatever the number of rows
         scale = draw_to_day(np.exp(log_factor), table)
         return Raw(scale, scale, np.zeros(len(table)))
 
@@ -79,7 +78,7 @@ class HarSeasonal:
     def fit(self, sample: Sample, parameters: Parameters, compute: Compute) -> FittedHar:
         """Fits by least squares with a little ridge."""
         rows = sample.learnable()
-        inputs = np.column_stack([column[rows] for column in _inputs(sample.table)])
+        inputs = np.ascontiguousarray(_inputs(sample.table)[:, rows].T)
         wanted = np.log(factor(sample)[rows])
         means, deviations = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), _CONSTANT)
         inputs = np.clip((inputs - means) / deviations, -_BOUND, _BOUND)
@@ -94,10 +93,10 @@ class HarSeasonal:
         return msgspec.msgpack.decode(data, type=FittedHar)
 
 
-def _inputs(table: FeatureTable) -> list[Floats]:
-    """Returns the inputs; one that isn't known yet counts as the local volatility."""
+def _inputs(table: FeatureTable) -> Floats:
+    """Returns the inputs, a row for each; one that isn't known yet counts as the local volatility."""
     names = (*(f"volatility_{part}" for part in _VOLATILITY), *_SEASON)
-    columns = [table.values[:, table.names.index(name)].astype(np.float64) for name in names]
+    known = table.values[:, [table.names.index(name) for name in names]].T.astype(np.float64)
     angle = (table.time_ms % _DAY_MS) * (2 * np.pi / _DAY_MS)
     clock = [turn(number * angle) for number in _HARMONICS for turn in (np.sin, np.cos)]
-    return [*(np.where(np.isfinite(column), column, 0.0) for column in columns), *clock]
+    return np.vstack((np.where(np.isfinite(known), known, 0.0), *clock))
