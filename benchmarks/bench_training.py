@@ -21,11 +21,11 @@ import numpy as np
 import polars as pl
 
 from pricecast_core.indicators import choose, columns
-from pricecast_price_predictor import features, grid, model, training
+from pricecast_price_predictor import features, grid, model, model_selection
 from pricecast_price_predictor.features import FeatureSpec
 from pricecast_price_predictor.forecasting import Forecaster
+from pricecast_price_predictor.model_selection import Options
 from pricecast_price_predictor.models.base import Sample
-from pricecast_price_predictor.training import Options
 from pricecast_price_predictor.tuning import Budget
 
 HORIZON_ROWS = 5
@@ -66,7 +66,7 @@ def measure(count: int, runs: int) -> dict[str, float]:
         "features_seconds": _median(runs, lambda: features.compute(spec, rows)),
         "fit_seconds": _median(runs, lambda: model.fit(Sample(spec, table, HORIZON_ROWS))),
         "training_seconds": _median(
-            runs, lambda: training.train(Sample(spec, table, HORIZON_ROWS), Options(Budget(0)))
+            runs, lambda: model_selection.train(Sample(spec, table, HORIZON_ROWS), Options(Budget(0)))
         ),
     }
 

@@ -28,7 +28,7 @@ from pricecast_core.news import lexicon
 from pricecast_core.streaming import tail
 from pricecast_core.topics import topic_name
 from pricecast_news.source import headline, parse_time
-from pricecast_testbed import Ollama, training
+from pricecast_testbed import Ollama, finetune_environment
 from pricecast_testbed.kubernetes import Cluster, binaries, images
 from pricecast_testbed.shell import say
 from tests.e2e.stack import ROOT, Stack, until
@@ -177,7 +177,7 @@ def _put_base_model(stack: Stack, namespace: str) -> None:
         "-c",
         program,
     ]
-    with training.smollm2().open("rb") as file:
+    with finetune_environment.smollm2().open("rb") as file:
         subprocess.run(
             command, stdin=file, check=True, timeout=300, env={**os.environ, "KUBECONFIG": str(stack.kubeconfig)}
         )

@@ -27,7 +27,7 @@ from pricecast_news_signal.extractor import UnavailableError
 from pricecast_news_signal.reader import Reader
 from pricecast_news_signal.readers.ollama import OllamaExtractor
 from pricecast_news_signal.registry import open_extractor
-from pricecast_testbed import training
+from pricecast_testbed import finetune_environment
 from tests.unit.news_signal.headlines import HOSTILE
 from tests.waiting import eventually
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return training.tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+    return finetune_environment.tiny_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
 class Job:
@@ -67,7 +67,7 @@ class Job:
 
     def start(self, **settings: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            program = training.environment() / "pricecast-finetune"
+            program = finetune_environment.environment() / "pricecast-finetune"
             return subprocess.Popen([program], env={**os.environ, **self._env, **settings}, stdout=log, stderr=log)
 
     def run(self, **settings: str) -> int:

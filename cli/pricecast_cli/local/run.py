@@ -37,7 +37,7 @@ from pricecast_cli.local.programs import (
 from pricecast_cli.local.replay import read_files, settled
 from pricecast_cli.local.scores import Scores
 from pricecast_cli.local.supervisor import Supervisor, Watched
-from pricecast_cli.local.training import WarmUp, keep_trained
+from pricecast_cli.local.training_schedule import WarmUp, keep_trained
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
 from pricecast_core.services import TRADES
 from pricecast_core.settings import PricePredictorSettings

@@ -18,11 +18,11 @@ from pricecast_prediction_api.gateway import Gateway
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.grpc_server import SERVICE
 from pricecast_prediction_api.http_rules import rules_of
+from pricecast_prediction_api.latest import LatestPredictions
 from pricecast_prediction_api.methods import PredictionMethods
 from pricecast_prediction_api.openapi import openapi
 from pricecast_prediction_api.problems import ApiError
 from pricecast_prediction_api.snapshot import to_dict
-from pricecast_prediction_api.view import View
 
 _PAGE = Path(__file__).parent / "page"
 _PAGE_POLICY = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -33,14 +33,14 @@ class App:
 
     Args:
         methods: What it serves.
-        view: Whose freshness `/health` tells.
+        latest: Whose freshness `/health` tells.
     """
 
-    def __init__(self, methods: PredictionMethods, view: View) -> None:
+    def __init__(self, methods: PredictionMethods, latest: LatestPredictions) -> None:
         rules = rules_of(SERVICE)
         self._gateway = Gateway(methods, rules)
         self._methods = methods
-        self._view = view
+        self._latest = latest
         self._openapi = json.dumps(openapi(rules, metadata.version("pricecast-prediction-api"))).encode()
         self._pages = Starlette(
             routes=[
@@ -67,7 +67,7 @@ class App:
         return Response(self._openapi, media_type="application/json")
 
     async def _get_health(self, _: Request) -> Response:
-        fresh = self._view.is_fresh()
+        fresh = self._latest.is_fresh()
         return JSONResponse({"status": "ok" if fresh else "unavailable"}, 200 if fresh else 503)
 
     async def _get_predict(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The prediction API's process: one event loop with the gRPC server, the HTTP server and the view they share."""
+"""The prediction API's process: one event loop with the gRPC server, the HTTP server and the latest predictions that they share."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pricecast_core.stores.open import open_prediction_store
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_prediction_api.app import App
 from pricecast_prediction_api.grpc_server import GrpcServer
+from pricecast_prediction_api.latest import LatestPredictions
 from pricecast_prediction_api.methods import PredictionMethods
-from pricecast_prediction_api.view import View
 
 GRACE_SECONDS = 5.0
 """How long requests under way may take once the process is asked to stop."""
@@ -94,15 +94,15 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
 
     store = open_prediction_store(settings)
     states: asyncio.Queue[bool] = asyncio.Queue()
-    view = View(
+    latest = LatestPredictions(
         _LatestReader(store, settings.pipeline),
         max_staleness_seconds=settings.max_staleness_seconds,
         refresh_seconds=min(settings.refresh_seconds, settings.max_staleness_seconds / 2),
         on_change=states.put_nowait,
     )
-    methods = PredictionMethods(view, store, settings.pipeline)
+    methods = PredictionMethods(latest, store, settings.pipeline)
     grpc_server = GrpcServer(methods)
-    http_server, http_socket = _http_server(settings, App(methods, view))
+    http_server, http_socket = _http_server(settings, App(methods, latest))
     grpc_port = await grpc_server.start(settings.grpc_host, settings.grpc_port, _credentials(settings))
     http_port = http_socket.getsockname()[1]
 
@@ -112,15 +112,15 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
 
     heartbeat = _Heartbeat()
     health.alive("event loop", heartbeat.problem)
-    health.ready("predictions", view.problem)
+    health.ready("predictions", latest.problem)
     health.info("grpc", lambda: f"{settings.grpc_host}:{grpc_port}")
     health.info("http", lambda: f"{settings.api_host}:{http_port}")
-    background = [asyncio.create_task(work) for work in (view.run(), tell_health(), heartbeat.run())]
+    background = [asyncio.create_task(work) for work in (latest.run(), tell_health(), heartbeat.run())]
     http = asyncio.create_task(http_server.serve([http_socket]))
     log.info("listening", grpc=f"{settings.grpc_host}:{grpc_port}", http=f"{settings.api_host}:{http_port}")
 
     await asyncio.wait({asyncio.create_task(stopping.wait()), http, *background}, return_when=asyncio.FIRST_COMPLETED)
-    view.close()
+    latest.close()
     http_server.should_exit = True
     await asyncio.gather(grpc_server.stop(GRACE_SECONDS), http)
     for task in background:

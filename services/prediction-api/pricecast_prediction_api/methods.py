@@ -1,6 +1,6 @@
 """The five methods of `PredictionService`, whatever protocol they are called by.
 
-Each checks its request, answers from the view or the store, and raises `ApiError` for all that may go wrong.
+Each checks its request, answers from memory or the store, and raises `ApiError` for all that may go wrong.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pricecast_core.stores.tokens import PageTokenError
 from pricecast_core.values import LONGEST_HORIZON_SECONDS, read_pair
 from pricecast_prediction_api.convert import milliseconds, to_proto
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
+from pricecast_prediction_api.latest import LatestPredictions
 from pricecast_prediction_api.problems import invalid, not_found, several, unavailable
 from pricecast_prediction_api.snapshot import Entry, Reply, Snapshot, named, ways_to_name
-from pricecast_prediction_api.view import View
 
 MAX_PAIRS = 100
 DEFAULT_PAGE = 100
@@ -55,13 +55,13 @@ class PredictionMethods:
     """The service's methods, by name in `by_name`.
 
     Args:
-        view: The latest predictions.
+        latest: The latest predictions.
         store: Where history is read from, in a few threads.
         pipeline: The only pipeline served; empty serves all.
     """
 
-    def __init__(self, view: View, store: PredictionStore, pipeline: str = "") -> None:
-        self._view = view
+    def __init__(self, latest: LatestPredictions, store: PredictionStore, pipeline: str = "") -> None:
+        self._latest = latest
         self._store = store
         self._pipeline = pipeline
         self._executor = ThreadPoolExecutor(_HISTORY_THREADS, "history")
@@ -79,7 +79,7 @@ class PredictionMethods:
 
     async def predict(self, request: pb.PredictRequest) -> Reply:
         """Returns the latest prediction for a pair."""
-        snapshot = await self._view.snapshot()
+        snapshot = await self._latest.snapshot()
         pipeline = named(request.pipeline, request.namespace)
         entry = snapshot.find(request.pair, request.horizon_seconds, pipeline)
         if entry is None:  # perhaps another spelling of the pair
@@ -89,7 +89,7 @@ class PredictionMethods:
     async def batch_predict(self, request: pb.BatchPredictRequest) -> Reply:
         """Returns the latest prediction for each of several pairs, or for every pair."""
         wanted = _pairs(request.pairs)
-        snapshot = await self._view.snapshot()
+        snapshot = await self._latest.snapshot()
         horizon, pipeline = request.horizon_seconds, named(request.pipeline, request.namespace)
         if wanted:
             return snapshot.batch(_find_all(snapshot, wanted, horizon, pipeline))
@@ -113,7 +113,7 @@ class PredictionMethods:
             )
         pipeline = self._pipeline
         if asked := named(request.pipeline, request.namespace):
-            pipeline = _one(await self._view.snapshot(), pair, asked)
+            pipeline = _one(await self._latest.snapshot(), pair, asked)
         start_ms = _time(request, "start_time")
         end_ms = _time(request, "end_time")
         if start_ms is not None and end_ms is not None and start_ms > end_ms:
@@ -128,7 +128,7 @@ class PredictionMethods:
             token=request.page_token,
         )
         if not page.predictions and not request.page_token:
-            known = (await self._view.snapshot()).pairs
+            known = (await self._latest.snapshot()).pairs
             if pair not in known:
                 raise not_found("pair", [pair], known)
         response = pb.ListPredictionsResponse(
@@ -140,7 +140,7 @@ class PredictionMethods:
         """Streams the latest predictions, then each new one."""
         wanted = frozenset(_pairs(request.pairs))
         _check_horizon(request.horizon_seconds)
-        snapshot = await self._view.snapshot()
+        snapshot = await self._latest.snapshot()
         unknown = sorted(wanted.difference(snapshot.pairs))
         if unknown:
             raise not_found("pair", unknown, snapshot.pairs)
@@ -153,7 +153,7 @@ class PredictionMethods:
                 and pipeline in ways_to_name(prediction.pipeline)
             )
 
-        subscription = self._view.subscribe(is_wanted)
+        subscription = self._latest.subscribe(is_wanted)
         try:
             while True:
                 entry, skipped = await subscription.next()
@@ -162,11 +162,11 @@ class PredictionMethods:
                 else:
                     yield entry.event
         finally:
-            self._view.unsubscribe(subscription)
+            self._latest.unsubscribe(subscription)
 
     async def list_pairs(self, request: pb.ListPairsRequest) -> Reply:
         """Returns the pairs that are predicted."""
-        snapshot = await self._view.snapshot()
+        snapshot = await self._latest.snapshot()
         pipeline = named(request.pipeline, request.namespace)
         return snapshot.list_pairs(pipeline) if pipeline else snapshot.every_pair
 

@@ -19,12 +19,12 @@ from rich.table import Table
 
 from pricecast_core.errors import SettingsError
 from pricecast_core.files import BarRow, History, survey
-from pricecast_price_predictor import baselines, features, grid, training, walkforward
+from pricecast_price_predictor import baselines, features, grid, model_selection, walkforward
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
+from pricecast_price_predictor.model_selection import Options
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.rivals import Standing, standings
-from pricecast_price_predictor.training import Options
 from pricecast_price_predictor.tuning import Budget
 from pricecast_price_predictor.walkforward import Forecasts
 
@@ -143,7 +143,7 @@ def contest(sample: Sample, kinds: Sequence[str]) -> dict[str, Forecasts]:
     found = {}
     for kind in kinds:
         options = Options(_OPTIONS.search, _OPTIONS.folds, _OPTIONS.compute, kind)
-        trained = training.train(sample.head(split), options)
+        trained = model_selection.train(sample.head(split), options)
         found[kind] = walkforward.replay(trained.model, table, naive, split, total)
     return found
 

@@ -20,7 +20,7 @@ from pricecast_core.stores.features import FeatureStore
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.open import open_feature_store
 from pricecast_core.values import slug
-from pricecast_price_predictor import baselines, report, training, view, walkforward
+from pricecast_price_predictor import baselines, feature_view, model_selection, report, walkforward
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.pool import Pool
@@ -77,8 +77,8 @@ def backtest(
 
 
 def _table(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> tuple[FeatureSpec, FeatureTable]:
-    spec = view.spec_of(settings, store, pair)
-    seen = view.read(settings, store, pair)
+    spec = feature_view.spec_of(settings, store, pair)
+    seen = feature_view.read(settings, store, pair)
     if seen.rows.is_empty():
         raise NotEnoughHistoryError(f"{pair}: has no feature rows")
     return spec, seen.table(spec)
@@ -99,7 +99,7 @@ def _one(
     options = options_of(settings)
     start = time.monotonic()
     with progress(name, options) as on_step:
-        trained = training.train(sample.head(split), options, on_step)
+        trained = model_selection.train(sample.head(split), options, on_step)
     training_seconds = time.monotonic() - start
     naive = baselines.naive_quantiles(table.log_close, horizon, sample.spec.day)
     forecasts = walkforward.replay(trained.model, table, naive, split, len(table))

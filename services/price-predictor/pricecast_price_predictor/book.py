@@ -16,13 +16,13 @@ from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
 from pricecast_price_predictor import baselines, grid, predictions, target
 from pricecast_price_predictor.evaluation import Matrix
+from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
 from pricecast_price_predictor.predictions import RollingScores
 from pricecast_price_predictor.target import horizon_rows
-from pricecast_price_predictor.view import View
 
 _SPARE_ROWS = 10
 
@@ -110,7 +110,7 @@ class PairBook:
                 wanted.append(horizon.predicted_through_ms - margin)
         return max(0, min(wanted)) if wanted else None
 
-    def update(self, view: View, now_ms: int) -> list[Prediction]:
+    def update(self, view: FeatureView, now_ms: int) -> list[Prediction]:
         """Scores and forecasts what the view allows.
 
         Args:
@@ -181,7 +181,7 @@ class PairBook:
 class _Rows:
     """A view's rows on their grid, as arrays; features are computed where they are asked for, once for each spec."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: FeatureView) -> None:
         rows = view.regular
         self.time_ms = rows[TIME].to_numpy()
         self.close = rows["close"].to_numpy()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pricecast_price_predictor.baselines import QUANTILES
 from pricecast_price_predictor.evaluation import Scores, pinball, reliability
-from pricecast_price_predictor.training import Trained
+from pricecast_price_predictor.model_selection import Trained
 from pricecast_price_predictor.walkforward import Forecasts
 
 _FEATURES_SHOWN = 20

@@ -26,11 +26,11 @@ from pricecast_core.stores.predictions import PredictionStore
 from pricecast_core.streaming import Follower, Publisher
 from pricecast_core.topics import FEATURES, PREDICTIONS
 from pricecast_core.values import base_coin, slug
-from pricecast_price_predictor import view
+from pricecast_price_predictor import feature_view
 from pricecast_price_predictor.book import Horizon, PairBook, newest_ms, ready_through_ms
+from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
-from pricecast_price_predictor.view import View
 
 SERVICE = services.PRICE_PREDICTOR.group
 MODEL_LOOK_SECONDS = 2.0
@@ -110,7 +110,7 @@ class Predictor:
                 horizon.pending[prediction.id] = prediction
         self._load_models()
         for pair in self._settings.pairs:
-            self._news[pair] = view.read_news(self._settings, self._features, pair)
+            self._news[pair] = feature_view.read_news(self._settings, self._features, pair)
         self._read_history(self._all_pairs)
         self.started = True
         self._update(self._settings.pairs)
@@ -128,7 +128,7 @@ class Predictor:
         coins = {marker.key for marker in markers if marker.group == "news_signals"}
         for pair in self._settings.pairs:
             if base_coin(pair) in coins:
-                self._news[pair] = view.read_news(self._settings, self._features, pair)
+                self._news[pair] = feature_view.read_news(self._settings, self._features, pair)
         if reloaded:
             self._read_history(reloaded)
         touched = {marker.key for marker in markers if marker.group == "technical_indicators"}
@@ -218,13 +218,15 @@ class Predictor:
 
     def _read_history(self, pairs: list[str]) -> None:
         """Reads the rows that the books of some pairs need, from the start."""
-        wanted = [*dict.fromkeys(p for pair in pairs for p in (pair, *view.companions_of(self._settings, pair)))]
+        wanted = [
+            *dict.fromkeys(p for pair in pairs for p in (pair, *feature_view.companions_of(self._settings, pair)))
+        ]
         kept = max(book.rows_kept for book in self._books.values())
-        found = view.read_rows(self._settings, self._features, wanted, last=kept)
+        found = feature_view.read_rows(self._settings, self._features, wanted, last=kept)
         starts = [start for book in self._books.values() if (start := book.history_from_ms()) is not None]
         oldest = min((int(rows[TIME][0]) for rows in found.values() if not rows.is_empty()), default=0)
         if starts and min(starts) < oldest:
-            found = view.read_rows(self._settings, self._features, wanted, start_ms=min(starts))
+            found = feature_view.read_rows(self._settings, self._features, wanted, start_ms=min(starts))
         self._rows.update(found)
 
     def _read_new_rows(self, pairs: list[str]) -> None:
@@ -234,7 +236,7 @@ class Predictor:
         if not (known_pairs := [pair for pair in pairs if pair not in first]):
             return
         start = min(newest_ms(self._rows[pair]) for pair in known_pairs)
-        found = view.read_rows(self._settings, self._features, known_pairs, start_ms=start + 1)
+        found = feature_view.read_rows(self._settings, self._features, known_pairs, start_ms=start + 1)
         for pair, rows in found.items():
             known = self._rows[pair]
             if not rows.is_empty():
@@ -247,10 +249,10 @@ class Predictor:
     def _update(self, pairs: Sequence[str]) -> None:
         for pair in pairs:
             rows = self._rows[pair]
-            companions = {name: self._rows[name] for name in view.companions_of(self._settings, pair)}
+            companions = {name: self._rows[name] for name in feature_view.companions_of(self._settings, pair)}
             ready = self._ready_through(pair, rows, companions)
             book = self._books[pair]
-            seen = View(
+            seen = FeatureView(
                 self._settings.candle_seconds,
                 rows.filter(pl.col(TIME) <= ready) if ready < newest_ms(rows) else rows,
                 companions,

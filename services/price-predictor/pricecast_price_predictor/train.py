@@ -22,14 +22,14 @@ from pricecast_core.stores.open import open_feature_store, open_model_registry
 from pricecast_core.streaming import Follower, Publisher
 from pricecast_core.topics import FEATURES
 from pricecast_core.values import slug
-from pricecast_price_predictor import report, training, view
+from pricecast_price_predictor import feature_view, model_selection, report
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.grid import TIME
+from pricecast_price_predictor.model_selection import Options, Trained
 from pricecast_price_predictor.models.base import Compute, Sample
 from pricecast_price_predictor.models.kinds import RIVALS
 from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.target import horizon_rows
-from pricecast_price_predictor.training import Options, Trained
 from pricecast_price_predictor.tuning import Budget
 
 SERVICE = services.TRAIN.group
@@ -56,7 +56,7 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
             pool = Pool((_table(settings, store, pair) for pair in settings.pairs), len(settings.pairs))
         short: list[str] = []
         for pair in settings.pairs:
-            spec, table = view.spec_of(settings, store, pair), _table(settings, store, pair)
+            spec, table = feature_view.spec_of(settings, store, pair), _table(settings, store, pair)
             for seconds in settings.horizons_seconds:
                 if stop.is_set():
                     return
@@ -141,9 +141,9 @@ def progress(name: str, options: Options) -> Iterator[Callable[[str], None]]:
     """Shows a bar where a person is looking, and gives the function that moves it on."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=training.steps(options), what="")
+        task = bar.add_task(name, total=model_selection.steps(options), what="")
         yield lambda what: bar.update(task, advance=1, what=what)
-        bar.update(task, completed=training.steps(options))
+        bar.update(task, completed=model_selection.steps(options))
 
 
 def _train_one(
@@ -157,7 +157,7 @@ def _train_one(
     log.info("training", model=name, rows=len(sample.table))
     with progress(name, options) as on_step:
         try:
-            trained = training.train(sample, options, on_step)
+            trained = model_selection.train(sample, options, on_step)
         except ValueError as error:
             raise NotEnoughHistoryError(f"{name}: {error}") from error
     version = register(
@@ -181,13 +181,13 @@ def _table(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> 
     """Reads the lookback and computes the features; the first day of it only feeds the windows."""
     newest = _newest_ms(settings, store, pair)
     lookback_ms = int(settings.training_lookback_days * 86_400_000)
-    return view.read(settings, store, pair, start_ms=max(0, newest - lookback_ms)).table(
-        view.spec_of(settings, store, pair)
+    return feature_view.read(settings, store, pair, start_ms=max(0, newest - lookback_ms)).table(
+        feature_view.spec_of(settings, store, pair)
     )
 
 
 def _newest_ms(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> int:
-    rows = view.read_rows(settings, store, [pair], last=1)[pair]
+    rows = feature_view.read_rows(settings, store, [pair], last=1)[pair]
     return 0 if rows.is_empty() else int(rows[TIME][-1])
 
 
@@ -231,7 +231,9 @@ def _await_history(settings: PricePredictorSettings, store: FeatureStore, health
 
 def _missing(settings: PricePredictorSettings, store: FeatureStore) -> str | None:
     """Says which pair lacks rows; None if none does."""
-    missing = missing_history(store, view.indicators_group(settings), settings.pairs, settings.training_min_rows)
+    missing = missing_history(
+        store, feature_view.indicators_group(settings), settings.pairs, settings.training_min_rows
+    )
     return f"{missing}; wait, or lower TRAINING_MIN_ROWS" if missing else None
 
 

@@ -10,15 +10,25 @@ import structlog
 import structlog.testing
 
 from pricecast_core.errors import StoreError
-from pricecast_price_predictor import baselines, conformal, features, grid, model, report, training, tuning, walkforward
+from pricecast_price_predictor import (
+    baselines,
+    conformal,
+    features,
+    grid,
+    model,
+    model_selection,
+    report,
+    tuning,
+    walkforward,
+)
 from pricecast_price_predictor.evaluation import pinball, score
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.model import PriceModel, Recipe
+from pricecast_price_predictor.model_selection import Options
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.models.kinds import KINDS
 from pricecast_price_predictor.pool import Pool
-from pricecast_price_predictor.training import Options
 from pricecast_price_predictor.tuning import Budget
 
 HORIZON = 5
@@ -165,7 +175,7 @@ def test_the_folds_follow_each_other_and_are_never_trained_on(table: FeatureTabl
 
 
 def test_where_volatility_clusters_the_distribution_beats_the_naive_one(table: FeatureTable) -> None:
-    trained = training.train(Sample(SPEC, table, HORIZON), Options(Budget(0)))
+    trained = model_selection.train(Sample(SPEC, table, HORIZON), Options(Budget(0)))
     assert trained.beats_naive
     assert trained.scores.coverage == pytest.approx(0.8, abs=0.05)
     assert trained.scores.point_skill > -0.005
@@ -173,7 +183,7 @@ def test_where_volatility_clusters_the_distribution_beats_the_naive_one(table: F
 
 
 def test_rivals_are_judged_on_the_same_rows_and_told_of(table: FeatureTable) -> None:
-    trained = training.train(
+    trained = model_selection.train(
         Sample(SPEC, table.rows(0, 4_000), HORIZON), Options(Budget(0), kind="Ewma", rivals=("HarSeasonal", "Naive"))
     )
     assert {one.kind for one in trained.table} == {"Ewma", "HarSeasonal", "Naive"}
@@ -186,7 +196,9 @@ def test_rivals_are_judged_on_the_same_rows_and_told_of(table: FeatureTable) -> 
 
 
 def test_a_rival_that_is_ahead_beyond_doubt_is_the_model(table: FeatureTable) -> None:
-    trained = training.train(Sample(SPEC, table, HORIZON), Options(Budget(0), kind="Naive", rivals=("Ensemble",)))
+    trained = model_selection.train(
+        Sample(SPEC, table, HORIZON), Options(Budget(0), kind="Naive", rivals=("Ensemble",))
+    )
     assert trained.model.kind == "Ensemble"
     assert [one.kind for one in trained.table] == ["Ensemble", "Naive"]
     assert trained.table[1].lead.verdict == "ahead"
@@ -199,7 +211,9 @@ def test_a_random_walk_has_no_median_to_find(bars) -> None:
         open=pl.Series(close), high=pl.Series(close * 1.0001), low=pl.Series(close * 0.9999), close=pl.Series(close)
     )
     spec = FeatureSpec(60)
-    trained = training.train(Sample(spec, features.compute(spec, grid.regular(frame, 60)), HORIZON), Options(Budget(0)))
+    trained = model_selection.train(
+        Sample(spec, features.compute(spec, grid.regular(frame, 60)), HORIZON), Options(Budget(0))
+    )
     assert trained.scores.point_skill > -0.005
     if not trained.model.use_median:
         assert "the last close" in trained.verdict
@@ -208,7 +222,7 @@ def test_a_random_walk_has_no_median_to_find(bars) -> None:
 def test_training_is_deterministic(table: FeatureTable) -> None:
     part = table.rows(0, 3_000)
     options = Options(Budget(2), folds=2)
-    one, two = (training.train(Sample(SPEC, part, HORIZON), options) for _ in range(2))
+    one, two = (model_selection.train(Sample(SPEC, part, HORIZON), options) for _ in range(2))
     assert one.model.to_bytes() == two.model.to_bytes()
 
 

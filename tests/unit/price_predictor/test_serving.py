@@ -21,12 +21,22 @@ from pricecast_core.stores.features_sql import SqlFeatureStore
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
-from pricecast_price_predictor import baselines, features, grid, predictions, serve, train, training, view, walkforward
+from pricecast_price_predictor import (
+    baselines,
+    feature_view,
+    features,
+    grid,
+    model_selection,
+    predictions,
+    serve,
+    train,
+    walkforward,
+)
 from pricecast_price_predictor.forecasting import Forecaster
+from pricecast_price_predictor.model_selection import Options
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.predictions import RollingScores
 from pricecast_price_predictor.serve import Predictor
-from pricecast_price_predictor.training import Options
 from pricecast_price_predictor.tuning import Budget
 from tests.contracts.predictions import whole_history
 
@@ -78,11 +88,11 @@ class World:
         self.predictor.take(self.write(rows))
         self.predictor.deliver(self.sent)  # type: ignore[arg-type]
 
-    def train(self, skill: float | None = None) -> training.Trained:
+    def train(self, skill: float | None = None) -> model_selection.Trained:
         """Trains and registers as the job does, as if `skill` had been measured where it is given."""
-        spec = view.spec_of(self.settings, self.features, PAIR)
-        table = view.read(self.settings, self.features, PAIR).table(spec)
-        trained = training.train(Sample(spec, table, 5), Options(Budget(0)))
+        spec = feature_view.spec_of(self.settings, self.features, PAIR)
+        table = feature_view.read(self.settings, self.features, PAIR).table(spec)
+        trained = model_selection.train(Sample(spec, table, 5), Options(Budget(0)))
         if skill is not None:
             trained = replace(trained, scores=replace(trained.scores, distribution_skill=skill))
         train.register(self.registry, NAME, trained, candle_seconds=60, simulated=False, seconds=1.0)
@@ -238,7 +248,7 @@ def test_features_used_live_are_those_read_for_training_for_every_minute_of_a_re
         if start == 2_700:  # a restart reads its rows anew
             here.predictor = here.fresh()
         here.feed(rows[start : start + 2])
-    for_training = view.read(here.settings, here.features, PAIR).table(spec)
+    for_training = feature_view.read(here.settings, here.features, PAIR).table(spec)
     at = {int(time_ms): row for row, time_ms in enumerate(for_training.time_ms)}
     assert sorted(live) == rows["window_end_ms"][2_500:].to_list()
     for time_ms, (values, scale) in live.items():

@@ -21,9 +21,9 @@ from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_core.values import KRAKEN_TO_COMMON, LONGEST_CANDLE_SECONDS, LONGEST_HORIZON_SECONDS
 from pricecast_operator.crds.schema import PRICE_PIPELINE, custom_resource_definition
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
+from pricecast_prediction_api.latest import LatestPredictions
 from pricecast_prediction_api.methods import PredictionMethods
 from pricecast_prediction_api.problems import ApiError
-from pricecast_prediction_api.view import View
 from pricecast_resources.pricepipeline import PricePipelineSpec
 from tests.contracts.predictions import START_MS, a_prediction
 
@@ -61,9 +61,9 @@ def served(pair: str, horizon_seconds: int) -> None:
         store = SqlPredictionStore(f"sqlite:///{folder}/predictions.db")
         store.ensure()
         store.write([a_prediction(pair=pair, horizon_seconds=horizon_seconds)])
-        view = View(store.latest, max_staleness_seconds=20, refresh_seconds=20)
-        methods = PredictionMethods(view, store)
-        reading = asyncio.create_task(view.run())
+        latest = LatestPredictions(store.latest, max_staleness_seconds=20, refresh_seconds=20)
+        methods = PredictionMethods(latest, store)
+        reading = asyncio.create_task(latest.run())
         try:
             reply = await methods.predict(pb.PredictRequest(pair=pair, horizon_seconds=horizon_seconds))
             page = await methods.list_predictions(pb.ListPredictionsRequest(pair=pair, horizon_seconds=horizon_seconds))

@@ -1,4 +1,4 @@
-"""The in-memory view of the latest predictions that both protocols answer from.
+"""The latest predictions, held in memory, which both protocols answer from.
 
 One task reads the store a few times a second, off the event loop; callers wait for nothing while what it read last
 is fresh. Where it isn't (at the start, or when the store is slow), all callers wait for the one read under way. An
@@ -67,14 +67,14 @@ class Subscription:
         return self._pending.pop(next(iter(self._pending)))
 
 
-class View:
+class LatestPredictions:
     """Keeps the latest predictions fresh.
 
     Args:
         read: Reads the latest predictions from the store; blocking, called in a thread, never twice at once.
         max_staleness_seconds: Oldest answer given.
         refresh_seconds: Pause between two reads.
-        on_change: Called on the event loop when the view becomes able, or unable, to answer.
+        on_change: Called on the event loop when they become able, or unable, to answer.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class View:
         self._failed = STORE_ERRORS.labels(_SERVICE, "latest").inc
 
     def is_fresh(self) -> bool:
-        """Returns whether the view may answer."""
+        """Returns whether they are fresh enough to answer from."""
         return time.monotonic() - self._as_of <= self._max_staleness
 
     def problem(self) -> str | None:
-        """Returns why the view can't answer, or None. Safe to call from any thread."""
+        """Returns why they can't be answered from, or None. Safe to call from any thread."""
         return None if self.is_fresh() else self._error
 
     async def snapshot(self) -> Snapshot:
@@ -143,7 +143,7 @@ class View:
             subscription.close()
 
     async def run(self) -> None:
-        """Keeps the view fresh until cancelled; it gets old then."""
+        """Keeps them fresh until cancelled; they get old then."""
         pause = self._refresh_seconds
         try:
             while True:
@@ -165,7 +165,7 @@ class View:
         started = time.monotonic()
         try:
             predictions = await asyncio.get_running_loop().run_in_executor(self._executor, self._read)
-        except Exception as error:  # whatever it is, the view gets old, callers are told, and the next read may succeed
+        except Exception as error:  # whatever it is, they get old, callers are told, and the next read may succeed
             self._failed()
             self._error = str(error)
             if not isinstance(error, PricecastError):

@@ -1,4 +1,4 @@
-"""The view: fresh answers, one read for many callers, honest when the store is gone, watchers that never hold it up."""
+"""Latest predictions: fresh answers, one read for many callers, honest when the store is gone, watchers that never hold it up."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pricecast_core.errors import StoreError
 from pricecast_core.messages import Prediction
+from pricecast_prediction_api.latest import LatestPredictions, Subscription
 from pricecast_prediction_api.problems import ApiError
 from pricecast_prediction_api.snapshot import Entry, Snapshot
-from pricecast_prediction_api.view import Subscription, View
 from tests.contracts.predictions import a_prediction, scored
 
 
@@ -39,8 +39,8 @@ class Store:
 
 
 @asynccontextmanager
-async def running(view: View) -> AsyncIterator[None]:
-    task = asyncio.create_task(view.run())
+async def running(latest: LatestPredictions) -> AsyncIterator[None]:
+    task = asyncio.create_task(latest.run())
     try:
         yield
     finally:
@@ -55,8 +55,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def a_view(store: Store, staleness: float = 20.0, refresh: float = 0.01, changes: list[bool] | None = None) -> View:
-    return View(
+def latest_of(
+    store: Store, staleness: float = 20.0, refresh: float = 0.01, changes: list[bool] | None = None
+) -> LatestPredictions:
+    return LatestPredictions(
         store.latest,
         max_staleness_seconds=staleness,
         refresh_seconds=refresh,
@@ -67,8 +69,8 @@ def a_view(store: Store, staleness: float = 20.0, refresh: float = 0.01, changes
 async def test_many_callers_wait_for_one_read() -> None:
     store = Store(a_prediction())
     store.gate.clear()
-    view = a_view(store)
-    callers = [asyncio.create_task(view.snapshot()) for _ in range(100)]
+    latest = latest_of(store)
+    callers = [asyncio.create_task(latest.snapshot()) for _ in range(100)]
     await until(lambda: store.calls == 1)
     store.gate.set()
     snapshots = await asyncio.gather(*callers)
@@ -78,69 +80,69 @@ async def test_many_callers_wait_for_one_read() -> None:
 
 async def test_a_fresh_view_answers_without_the_store() -> None:
     store = Store(a_prediction())
-    view = a_view(store)
-    await view.snapshot()
+    latest = latest_of(store)
+    await latest.snapshot()
     store.gate.clear()
-    assert (await view.snapshot()).pairs == ["BTC/USD"]
+    assert (await latest.snapshot()).pairs == ["BTC/USD"]
     assert store.calls == 1
     store.gate.set()
 
 
 async def test_an_answer_is_never_older_than_allowed() -> None:
     store, changes = Store(a_prediction()), list[bool]()
-    view = a_view(store, staleness=0.1, changes=changes)
-    async with running(view):
-        await until(view.is_fresh)
+    latest = latest_of(store, staleness=0.1, changes=changes)
+    async with running(latest):
+        await until(latest.is_fresh)
         store.error = StoreError("connection refused")
-        await until(lambda: not view.is_fresh())
+        await until(lambda: not latest.is_fresh())
         with pytest.raises(ApiError) as caught:
-            await view.snapshot()
+            await latest.snapshot()
         assert caught.value.code == grpc.StatusCode.UNAVAILABLE
         assert "connection refused" not in caught.value.message  # callers needn't know of our hosts
-        assert view.problem() == "connection refused"
+        assert latest.problem() == "connection refused"
         await until(lambda: changes == [True, False])
         store.error = None
         await until(lambda: changes == [True, False, True])
-        assert (await view.snapshot()).pairs == ["BTC/USD"]
-        assert view.problem() is None
+        assert (await latest.snapshot()).pairs == ["BTC/USD"]
+        assert latest.problem() is None
 
 
 async def test_a_store_that_hangs_fails_callers_in_time_and_is_asked_once() -> None:
     store = Store(a_prediction())
     store.gate.clear()
-    view = a_view(store, staleness=0.05)
-    async with running(view):
+    latest = latest_of(store, staleness=0.05)
+    async with running(latest):
         for _ in range(3):
             with pytest.raises(ApiError, match="can't be read"):
-                await view.snapshot()
-            assert view.problem() == "the store has not answered for 0.05 s"
+                await latest.snapshot()
+            assert latest.problem() == "the store has not answered for 0.05 s"
         assert store.calls == 1
         store.gate.set()
-        await until(view.is_fresh)
+        await until(latest.is_fresh)
 
 
 async def test_a_read_that_crashes_is_an_unavailable_store_not_the_end() -> None:
     store = Store(a_prediction())
     store.error = ValueError("a bug")
-    view = a_view(store, staleness=0.5)
-    async with running(view):
+    latest = latest_of(store, staleness=0.5)
+    async with running(latest):
         with pytest.raises(ApiError, match="can't be read"):
-            await view.snapshot()
-        assert view.problem() == "a bug"
+            await latest.snapshot()
+        assert latest.problem() == "a bug"
         store.error = None
-        await until(view.is_fresh)
+        await until(latest.is_fresh)
 
 
 async def test_what_did_not_change_is_serialised_once() -> None:
     store = Store(a_prediction(1), a_prediction(1, pair="ETH/USD"))
-    view = a_view(store)
-    async with running(view):
-        before = await view.snapshot()
+    latest = latest_of(store)
+    async with running(latest):
+        before = await latest.snapshot()
         await until(lambda: store.calls >= 3)
-        assert await view.snapshot() is before
+        assert await latest.snapshot() is before
         store.predictions[0] = a_prediction(2)
-        await until(lambda: view._snapshot is not before)
-        after = await view.snapshot()
+        await until(lambda: latest._snapshot is not before)
+        after = await latest.snapshot()
     old, new = before.find("ETH/USD"), after.find("ETH/USD")
     assert old is not None
     assert old is new
@@ -149,23 +151,23 @@ async def test_what_did_not_change_is_serialised_once() -> None:
 
 async def test_a_watcher_gets_what_is_there_then_what_is_new_and_scores_too() -> None:
     store = Store(a_prediction(1), a_prediction(1, pair="ETH/USD"))
-    view = a_view(store)
-    async with running(view):
-        await view.snapshot()
-        watch = view.subscribe(lambda prediction: prediction.pair == "BTC/USD")
+    latest = latest_of(store)
+    async with running(latest):
+        await latest.snapshot()
+        watch = latest.subscribe(lambda prediction: prediction.pair == "BTC/USD")
         assert (await watch.next())[0].prediction == a_prediction(1)
         store.predictions = [a_prediction(2), a_prediction(2, pair="ETH/USD")]
         assert (await watch.next())[0].prediction == a_prediction(2)
         store.predictions[0] = scored(a_prediction(2))
         assert (await watch.next())[0].prediction == scored(a_prediction(2))
-        view.unsubscribe(watch)
+        latest.unsubscribe(watch)
 
 
 async def test_a_closed_view_ends_its_watchers_once_they_read_all() -> None:
-    view = a_view(Store(a_prediction()))
-    await view.snapshot()
-    watch = view.subscribe(lambda _: True)
-    view.close()
+    latest = latest_of(Store(a_prediction()))
+    await latest.snapshot()
+    watch = latest.subscribe(lambda _: True)
+    latest.close()
     assert (await watch.next())[0].prediction == a_prediction()
     with pytest.raises(ApiError, match="going away"):
         await watch.next()

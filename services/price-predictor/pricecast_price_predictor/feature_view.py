@@ -19,7 +19,7 @@ NEWS_ROWS = 5_000
 
 
 @dataclass(frozen=True)
-class View:
+class FeatureView:
     """Rows of a pair and of what helps to predict it.
 
     Attributes:
@@ -104,11 +104,13 @@ def read_news(settings: PricePredictorSettings, store: FeatureStore, pair: str) 
     return frame.filter(pl.col("model_name") == settings.news_model).select("timestamp_ms", "signal")
 
 
-def read(settings: PricePredictorSettings, store: FeatureStore, pair: str, *, start_ms: int | None = None) -> View:
+def read(
+    settings: PricePredictorSettings, store: FeatureStore, pair: str, *, start_ms: int | None = None
+) -> FeatureView:
     """Returns the view of a pair from a time on."""
     companions = companions_of(settings, pair)
     rows = read_rows(settings, store, [pair, *companions], start_ms=start_ms)
-    return View(
+    return FeatureView(
         settings.candle_seconds,
         rows[pair],
         {companion: rows[companion] for companion in companions},

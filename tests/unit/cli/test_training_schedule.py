@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricecast_cli.local.training import PAUSE_SECONDS, Trained, WarmUp, due, look, names_of, next_time, outcomes
+from pricecast_cli.local.training_schedule import (
+    PAUSE_SECONDS,
+    Trained,
+    WarmUp,
+    due,
+    look,
+    names_of,
+    next_time,
+    outcomes,
+)
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.models import TrainingRun
 from pricecast_core.stores.models_sql import SqlModelRegistry
