@@ -251,10 +251,11 @@ def _predictor_processes(
         news_model=signal_model(spec.news, news_model) if spec.news is not None else "",
     )
     access = {**backends.features(), **backends.models(), **backends.predictions()}
+    pinned = {} if spec.models.pinned is None else {"pinned_version": spec.models.pinned}
     return [
         ServiceProcess(services.TRAIN, settings, access),
         ServiceProcess(services.RETRAIN, settings, access, schedule=spec.training.schedule),
-        ServiceProcess(services.PRICE_PREDICTOR, settings, access),
+        ServiceProcess(services.PRICE_PREDICTOR, settings.model_copy(update=pinned), access),
     ]
 
 

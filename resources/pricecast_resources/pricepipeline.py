@@ -301,6 +301,17 @@ class Prediction(Model):
     )
 
 
+class Models(Model):
+    """Which version of a model serves."""
+
+    pinned: int | None = of_setting(
+        PricePredictorSettings,
+        "pinned_version",
+        "Version that serves instead of the promoted one, for each pair and horizon that has it: a way back to an earlier "
+        "model. Training goes on; without this field, what it promotes serves.",
+    )
+
+
 class ServiceOverride(PodSettings):
     """Changes to one service's Deployment, on top of `spec.pods`."""
 
@@ -354,6 +365,7 @@ class PricePipelineSpec(Model):
     features: Features = Field(default_factory=Features, description="What the model sees.")
     training: Training = Field(default_factory=Training, description="When and how the model is trained.")
     prediction: Prediction = Field(default_factory=Prediction, description="What is predicted.")
+    models: Models = Field(default_factory=Models, description="Which version of a model serves.")
     storage: Storage = Field(default_factory=Storage, description="Servers that the pipeline uses.")
     topics: Topics = Field(default_factory=Topics, description="The pipeline's topics.")
     pods: PodSettings = Field(default_factory=PodSettings, description="What is asked of all pods of the pipeline.")

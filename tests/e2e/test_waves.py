@@ -55,7 +55,7 @@ def test_the_first_that_fails_holds_up_the_others(stack: Stack) -> None:
     until(
         "one has failed, the others wait",
         lambda: len(upgraded("UpgradeFailed")) == 1 and len(upgraded("UpgradeWaits")) == len(everyone) - 1,
-        120,
+        240,  # a cause must last for a minute
     )
     (failed,) = upgraded("UpgradeFailed")
     for namespace, name in upgraded("UpgradeWaits"):

@@ -247,13 +247,14 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         spec = known.spec
         storage = spec.storage
         key = storage.predictions.api_key_secret_ref
-        in_sql = storage.models.kind == "SQL"
+        # Of a pinned model the registry doesn't say that it serves: what predictions name does.
+        in_registry = storage.models.kind == "SQL" and spec.models.pinned is None
         return Target(
             key=name,
             pipeline=known.plan.pipeline,
             brokers=storage.kafka.brokers,
             topics=tuple(known.plan.topics),
-            registry_url=self._database_url(name[0], storage.models.url_secret_ref) if in_sql else None,
+            registry_url=self._database_url(name[0], storage.models.url_secret_ref) if in_registry else None,
             models=tuple(
                 model_name(known.plan.pipeline, slug(pair), horizon)
                 for pair in spec.pairs

@@ -23,11 +23,14 @@ class Waves:
     Args:
         at_once: How many at a time.
         seconds: How long one may take to become Ready.
+        patience: How long a cause that time alone doesn't mend must last: a pod that merely starts may fail once.
     """
 
-    def __init__(self, at_once: int, seconds: float = 600.0) -> None:
+    def __init__(self, at_once: int, seconds: float = 600.0, patience: float = 60.0) -> None:
         self._at_once = at_once
         self._seconds = seconds
+        self._patience = patience
+        self._ailing: dict[Name, float] = {}
         self._running: dict[Name, float] = {}
         self._failed: dict[Name, str] = {}
         self._waiting: set[Name] = set()
@@ -71,12 +74,20 @@ class Waves:
             self.forget(name)
             return Finding(UPGRADED, "True", "UpToDate", "runs the operator's images")
         late = time.monotonic() > self._running.get(name, 0.0)
-        if name in self._failed or late or (degraded.get("status") == "True" and degraded.get("reason") in _FATAL):
+        if name in self._failed or late or self._ails(name, degraded):
             self._running.pop(name, None)
             why = str((degraded if degraded.get("status") == "True" else ready).get("message") or "")
             self._failed[name] = why
             return Finding(UPGRADED, "False", _FAILED, f"is not Ready on the new images, others wait: {why}"[:1_000])
         return Finding(UPGRADED, "False", _RUNS, "is being moved to the operator's images")
+
+    def _ails(self, name: Name, degraded: Mapping[str, Any]) -> bool:
+        """Returns whether a pipeline has had for a while what time alone doesn't mend."""
+        if degraded.get("status") != "True" or degraded.get("reason") not in _FATAL:
+            self._ailing.pop(name, None)
+            return False
+        now = time.monotonic()
+        return degraded["reason"] == _STUCK or now - self._ailing.setdefault(name, now) >= self._patience
 
     def waits(self, name: Name) -> bool:
         """Returns whether a pipeline keeps what it has until its turn comes."""
@@ -92,6 +103,7 @@ class Waves:
         """Takes note that a pipeline is through with it, or gone."""
         self._running.pop(name, None)
         self._failed.pop(name, None)
+        self._ailing.pop(name, None)
         self._waiting.discard(name)
 
     def _restore(self, name: Name, told: Mapping[str, Any]) -> None:
@@ -101,7 +113,9 @@ class Waves:
             self._running[name] = time.monotonic() + self._seconds
 
 
-_FATAL = ("ImagePullFailed", "InvalidImageName", "Misconfigured", "CrashLoop", "OutOfMemory", "RolloutStuck")
+_STUCK = "RolloutStuck"
+"""Kubernetes itself has waited ten minutes for the rollout to go on."""
+_FATAL = ("ImagePullFailed", "InvalidImageName", "Misconfigured", "CrashLoop", "OutOfMemory", _STUCK)
 """Causes that time alone doesn't mend, and that new images may bring."""
 
 

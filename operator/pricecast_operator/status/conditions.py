@@ -61,11 +61,12 @@ class Round:
 
     def remembered(self, finding: Finding) -> Finding:
         """Returns a finding, or where nobody has looked yet what was told before: our restart turns no condition."""
-        if finding.reason == NOT_SEEN_YET:
-            for told in self.previous.get("conditions", []):
-                if told["type"] == finding.type:
-                    return Finding(finding.type, told["status"], told["reason"], told["message"])
-        return finding
+        return (self.told(finding.type) or finding) if finding.reason == NOT_SEEN_YET else finding
+
+    def told(self, kind: str) -> Finding | None:
+        """Returns what was told of an aspect before."""
+        told = next((each for each in self.previous.get("conditions", []) if each["type"] == kind), None)
+        return None if told is None else Finding(kind, told["status"], told["reason"], told["message"])
 
 
 def merge(

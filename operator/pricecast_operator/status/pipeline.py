@@ -114,7 +114,9 @@ def pipeline_status(
         *(state.finding for state in states if _has_condition(state.process)),
     ]
     beyond = _beyond_partitions(spec, plan)
-    findings += [finding for finding in (beyond, _earlier(plan, observed)) if finding is not None]
+    earlier = _earlier(plan, observed) if observed.topics_seen else this.told(EARLIER_DATA)
+    asides = (beyond, earlier, _pinned(spec, plan, observed))
+    findings += [this.remembered(finding) for finding in asides if finding is not None]
     status: Status = {
         "observedGeneration": this.previous.get("observedGeneration", 0) if paused else this.generation,
         "conditions": this.conditions(findings),
@@ -302,6 +304,24 @@ def _beyond_partitions(spec: PricePipelineSpec, plan: Plan) -> Finding | None:
         return None
     told = f"{max(wanted.values())} replicas are wanted; {most} run, one for each of spec.topics.partitions"
     return Finding("Scaled", "False", "PartitionsLimit", f"{told}: {', '.join(beyond)}")
+
+
+def _pinned(spec: PricePipelineSpec, plan: Plan, observed: Observed) -> Finding | None:
+    """Returns what is told of a pinned version: whether it serves, as predictions name it."""
+    pinned = spec.models.pinned
+    if pinned is None:
+        return None
+    if not isinstance(observed.models, Mapping):
+        return Finding("ModelPinned", "Unknown", NOT_SEEN_YET, "no prediction has been seen yet")
+    serving = {
+        f"{pair} over {horizon} s": observed.models[name].version if name in observed.models else 0
+        for name, (pair, horizon) in _model_names(spec, plan).items()
+    }
+    others = [f"{what}: {version or 'the naive forecast'}" for what, version in serving.items() if version != pinned]
+    if not others:
+        return Finding("ModelPinned", "True", "Pinned", f"version {pinned} serves, whatever is promoted")
+    told = f"version {pinned} does not serve yet, or there is none: {', '.join(others)} serves"
+    return Finding("ModelPinned", "False", "OtherVersionServes", told)
 
 
 def _earlier(plan: Plan, observed: Observed) -> Finding | None:

@@ -185,11 +185,10 @@ class Predictor:
         self._looked_for_models = now
         changed = []
         try:
-            for name, version in self._registry.production(list(self._names)).items():
+            for name, version in self._wanted_versions().items():
                 pair, seconds = self._names[name]
                 horizon = self._books[pair].horizons[seconds]
-                current = horizon.version.version if horizon.version is not None else 0
-                if version.version in (current, self._refused.get(name)):
+                if version.version in (_current(horizon), self._refused.get(name)):
                     continue
                 if self._use(name, version, horizon):
                     changed.append(pair)
@@ -197,6 +196,22 @@ class Predictor:
             metrics.STORE_ERRORS.labels(SERVICE, "production").inc()
             log.warning("the model registry is away; the models in use stay", error=str(error))
         return changed
+
+    def _wanted_versions(self) -> dict[str, ModelVersion]:
+        """Returns the version that is to serve of each model that has one: the pinned one, else the promoted one."""
+        pinned = self._settings.pinned_version
+        found = self._registry.production(list(self._names))
+        for name, (pair, seconds) in self._names.items() if pinned else ():
+            current = _current(self._books[pair].horizons[seconds])
+            if current == pinned:
+                found.pop(name, None)  # a version doesn't change
+                continue
+            version = next((each for each in self._registry.versions(name) if each.version == pinned), None)
+            if version is not None and self._refused.get(name) != pinned:
+                found[name] = version
+            elif not current:
+                log.warning("there is no such version to pin; the promoted one serves", model=name, version=pinned)
+        return found
 
     def _use(self, name: str, version: ModelVersion, horizon: Horizon) -> bool:
         data = self._registry.artifact(name, version.version)
@@ -207,7 +222,7 @@ class Predictor:
                 raise StoreError("artifact: was trained for another horizon or candle; train again")
         except StoreError as error:
             self._refused[name] = version.version
-            log.error("a promoted model can't be used", model=name, version=version.version, error=str(error))
+            log.error("a model can't be used", model=name, version=version.version, error=str(error))
             return False
         horizon.use(version, price_model)
         labels = (pair, str(seconds))
@@ -316,6 +331,11 @@ class Predictor:
             return
         self._asked[name] = version
         log.info("asked for an early training", model=name, reason=reason)
+
+
+def _current(horizon: Horizon) -> int:
+    """Returns the version that serves a horizon; 0 for the naive forecast."""
+    return horizon.version.version if horizon.version is not None else 0
 
 
 def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:

@@ -19,7 +19,7 @@ from pricecast_operator.status.finetune import finetune_status, is_finished
 from pricecast_operator.status.pipeline import invalid_status, pipeline_status
 from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.plan import plan
-from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.pricepipeline import Models, PricePipelineSpec
 from pricecast_resources.status import FinetuneJobStatus, PricePipelineStatus
 from tests.contracts.manifests import FINETUNE
 
@@ -436,3 +436,24 @@ def test_a_forecast_whose_time_is_over_with_none_after_it_is_stale() -> None:
     assert condition(status, "Predicting") == ("False", "Stale")
     [stale] = [each for each in status["conditions"] if each["type"] == "Predicting"]
     assert "BTC/USD over 300 s was for 2023-11-14T22:25:20Z" in stale["message"]
+
+
+def test_a_pinned_version_is_told_by_what_serves() -> None:
+    spec = SPEC.model_copy(update={"models": Models(pinned=2)})
+    seen = replace(ALL_SEEN, models={"btc-btc-usd-300s": version(3)})
+    before = told(children(), seen, spec)
+    assert condition(before, "ModelPinned") == ("False", "OtherVersionServes")
+    after = told(children(), replace(seen, models={"btc-btc-usd-300s": version(2)}), spec, before)
+    assert condition(after, "ModelPinned") == ("True", "Pinned")
+    assert after["models"][0]["version"] == 2
+    unseen = told(children(), replace(seen, models=None), spec, after)
+    assert condition(unseen, "ModelPinned") == ("True", "Pinned")
+    assert "ModelPinned" not in {each["type"] for each in told(children(), seen)["conditions"]}
+
+
+def test_data_of_an_earlier_version_is_told_and_not_forgotten_by_a_restart() -> None:
+    before = told(children(), replace(ALL_SEEN, earlier=("btc.trades",)))
+    assert condition(before, "EarlierData") == ("True", "NamedWithoutNamespace")
+    restarted = told(children(), replace(ALL_SEEN, topics_seen=False), previous=before)
+    assert condition(restarted, "EarlierData") == ("True", "NamedWithoutNamespace")
+    assert "EarlierData" not in {each["type"] for each in told(children(), previous=before)["conditions"]}

@@ -61,7 +61,7 @@ def test_no_more_than_the_bound_are_on_their_way_and_all_arrive() -> None:
 
 
 def test_the_first_that_fails_holds_up_those_that_wait_and_its_mending_frees_them() -> None:
-    fleet, waves = Fleet(20, {2: "ImagePullFailed"}), Waves(at_once=3)
+    fleet, waves = Fleet(20, {2: "ImagePullFailed"}), Waves(at_once=3, patience=0)
     for _ in range(20):
         fleet.round(waves)
     assert fleet.on(NEW) == 3
@@ -81,11 +81,29 @@ def test_one_that_takes_too_long_has_failed() -> None:
     assert fleet.reasons()[0] == "UpgradeFailed"
 
 
+def test_a_pod_that_fails_once_while_it_rolls_is_no_failure() -> None:
+    fleet, waves = Fleet(3, {0: "CrashLoop"}), Waves(at_once=1)
+    for _ in range(3):
+        fleet.round(waves)
+    assert "UpgradeFailed" not in fleet.reasons()
+    fleet.works.clear()
+    for _ in range(6):
+        fleet.round(waves)
+    assert fleet.on(NEW) == 3
+
+
+def test_a_rollout_that_kubernetes_calls_stuck_has_failed() -> None:
+    fleet, waves = Fleet(3, {0: "RolloutStuck"}), Waves(at_once=1)
+    for _ in range(2):
+        fleet.round(waves)
+    assert fleet.reasons() == ["UpgradeFailed", "UpgradeWaits", "UpgradeWaits"]
+
+
 def test_an_operator_that_restarts_goes_on_where_it_was() -> None:
-    fleet, waves = Fleet(20, {2: "ImagePullFailed"}), Waves(at_once=3)
+    fleet, waves = Fleet(20, {2: "ImagePullFailed"}), Waves(at_once=3, patience=0)
     for _ in range(5):
         fleet.round(waves)
-    waves = Waves(at_once=3)
+    waves = Waves(at_once=3, patience=0)
     for _ in range(5):
         fleet.round(waves)
     assert fleet.on(NEW) == 3

@@ -175,6 +175,25 @@ def test_a_promoted_model_is_taken_into_use_without_a_restart(world, bars) -> No
     assert here.history()[-1].model_version == 2
 
 
+def test_a_pinned_version_serves_whatever_is_promoted_and_without_the_pin_the_promoted_one_again(world, bars) -> None:
+    here, rows = world(), bars(2_600)
+    here.feed(rows[:2_500])
+    here.train()
+    here.train()
+    for version, end in ((None, 2_510), (1, 2_520), (9, 2_530), (None, 2_540)):  # 9 is none: the promoted one serves
+        here.settings = here.settings.model_copy(update={"pinned_version": version})
+        here.predictor = here.fresh()
+        here.feed(rows[end - 10 : end])
+        here.feed(rows[end - 1 : end])
+        assert here.predictor.models() == {NAME: 1 if version == 1 else 2}
+        assert here.history()[-1].model_version == (1 if version == 1 else 2)
+    here.settings = here.settings.model_copy(update={"pinned_version": 1})
+    here.predictor = here.fresh()
+    here.train()
+    here.feed(rows[2_540:2_550])
+    assert here.predictor.models() == {NAME: 1}
+
+
 def test_a_model_that_does_not_beat_naive_is_kept_with_the_reason_and_not_served(world, bars) -> None:
     here, rows = world(), bars(2_600)
     here.feed(rows[:2_500])

@@ -165,3 +165,11 @@ def test_the_planners_own_environment_changes_nothing(monkeypatch: pytest.Monkey
 def test_a_horizon_that_is_no_multiple_of_the_candle_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"horizonsSeconds: 90 is not a multiple of candles.seconds"):
         planned(prediction={"horizonsSeconds": [90]})
+
+
+def test_a_pinned_version_concerns_the_predictor_alone() -> None:
+    before, after = planned(), planned(models={"pinned": 3})
+    for process in after.processes:
+        same = before.process(process.name).settings.document() == process.settings.document()
+        assert same == (process.name != "price-predictor"), process.name
+    assert after.process("price-predictor").settings.document()["pinned_version"] == 3

@@ -64,6 +64,9 @@ class PricePredictorSettings(PredictionStoreSettings):
     training_threads: int = Field(1, ge=1, le=128, description="Threads of XGBoost while training")
     training_seed: int = Field(7, ge=0, description="Seed of everything random in training")
 
+    pinned_version: int | None = Field(
+        None, ge=1, le=1_000_000, description="Version of each model to serve instead of the promoted one"
+    )
     news_model: str = Field("", description="Model name whose news signals are features; empty uses no news")
     retrain_min_scored: int = Field(
         200, ge=10, description="Scored predictions over which a skill below zero asks for an early retrain"
