@@ -52,8 +52,7 @@ kubectl -n postgresql rollout status statefulset/postgresql --timeout=300s
 
 kubectl create namespace pricecast-system --dry-run=client -o yaml | kubectl apply -f -
 kubectl label namespace pricecast-system default pod-security.kubernetes.io/enforce=restricted --overwrite
-kubectl apply --server-side --force-conflicts -f charts/pricecast/crds/
-helm upgrade --install pricecast charts/pricecast --namespace pricecast-system --wait --timeout 300s \
+helm upgrade --install pricecast charts/pricecast --namespace pricecast-system --take-ownership --wait --timeout 300s \
     --set monitoring.enabled=true \
     $([ -n "${KUBECONFIG_GIVEN:-}" ] || echo "--set image.tag=$TAG")
 echo "Ready. Now: kubectl apply -f manifests/pipeline-btc.yaml && kubectl get pricepipelines --watch"

@@ -107,7 +107,7 @@ def _await_definitions(cluster: Cluster) -> None:
     for kind in ("PricePipeline", "FinetuneJob"):
         while not cluster.serves(kind):
             if time.monotonic() > deadline:
-                log.error("the API server doesn't know our resources; apply charts/pricecast/crds", kind=kind)
+                log.error("the API server doesn't know our resources; apply charts/pricecast/files/crds", kind=kind)
                 sys.exit(EX_FAILED)
             time.sleep(1)
 

@@ -21,18 +21,18 @@ def _field(*spellings: str) -> str:
     return f"{item}(,{item})*"
 
 
-_PATTERN = "^{}$".format(
-    " ".join(
-        (
-            _field("[0-5]?[0-9]"),
-            _field("([01]?[0-9]|2[0-3])"),
-            _field("(0?[1-9]|[12][0-9]|3[01])"),
-            _field("(0?[1-9]|1[0-2])", f"({'|'.join(_MONTHS)})"),
-            _field("[0-6]", f"({'|'.join(_WEEKDAYS)})"),
-        )
-    )
-)
-"""Minute, hour, day, month, day of the week."""
+_FIELDS: dict[str, tuple[str, str]] = {
+    "minute": (_field("[0-5]?[0-9]"), "0 to 59, such as 30, 0,30 or */15"),
+    "hour": (_field("([01]?[0-9]|2[0-3])"), "0 to 23, such as 6, 9-17 or */6"),
+    "day of the month": (_field("(0?[1-9]|[12][0-9]|3[01])"), "1 to 31, such as 1, 1,15 or *"),
+    "month": (_field("(0?[1-9]|1[0-2])", f"({'|'.join(_MONTHS)})"), "1 to 12 or JAN to DEC, such as 1-3 or *"),
+    "day of the week": (_field("[0-6]", f"({'|'.join(_WEEKDAYS)})"), "0 to 6 or SUN to SAT, such as MON-FRI or *"),
+}
+"""The five fields, in their order: pattern, and what to write."""
+_PATTERN = f"^{' '.join(pattern for pattern, _ in _FIELDS.values())}$"
+_CEL_FIELDS = [(name, (pattern.replace("\\", "\\\\"), remedy)) for name, (pattern, remedy) in _FIELDS.items()]
+_CEL_PATTERN = _PATTERN.replace("\\", "\\\\")
+_FIVE = f"needs five fields, one space between: {', '.join(_FIELDS)}; write for example 0 */6 * * *"
 
 
 def _only(day: str, months: str) -> str:
@@ -47,6 +47,12 @@ _NO_SUCH_DAY = "names a day that its months don't have; write for example 0 0 28
 
 
 def _checked(value: str) -> str:
+    fields = value.split(" ")
+    if len(fields) != len(_FIELDS):
+        raise ValueError(f"{value!r} {_FIVE}")
+    for text, (name, (pattern, remedy)) in zip(fields, _FIELDS.items(), strict=True):
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"{text!r} is no {name}; write {remedy}")
     numbers = re.findall(r"(\d+)-(\d+)", value)
     names = re.findall("([A-Z]{3})-([A-Z]{3})", value)
     if any(int(a) >= int(b) for a, b in numbers) or any(_NAMES.index(a) >= _NAMES.index(b) for a, b in names):
@@ -63,11 +69,20 @@ def _checked(value: str) -> str:
 Schedule = Annotated[
     str,
     Field(
-        pattern=_PATTERN,
         max_length=100,
         examples=["0 */6 * * *", "30 4 * * MON-FRI"],
         json_schema_extra=rules(
+            rule(f"self.split(' ').size() == {len(_FIELDS)}", _FIVE),
+            *(
+                rule(
+                    f"self.split(' ').size() != {len(_FIELDS)} || self.split(' ')[{number}].matches('^({pattern})$')",
+                    f"has no {name} as its field {number + 1}; write {remedy}",
+                    telling=f"\"'\" + self.split(' ')[{number}] + \"' is no {name}; write {remedy}\"",
+                )
+                for number, (name, (pattern, remedy)) in enumerate(_CEL_FIELDS)
+            ),
             rule(
+                f"!self.matches('{_CEL_PATTERN}') || "
                 "self.replace(',', ' ').split(' ').all(item, !item.contains('-') || (item.matches('^[0-9]')"
                 " ? int(item.split('-')[0]) < int(item.split('-')[1].split('/')[0])"
                 f" : '{_NAMES}'.indexOf(item.substring(0, 3)) < '{_NAMES}'.indexOf(item.substring(4, 7))))",

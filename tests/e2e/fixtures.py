@@ -51,7 +51,7 @@ def kube(stack: Stack) -> Kube:
 
 @pytest.fixture(scope="session")
 def crds(kube: Kube) -> None:
-    """Our CRDs, established: what `kubectl apply -f charts/pricecast/crds` does before an upgrade."""
+    """Our CRDs, established: what `kubectl apply -f charts/pricecast/files/crds` does before an upgrade."""
     for resource in RESOURCES:
         kube.apply(custom_resource_definition(resource))
     for resource in RESOURCES:

@@ -92,7 +92,9 @@ class Stack:
             **values,
         }
         sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-        self.helm("upgrade", "--install", RELEASE, str(CHART), "-n", SYSTEM, *sets, "--wait", "--timeout", "240s")
+        # Definitions of an earlier run, or of a test, may be there already.
+        given = ("-n", SYSTEM, *sets, "--take-ownership", "--wait", "--timeout", "240s")
+        self.helm("upgrade", "--install", RELEASE, str(CHART), *given)
 
     @contextlib.contextmanager
     def forward(self, service: str, port: int, namespace: str = SYSTEM) -> Iterator[int]:
@@ -213,8 +215,6 @@ def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
     stack.kubectl("delete", "namespaces", "-l", f"{label}={value}", "--timeout=180s")
     stack.kube.create_namespace(SYSTEM)
     endings.append(lambda: stack.kube.delete("Namespace", SYSTEM))
-    # Helm installs definitions once and never again: those of an earlier run may be of another version.
-    stack.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
     stack.install()
     endings.append(lambda: stack.helm("uninstall", RELEASE, "-n", SYSTEM, "--wait"))
     return stack

@@ -38,6 +38,9 @@ CLAIM = {
 REPLAY = {"kind": "Replay", "replay": {"files": ["/data/trades.csv"], "volumeClaim": "history"}}
 
 
+CONFIG_MAP = {"kind": "Replay", "replay": {"files": ["/data/trades.csv"], "configMap": "history"}}
+
+
 def services(**override: Any) -> dict[str, Any]:
     return {"services": {"candles": override}}
 
@@ -49,6 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
     "AdmissionDenied": ({}, [FORBIDDING], "maximum memory usage per Container is 16Mi"),
     "InsufficientResources": (services(resources={"requests": {"cpu": "900"}}), [], "no node has enough cpu"),
     "Unschedulable": (services(nodeSelector={"disk": "none"}), [], "node affinity/selector"),
+    "ConfigMapMissing": ({"source": CONFIG_MAP}, [], "ConfigMap history does not exist"),
     "VolumeMissing": ({"source": REPLAY}, [], "PersistentVolumeClaim history does not exist"),
     "VolumeUnbound": ({"source": REPLAY}, [CLAIM], "PersistentVolumeClaim"),
     "OutOfMemory": (services(resources={"requests": {"memory": "24Mi"}, "limits": {"memory": "24Mi"}}), [], "limit"),
@@ -96,6 +100,33 @@ def test_the_cause_is_told(stack: Stack, pipeline: tuple[str, str], reason: str)
     assert "MESSAGE" in head.split()
     assert len(_status(stack, pipeline)["message"]) <= 80
     assert _status(stack, pipeline)["message"] in row
+
+
+def test_a_quota_that_stops_jobs_alone_is_told(stack: Stack, pipeline: tuple[str, str]) -> None:
+    """A Job's status says nothing of the pods that it may not make."""
+    namespace, name = pipeline
+    stack.storage_secret(namespace)
+    stack.kube.apply(QUOTA, namespace)
+    manifest = {
+        "apiVersion": "pricecast.dev/v1alpha1",
+        "kind": "PricePipeline",
+        "metadata": {"name": name},
+        "spec": {**SPEC, "storage": stack.storage()},
+    }
+    stack.kube.apply(manifest, namespace)
+    model = until(
+        "ModelReady tells it",
+        lambda: next(
+            (
+                each
+                for each in _status(stack, pipeline).get("conditions", ())
+                if each["type"] == "ModelReady" and each["reason"] == "QuotaExceeded"
+            ),
+            None,
+        ),
+        90,
+    )
+    assert "train: exceeded quota: none" in model["message"]
 
 
 def _status(stack: Stack, pipeline: tuple[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pricecast_operator.crds.schema import RESOURCES, custom_resource_definition
 from pricecast_testbed.kubernetes import binaries
 from tests.e2e.kube import Kube
 from tests.e2e.stack import CHART
@@ -105,6 +106,14 @@ def test_pods_meet_pod_security_restricted(values: dict[str, str]) -> None:
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
+
+
+def test_definitions_come_with_the_chart_unless_they_come_otherwise() -> None:
+    made = {each["metadata"]["name"]: each for each in template({}) if each["kind"] == "CustomResourceDefinition"}
+    assert made == {f"{each.plural}.pricecast.dev": custom_resource_definition(each) for each in RESOURCES}
+    assert all(each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for each in made.values())
+    kinds = {each["kind"] for each in template({"crds.enabled": "false"})}
+    assert "CustomResourceDefinition" not in kinds
 
 
 def test_only_the_operator_has_a_token() -> None:

@@ -38,6 +38,12 @@ def test_verdict_is_that_of_validate(kube: Kube, odd: Odd) -> None:
         ({"indicators": ["rsi(1501)"]}, "'rsi(1501)' takes 1 period of 1 to 1500 candles; write rsi(9)"),
         ({"indicators": ["macd(24,10,9)"]}, "'macd(24,10,9)' has no shorter period before the longer one"),
         ({"indicators": ["rsii(14)"]}, "'rsii' is unknown; "),
+        ({"training.schedule": "75 * * * *"}, "'75' is no minute; write 0 to 59, such as 30, 0,30 or */15"),
+        ({"training.schedule": "0 0 * * MON,8"}, "'MON,8' is no day of the week; write 0 to 6 or SUN to SAT"),
+        (
+            {"training.schedule": "@daily"},
+            "needs five fields, one space between: minute, hour, day of the month, month",
+        ),
         ({"training.schedule": "5-1 * * * *"}, "has a range that doesn't go up; write the earlier end first"),
         ({"training.schedule": "0 0 31 2 *"}, "names a day that its months don't have"),
         ({"/metadata.name": "1inch"}, "write at most 40 of a-z, 0-9 and -, from a letter to a letter or digit"),

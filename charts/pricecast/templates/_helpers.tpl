@@ -146,5 +146,5 @@ priorityClassName: {{ . }}
   verbs: [get]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
 {{- end }}

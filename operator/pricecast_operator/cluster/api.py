@@ -41,6 +41,7 @@ API_VERSIONS = {
     "ConfigMap": "v1",
     "CronJob": "batch/v1",
     "Deployment": "apps/v1",
+    "Event": "v1",
     "FinetuneJob": API_VERSION,
     "Job": "batch/v1",
     "Lease": "coordination.k8s.io/v1",
@@ -316,6 +317,17 @@ class Cluster:
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         found = await self._get(Ref("Pod", namespace, ""), label_selector=selector)
         return list(found["items"])
+
+    async def warnings(self, ref: Ref, uid: str) -> list[str]:
+        """Returns the messages of the warnings about an object, the newest first.
+
+        Raises:
+            ClusterError: If they can't be read.
+        """
+        selector = f"involvedObject.uid={uid},type=Warning"
+        found = await self._get(Ref("Event", ref.namespace, ""), field_selector=selector)
+        events = sorted(found["items"], key=lambda each: int(each["metadata"]["resourceVersion"]), reverse=True)
+        return [str(each.get("message") or "") for each in events]
 
     async def config_map(self, namespace: str, name: str) -> dict[str, str]:
         """Returns the data of a ConfigMap; empty if there is none.

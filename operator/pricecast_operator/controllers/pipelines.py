@@ -31,6 +31,7 @@ from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
+from pricecast_operator.status.causes import Cause, is_silent, of_warnings
 from pricecast_operator.status.conditions import INVALID_SPEC, Round, merge
 from pricecast_operator.status.pipeline import EARLIER_DATA, Status, invalid_status, pipeline_status
 from pricecast_resources.base import SecretKeyRef
@@ -50,6 +51,8 @@ _PATIENCE_SECONDS = 1.0
 """How long a round waits for topics that are being made: Kafka answers sooner, or not at all."""
 _WAVE_SECONDS = 15.0
 """Time between two looks at a pipeline that is moved to new images."""
+_SILENT_SECONDS = 10.0
+"""How long a Job may have no pod, or a pod no container, before events are asked why; and until they are asked again."""
 _POSTGRES_PORT = 5432
 log = logs.get(__name__)
 
@@ -69,6 +72,8 @@ class _Pipeline(Known):
         topics_ensured: The topics that were made, if they were.
         topics_made: The task that makes topics, while it does.
         topics_again: When making topics may be tried again.
+        silent: Since when Jobs and pods wait without saying for what, by uid.
+        warned: What events say of those.
         status_written: When its status was written last.
     """
 
@@ -82,6 +87,8 @@ class _Pipeline(Known):
     topics_ensured: TopicPlan | None = None
     topics_made: asyncio.Task[None] | None = None
     topics_again: float = 0.0
+    silent: dict[str, float] = field(default_factory=dict)
+    warned: dict[str, Cause] = field(default_factory=dict)
     status_written: float = float("-inf")
 
 
@@ -184,6 +191,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             # A service that came first would make the topics its own way.
             wanted = [each for each in wanted if each.ref.kind not in WORKLOADS]
         refused = await self._sync(name, known, wanted)
+        await self._ask_events(name, known)
         status = self._status_of(name, known, spec, planned, this, images=images, refused=refused)
         return self._upgraded(name, status, this)
 
@@ -216,11 +224,35 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         pods = [child for child in self._children.of(key).values() if child.ref.kind == "Pod"]
         paused = is_paused(known.body)
         status = pipeline_status(
-            spec, planned, children, known.observed, this, refused=refused, pods=pods, paused=paused
+            spec,
+            planned,
+            children,
+            known.observed,
+            this,
+            refused=refused,
+            pods=pods,
+            paused=paused,
+            warned=known.warned,
         )
         status["images"] = images
         _measure(name, status, known.observed)
         return status
+
+    async def _ask_events(self, name: Name, known: _Pipeline) -> None:
+        """Asks what keeps Jobs from making pods and pods from being made, where their status has been silent for a while."""
+        now = time.monotonic()
+        silent = {child.uid: child for child in self._children.of(self._key(name)).values() if is_silent(child)}
+        known.silent = {uid: known.silent.get(uid, now) for uid in silent}
+        known.warned = {uid: cause for uid, cause in known.warned.items() if uid in silent}
+        if known.spec is not None and known.spec.suspend:
+            return
+        for uid, since in known.silent.items():
+            if now - since >= _SILENT_SECONDS and uid not in known.warned:
+                cause = of_warnings(await self._cluster.warnings(silent[uid].ref, uid))
+                if cause is not None:
+                    known.warned[uid] = cause
+        if known.silent.keys() - known.warned.keys():
+            self._again(name, _SILENT_SECONDS)
 
     def _invalid(self, this: Round, reason: str, message: str) -> Status:
         return invalid_status(this, reason, message)

@@ -7,6 +7,7 @@ are simply not required (the API server prunes nulls). Defaults are written into
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,17 +157,31 @@ FINETUNE_JOB = Resource(
 RESOURCES = (PRICE_PIPELINE, FINETUNE_JOB)
 
 
-def custom_resource_definition(resource: Resource) -> dict[str, Any]:
-    """Returns the CustomResourceDefinition of a kind."""
+def custom_resource_definition(
+    resource: Resource, *, group: str = GROUP, versions: Sequence[str] = (VERSION,), stored: str = VERSION
+) -> dict[str, Any]:
+    """Returns the CustomResourceDefinition of a kind.
+
+    Args:
+        resource: The kind.
+        group: Its group.
+        versions: The versions served. They have one schema: what a field means never changes within them, so that no
+            webhook need convert one into another (docs/decisions/0010).
+        stored: The version that objects are stored as.
+    """
     subresources: dict[str, Any] = {"status": {}}
     if resource.scale:
         subresources["scale"] = resource.scale
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{GROUP}"},
+        # With the definitions go all resources: uninstalling the chart is not to take them along.
+        "metadata": {
+            "name": f"{resource.plural}.{group}",
+            "annotations": {"helm.sh/resource-policy": "keep"},
+        },
         "spec": {
-            "group": GROUP,
+            "group": group,
             "scope": "Namespaced",
             "names": {
                 "kind": resource.kind,
@@ -178,9 +193,9 @@ def custom_resource_definition(resource: Resource) -> dict[str, Any]:
             },
             "versions": [
                 {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
+                    "name": version,
+                    "served": version in versions,
+                    "storage": version == stored,
                     "subresources": subresources,
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path, **({"priority": priority} if priority else {})}
@@ -188,6 +203,7 @@ def custom_resource_definition(resource: Resource) -> dict[str, Any]:
                     ],
                     "schema": {"openAPIV3Schema": _resource_schema(resource)},
                 }
+                for version in dict.fromkeys((*versions, stored))
             ],
         },
     }
@@ -199,7 +215,7 @@ def _resource_schema(resource: Resource) -> Schema:
         "description": resource.description,
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"type": "string", "description": f"Always {API_VERSION}."},
+            "apiVersion": {"type": "string", "description": f"{GROUP} and the version, such as {API_VERSION}."},
             "kind": {"type": "string", "description": f"Always {resource.kind}."},
             "metadata": {"type": "object"},
             "spec": structural_schema(resource.spec),

@@ -73,12 +73,42 @@ def of_rollout(status: Mapping[str, Any]) -> Cause | None:
     """Returns why a Deployment can't make pods: a quota, an admission rule; None if it can."""
     for condition in status.get("conditions", ()):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            text = str(condition.get("message") or "")
-            told = re.sub(r'^pods "[^"]*" is forbidden: ', "", text)  # a name of its own for each try
-            if "exceeded quota" in text:
-                return Cause("QuotaExceeded", told[:_CHARACTERS])
-            return Cause("AdmissionDenied", f"its pods are refused: {told}"[:_CHARACTERS])
+            return _refused(str(condition.get("message") or ""))
     return None
+
+
+def is_silent(child: Child) -> bool:
+    """Returns whether an object is waiting without its status saying for what: only events can tell."""
+    status = child.status
+    if child.ref.kind == "Job":
+        held = {each["type"] for each in status.get("conditions", ()) if each["status"] == "True"}
+        return not (held or status.get("active") or status.get("succeeded")) and not child.deleting
+    if child.ref.kind != "Pod" or status.get("phase") != "Pending" or child.deleting:
+        return False
+    waiting = [(each.get("state") or {}).get("waiting") or {} for each in status.get("containerStatuses", ())]
+    return bool(waiting) and all(each.get("reason") in _STARTING[1:] for each in waiting)
+
+
+def of_warnings(messages: Iterable[str]) -> Cause | None:
+    """Returns why a Job can't make pods, or a pod can't be given what it mounts; None if no warning says so."""
+    for text in messages:
+        absent = _ABSENT.search(text)
+        if "MountVolume" in text or "volumes" in text:
+            if absent is not None:
+                kind = _KINDS[absent[1]]
+                return Cause(f"{kind}Missing", f"{kind} {absent[2]} does not exist")
+            return Cause("VolumeNotMounted", text[:_CHARACTERS])
+        if "is forbidden" in text or "exceeded quota" in text:
+            return _refused(text)
+    return None
+
+
+def _refused(text: str) -> Cause:
+    """Returns why pods are refused, without the name of the pod: it is another for each try."""
+    told = re.sub(r'^(Error creating: )?pods "[^"]*" is forbidden: ', "", text)
+    if "exceeded quota" in text:
+        return Cause("QuotaExceeded", told[:_CHARACTERS])
+    return Cause("AdmissionDenied", f"its pods are refused: {told}"[:_CHARACTERS])
 
 
 def last_words(message: str) -> str:

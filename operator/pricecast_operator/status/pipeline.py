@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from pricecast_core.messages import Prediction
@@ -81,6 +82,7 @@ def pipeline_status(
     refused: Sequence[Refusal] = (),
     pods: Iterable[Child] = (),
     paused: bool = False,
+    warned: Mapping[str, Cause] | None = None,
 ) -> Status:
     """Returns the status of a pipeline.
 
@@ -93,10 +95,11 @@ def pipeline_status(
         refused: Objects that can't be as they should be, and why.
         pods: Its pods.
         paused: Whether its objects are left as they are.
+        warned: Causes that only events tell, by the uid of the Job or pod.
     """
     pods_of = by_process(pods)
     states = [
-        process_state(process, children.get(process.name), spec, pods_of.get(process.name, ()))
+        process_state(process, children.get(process.name), spec, pods_of.get(process.name, ()), warned or {})
         for process in plan.processes
     ]
     topics = this.remembered(_topics(observed))
@@ -143,7 +146,11 @@ def pipeline_status(
 
 
 def process_state(
-    process: ServiceProcess, child: Child | None, spec: PricePipelineSpec, pods: Sequence[Child] = ()
+    process: ServiceProcess,
+    child: Child | None,
+    spec: PricePipelineSpec,
+    pods: Sequence[Child] = (),
+    warned: Mapping[str, Cause] = MappingProxyType({}),
 ) -> ProcessState:
     """Returns how a process is, from its Deployment, Job or CronJob, and its pods."""
     if child is None:
@@ -155,7 +162,12 @@ def process_state(
         left = _number(child, "replicas") + _number(child, "active")
         how = _How(False, "Suspended", "Suspended", "spec.suspend is true", moving=left > 0)
     else:
-        how = _job_state(child, pods) if is_job(process) else _deployment_state(child, replicas(process, spec), pods)
+        told = next((warned[each.uid] for each in (child, *pods) if each.uid in warned), None)
+        how = (
+            _job_state(child, pods, told)
+            if is_job(process)
+            else _deployment_state(child, replicas(process, spec), pods, told)
+        )
     kind = f"{''.join(part.capitalize() for part in process.name.split('-'))}Ready"
     return ProcessState(
         process, how.text, Finding(kind, truth(how.ready), how.reason, how.message), how.moving, how.cause
@@ -174,11 +186,11 @@ class _How:
     cause: Cause | None = None
 
 
-def _job_state(child: Child, pods: Sequence[Child]) -> _How:
+def _job_state(child: Child, pods: Sequence[Child], warned: Cause | None) -> _How:
     held = {each["type"]: each for each in child.status.get("conditions", ()) if each["status"] == "True"}
     if "Complete" in held:
         return _How(True, "Complete", "Complete", "has run to its end")
-    cause = of_newest(pods)
+    cause = of_newest(pods) or warned
     if "Failed" in held:
         failed = held["Failed"]
         told = cause.message if cause is not None else str(failed.get("message") or "has failed")
@@ -190,7 +202,7 @@ def _job_state(child: Child, pods: Sequence[Child]) -> _How:
     return _How(False, "Pending", "Pending", "has no pod that runs yet")
 
 
-def _deployment_state(child: Child, wanted: int, pods: Sequence[Child]) -> _How:
+def _deployment_state(child: Child, wanted: int, pods: Sequence[Child], warned: Cause | None) -> _How:
     current = int(child.status.get("observedGeneration") or 0) >= child.generation
     ready, updated = _number(child, "availableReplicas"), _number(child, "updatedReplicas")
     total = _number(child, "replicas")
@@ -202,7 +214,7 @@ def _deployment_state(child: Child, wanted: int, pods: Sequence[Child]) -> _How:
     settled = current and updated >= wanted and total <= updated
     if settled and ready >= wanted:
         return _How(True, text, "Available", told)
-    cause = of_rollout(child.status) or of_pods(pods)
+    cause = of_rollout(child.status) or of_pods(pods) or warned
     serving = ready >= wanted  # pods of the version before, while this one is rolled out
     if cause is not None:
         return _How(serving, text, cause.reason, cause.message, moving=not stuck, cause=cause)

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from pricecast_operator.cluster.objects import Child
-from pricecast_operator.status.causes import Cause, last_words, of_pod, of_pods, of_rollout, short
+from pricecast_operator.status.causes import (
+    Cause,
+    is_silent,
+    last_words,
+    of_pod,
+    of_pods,
+    of_rollout,
+    of_warnings,
+    short,
+)
 
 
 def pod(status: dict[str, Any], version: int = 1, **metadata: Any) -> Child:
@@ -156,3 +165,43 @@ def test_last_words() -> None:
     assert last_words("{broken") == "{broken"
     assert last_words(json.dumps({"event": "crashed", "exception": "Traceback\n  x\nValueError: y"})) == "ValueError: y"
     assert short("a  b\nc" * 40, 20) == "a b ca b ca b ca b…"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "words"),
+    [
+        ('Error creating: pods "x-9k" is forbidden: exceeded quota: none, requested: pods=1', "QuotaExceeded", "exceeded quota: none"),
+        ('Error creating: pods "x-9k" is forbidden: violates PodSecurity', "AdmissionDenied", "violates PodSecurity"),
+        ('MountVolume.SetUp failed for volume "data" : configmap "history" not found', "ConfigMapMissing", "ConfigMap history does"),
+        ('MountVolume.SetUp failed for volume "keys" : secret "keys" not found', "SecretMissing", "Secret keys does"),
+        ("Unable to attach or mount volumes: timed out", "VolumeNotMounted", "timed out"),
+    ],
+)  # fmt: skip
+def test_what_only_events_tell(message: str, reason: str, words: str) -> None:
+    cause = of_warnings(["Readiness probe failed", message])
+    assert cause is not None
+    assert cause.reason == reason
+    assert words in cause.message
+    assert "x-9k" not in cause.message  # a name of its own for each try
+
+
+@pytest.mark.parametrize(
+    ("status", "silent"),
+    [
+        (waiting("ContainerCreating"), True),
+        (waiting("ImagePullBackOff"), False),
+        ({"phase": "Pending"}, False),  # not on a node yet: its conditions say why
+        ({"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}, False),
+    ],
+)
+def test_which_pods_are_silent(status: dict[str, Any], silent: bool) -> None:
+    assert is_silent(pod({"phase": "Pending", **status})) is silent
+
+
+@pytest.mark.parametrize(
+    ("status", "silent"),
+    [({}, True), ({"active": 1}, False), ({"conditions": [{"type": "Suspended", "status": "True"}]}, False)],
+)
+def test_which_jobs_are_silent(status: dict[str, Any], silent: bool) -> None:
+    metadata = {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "1"}
+    assert is_silent(Child.of({"kind": "Job", "metadata": metadata, "spec": {}, "status": status})) is silent
