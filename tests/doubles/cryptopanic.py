@@ -37,6 +37,7 @@ class CryptoPanicDouble(HttpDouble):
         posts: What it knows, oldest first.
         requests: Queries that came, in order.
         failures: Answers to give first: (status, headers).
+        bodies: Bodies to answer with first, status 200.
         next_host: Host to put into `next` instead of its own.
     """
 
@@ -46,6 +47,7 @@ class CryptoPanicDouble(HttpDouble):
         self.posts: list[dict[str, Any]] = []
         self.requests: list[dict[str, list[str]]] = []
         self.failures: list[tuple[int, dict[str, str]]] = []
+        self.bodies: list[bytes] = []
         self.next_host = ""
         super().__init__(self._handler(), path="/api/developer/v2")
 
@@ -74,7 +76,7 @@ class CryptoPanicDouble(HttpDouble):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 status, headers, body = double.answer(parts.path, parse_qs(parts.query))
-                data = json.dumps(body).encode()
+                data = double.bodies.pop(0) if double.bodies and status == 200 else json.dumps(body).encode()
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,22 @@ def test_a_service_is_observable_says_what_it_lacks_and_ends_when_asked(service:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("settings", [{"HTTP_PORT": "taken"}, {"HTTP_HOST": "no.such.host.invalid"}])
+def test_an_address_that_can_not_be_listened_on_is_named_without_a_traceback(
+    service: str, settings: dict[str, str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = start(
+            service, tmp_path, **{name: port if text == "taken" else text for name, text in settings.items()}
+        )
+        assert process.wait(120) == 78
+    text = (tmp_path / "log").read_text()
+    assert "http_host, http_port: can't listen on" in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("service", SERVICES)

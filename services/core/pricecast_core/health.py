@@ -14,6 +14,8 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from pricecast_core.errors import SettingsError
+
 Check = Callable[[], str | None]
 """Returns what is wrong, or None."""
 
@@ -45,8 +47,18 @@ class Health:
         self._info[name] = value
 
     def start(self, host: str, port: int) -> int:
-        """Starts to answer and returns the port."""
-        self._server = ThreadingHTTPServer((host, port), self._handler())
+        """Starts to answer and returns the port.
+
+        Raises:
+            SettingsError: If the address can't be listened on.
+        """
+        try:
+            self._server = ThreadingHTTPServer((host, port), self._handler())
+        except OSError as error:
+            raise SettingsError(
+                f"http_host, http_port: can't listen on {host}:{port} ({error.strerror or error}); free the port, or name "
+                "another one; 0 takes any"
+            ) from None
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         return int(self._server.server_address[1])

@@ -8,24 +8,28 @@ away for a night catches up, and one that wasn't asks once.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import httpx
 import msgspec
 
+from pricecast_core import logs
 from pricecast_core.errors import BadMessageError, PricecastError, SettingsError, SourceError
 from pricecast_core.messages import News
 from pricecast_core.news import titles
 from pricecast_core.settings import NewsSettings
 from pricecast_news import times
-from pricecast_news.source import Refused, Surroundings, headline
+from pricecast_news.source import Refused, Surroundings, as_json, headline
 from pricecast_news.web import TIMEOUT, USER_AGENT, HttpStatusError, fetch
 
 URL_FORM = "https://cryptopanic.com/api/<plan>/v2"
 _CLOSED = re.compile(r"/(?P<free>free)(?=/)|/(?P<v1>v1)(?=/)")
 MAX_PAGES = 50
 """Pages read at once: the API itself ends earlier."""
+log = logs.get(__name__)
 
 
 class _Publisher(msgspec.Struct):
@@ -44,8 +48,8 @@ class _Post(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    results: list[msgspec.Raw]
-    next: str | None = None
+    results: list[Any]
+    next: Any = None
 
 
 def open_source(settings: NewsSettings, surroundings: Surroundings) -> CryptoPanic:
@@ -103,9 +107,9 @@ class CryptoPanic:
             body = fetch(self._client, str(url)).content
         except HttpStatusError as error:
             raise self._explained(error) from None
-        try:
-            return msgspec.json.decode(body, type=_Page)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        try:  # by the reader that takes half a surrogate in one title, which is no reason to refuse the others
+            return msgspec.convert(json.loads(body), _Page)
+        except (msgspec.ValidationError, ValueError, RecursionError) as error:
             raise SourceError(f"{self._first.host}: the answer isn't a page of posts: {error}") from None
 
     def _explained(self, error: HttpStatusError) -> PricecastError:
@@ -125,8 +129,10 @@ class CryptoPanic:
             return SourceError(f"cryptopanic_url: {shown} answered 404; if that doesn't pass, {remedy}")
         return error
 
-    def _next(self, link: str | None) -> httpx.URL | None:
-        if not link:
+    def _next(self, link: Any) -> httpx.URL | None:
+        if not link or not isinstance(link, str):
+            if link:
+                log.warning("`next` is no address: taken for the last page", next=str(link)[:100])
             return None
         try:
             url = httpx.URL(link)
@@ -136,9 +142,9 @@ class CryptoPanic:
             raise SourceError(f"{self._first.host}: `next` leads to {url.host}; the key isn't sent there")
         return url.copy_set_param("auth_token", self._api_key)
 
-    def _post(self, raw: msgspec.Raw) -> News | Refused:
+    def _post(self, raw: object) -> News | Refused:
         try:
-            post = msgspec.json.decode(raw, type=_Post)
+            post = msgspec.convert(raw, _Post)
             return headline(
                 identity=f"cryptopanic:{post.id if post.id is not None else _digest(post)}",
                 title=post.title,
@@ -146,12 +152,14 @@ class CryptoPanic:
                 published=times.parse(post.published_at),
                 url=post.original_url or post.url or "",
             )
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return Refused(BadMessageError(f"not a post: {error}"), str(self._first.host), value=bytes(raw))
+        except (msgspec.ValidationError, ValueError) as error:
+            return Refused(BadMessageError(f"not a post: {error}"), str(self._first.host), value=as_json(raw))
         except BadMessageError as error:
-            return Refused(error, str(self._first.host), value=bytes(raw))
+            return Refused(error, str(self._first.host), value=as_json(raw))
 
 
 def _digest(post: _Post) -> str:
     """The developer plan gives some posts no id; the words and the time stand for it."""
-    return hashlib.sha256(f"{titles.normalise(post.title)}|{post.published_at}".encode()).hexdigest()[:24]
+    return hashlib.sha256(f"{titles.normalise(post.title)}|{post.published_at}".encode("utf-8", "replace")).hexdigest()[
+        :24
+    ]
