@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -48,5 +49,13 @@ def main() -> None:
     try:
         app()
     except PricecastError as error:
-        Console(stderr=True).print(str(error), style="bold red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(EX_CONFIG if isinstance(error, SettingsError) else EX_FAILED)
+        _fail(str(error), EX_CONFIG if isinstance(error, SettingsError) else EX_FAILED)
+    except OSError as error:  # of a file that a person named: another one's place or right is missing
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}; name another file or folder, or give the right to it", EX_CONFIG)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    Console(stderr=True).print(message, style="bold red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(code)

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import psutil
 
-from pricecast_core.errors import PricecastError
+from pricecast_core.errors import PricecastError, SettingsError
 
 ROOT = Path(".pricecast")
 """Where data folders lie unless one is named: `.pricecast/<pipeline>` under the working directory."""
@@ -108,9 +108,15 @@ class DataFolder:
 
         Raises:
             FolderInUseError: If another supervisor holds it.
+            SettingsError: If it can't be made or written.
         """
-        (self.path / "logs").mkdir(parents=True, exist_ok=True)
-        file = (self.path / "lock").open("a")
+        try:
+            (self.path / "logs").mkdir(parents=True, exist_ok=True)
+            file = (self.path / "lock").open("a")
+        except OSError as error:
+            raise SettingsError(
+                f"data folder: {self.path} can't be written: {error.strerror}; name another --data-dir"
+            ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

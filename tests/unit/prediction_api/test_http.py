@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from typing import Any
@@ -110,6 +111,27 @@ def test_nothing_that_is_asked_makes_the_server_fail(http: httpx.Client, path: s
     segments = "".join(f"%{byte:02X}" for byte in path.encode())
     for url in (f"/v1/pairs/{segments}/prediction", f"/v1/{segments}"):
         assert http.get(url, params=query).status_code in (200, 400, 404)
+
+
+def pages(http: httpx.Client, **query: str) -> httpx.Response:
+    return http.get("/v1/pairs/BTC-USD/predictions", params={"page_size": "2", **query})
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_page_token_changed_by_hand_is_400_and_never_500(http: httpx.Client, data: st.DataObject) -> None:
+    given = pages(http).json()["nextPageToken"]
+    position = json.loads(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)))
+    anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.integers())
+    position[data.draw(st.integers(0, len(position) - 1))] = data.draw(anything)
+    changed = base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    at = data.draw(st.integers(0, len(given) - 1))
+    letter = data.draw(st.characters(codec="utf-8"))
+    for token in (changed, given[:at] + letter + given[at + 1 :], given[:at], given + letter):
+        answer = pages(http, page_token=token)
+        assert answer.status_code in (200, 400)
+        if answer.status_code == 400:
+            assert "page_token" in answer.json()["detail"]
 
 
 def test_watch_is_a_stream_of_server_sent_events(http: httpx.Client, store: SqlPredictionStore) -> None:

@@ -140,3 +140,15 @@ def test_whatever_can_be_chosen_can_be_computed(indicator: Indicator, data: st.D
     for count in {candles_needed(chosen), max(candles_needed(chosen), HISTORY)}:
         row = compute(chosen, a_market(count))
         assert all(map(math.isfinite, row.values()))
+
+
+@given(price=st.integers(-14, 8), volume=st.integers(-8, 10))
+@settings(max_examples=30, deadline=None)
+def test_every_indicator_is_alive_and_alike_at_any_price_and_volume(price: int, volume: int) -> None:
+    market = a_market(HISTORY, price=1.0)
+    units = np.array([[10.0**price]] * 4 + [[10.0**volume]])
+    scaled = compute(CHOSEN, np.ascontiguousarray(market * units))
+    of_kind = {"price": price, "price_difference": price, "volume": volume, "signed_volume": volume}
+    for name, value in compute(CHOSEN, market).items():
+        assert value != 0, name
+        assert scaled[name] == pytest.approx(value * 10.0 ** of_kind.get(columns(CHOSEN)[name], 0), rel=1e-6), name

@@ -24,7 +24,8 @@ export function score(predictions) {
 }
 
 function price(value) {
-  const digits = value >= 1000 ? 2 : value >= 1 ? 4 : 6;
+  if (value < 1) return value.toLocaleString(undefined, { minimumSignificantDigits: 6, maximumSignificantDigits: 6 });
+  const digits = value >= 1000 ? 2 : 4;
   return value.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 const difference = (value) => value.toLocaleString(undefined, { maximumSignificantDigits: 4 });
