@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -68,5 +69,5 @@ def _ask(address: str, pair: str, pipeline: str) -> Any:
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise StoreError(f"{url}: {error.code}: {error.read().decode(errors='replace')}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise StoreError(f"address: {address} can't be reached: {error}") from None

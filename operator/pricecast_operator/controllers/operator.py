@@ -10,10 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,6 +36,7 @@ from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics
 from pricecast_operator.observe.observed import describe
 from pricecast_operator.observe.observer import Observer, Sight, Target
+from pricecast_operator.observe.told import TIMEOUT_SECONDS, Told, told_by
 from pricecast_operator.render.labels import MANAGER
 from pricecast_operator.render.pods import HTTP_PORT
 from pricecast_operator.settings import OperatorSettings
@@ -66,7 +64,6 @@ _FIRST_RESYNC_SECONDS = 30.0
 _KAFKA_SECONDS = 6.0
 """Time between two looks at whether Kafka is there: with the time that a look takes, its absence is told in 15 s."""
 _STALL_SECONDS = 120.0
-_PROGRESS_SECONDS = 2.0
 _EXIT_SECONDS = 20.0
 """Least time to end in, well within the grace period: a thread that waits for a server can't be told to stop."""
 log = logs.get(__name__)
@@ -274,21 +271,25 @@ class Operator:
         while True:
             self._beat = time.monotonic()
             jobs, trainings = self.finetune_jobs.running_pods(), self.pipelines.training_pods()
-            told = await asyncio.gather(*(self._info_of(address) for address in (*jobs.values(), *trainings.values())))
-            for name, info in zip(jobs, told, strict=False):
-                progress = info.get("progress")
+            unready = self.pipelines.unready_pods()
+            addresses = {*jobs.values(), *trainings.values(), *unready.values()}
+            told = dict(zip(addresses, await asyncio.gather(*map(self._told_by, addresses)), strict=True))
+            for name, address in jobs.items():
+                progress = told[address].info.get("progress")
                 if isinstance(progress, dict) and progress and self.finetune_jobs.looked(name, progress):
                     self.queue.add(("FinetuneJob", *name))
-            for name, info in zip(trainings, told[len(jobs) :], strict=True):
-                if self.pipelines.waits_for(name, str(info.get("waits for") or "")):
+            for name, address in trainings.items():
+                if self.pipelines.waits_for(name, str(told[address].info.get("waits for") or "")):
                     self.queue.add(("PricePipeline", *name))
+            for name in self.pipelines.lacks({key: told[address].problem for key, address in unready.items()}):
+                self.queue.add(("PricePipeline", *name))
             await asyncio.sleep(min(15.0, self._settings.observe_seconds))
 
-    async def _info_of(self, address: str) -> dict[str, Any]:
+    async def _told_by(self, address: str) -> Told:
         try:
-            return await self._calls.run(("pod", address), lambda: _info_of(address), 2 * _PROGRESS_SECONDS)
+            return await self._calls.run(("pod", address), lambda: told_by(address, HTTP_PORT), 2 * TIMEOUT_SECONDS)
         except TimeoutError:
-            return {}
+            return Told()
 
     async def _resync_forever(self) -> None:
         """Compares everything once in a while, with a list of its own: a watch that has missed something is no end."""
@@ -359,22 +360,6 @@ class _NoDifferences(kopf.DiffBaseStorage):
 def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
     """Returns kopf's read-only view of an object as the dictionary under it."""
     return {name: body[name] for name in body}
-
-
-def _info_of(address: str) -> dict[str, Any]:
-    """Returns what a pod says of itself; empty if it doesn't answer."""
-    try:
-        with urllib.request.urlopen(f"http://{address}:{HTTP_PORT}/readyz", timeout=_PROGRESS_SECONDS) as answer:
-            info = json.load(answer)
-    except urllib.error.HTTPError as error:
-        try:
-            info = json.load(error)
-        except ValueError:
-            return {}
-    except (OSError, ValueError):
-        return {}
-    told = info.get("info") if isinstance(info, dict) else None
-    return told if isinstance(told, dict) else {}
 
 
 def _open_registry(url: str) -> ModelRegistry:

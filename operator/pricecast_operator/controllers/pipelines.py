@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -338,6 +339,34 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         known.observed = replace(known.observed, waits_for=what)
         return True
 
+    def unready_pods(self) -> dict[tuple[Name, str], str]:
+        """Returns the address of a pod that runs and isn't ready, by pipeline and process: it tells what it lacks."""
+        return {
+            (name, child.process): str(child.status["podIP"])
+            for name in self._known
+            for child in self._children.of(self._key(name)).values()
+            if child.ref.kind == "Pod"
+            and not child.deleting
+            and child.status.get("podIP")
+            and any("running" in each.get("state", {}) and not each.get("ready") for each in _containers(child))
+        }
+
+    def lacks(self, told: Mapping[tuple[Name, str], str]) -> set[Name]:
+        """Takes note of what the processes that aren't ready lack, of all pipelines; returns those where it is news."""
+        lacking: dict[Name, dict[str, str]] = {}
+        for (name, process), text in told.items():
+            if text:
+                lacking.setdefault(name, {})[process] = text
+        changed = {
+            name
+            for name, known in self._known.items()
+            if _lasting(known.observed.lacking) != _lasting(lacking.get(name, {}))
+        }
+        for name in changed:
+            known = self._known[name]
+            known.observed = replace(known.observed, lacking=lacking.get(name, {}))
+        return changed
+
     def _secret(self, namespace: str, ref: SecretKeyRef) -> str | Problem:
         """Returns a value of a Secret, or why there is none."""
         value = self._secrets.known(namespace, ref)
@@ -491,3 +520,13 @@ def _measure(name: Name, status: Status, observed: Observed) -> None:
     if isinstance(observed.predictions, Sequence) and observed.predictions:
         newest = max(prediction.issued_at_ms for prediction in observed.predictions)
         metrics.PREDICTED_AT.labels(*name).set(newest / 1000)
+
+
+def _containers(pod: Child) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = pod.status.get("containerStatuses", ())
+    return found
+
+
+def _lasting(lacking: Mapping[str, str]) -> dict[str, str]:
+    """Returns problems without their counters and ages, which change while they stay the same."""
+    return {process: re.sub(r"\d+", "#", text) for process, text in lacking.items()}

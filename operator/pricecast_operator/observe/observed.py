@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pricecast_core.errors import PricecastError
@@ -37,6 +37,7 @@ class Observed:
         lag: Messages not yet read, by consumer group without the pipeline's name.
         models: Versions in production, by model name.
         predictions: The newest prediction of each pair and horizon.
+        lacking: What the processes that run and aren't ready say that they lack, by process.
         waits_for: What the training says that it waits for; empty if nothing.
     """
 
@@ -47,6 +48,7 @@ class Observed:
     lag: Mapping[str, int] | Problem | None = None
     models: Mapping[str, ModelVersion] | Problem | None = None
     predictions: Sequence[Prediction] | Problem | None = None
+    lacking: Mapping[str, str] = field(default_factory=dict)
     waits_for: str = ""
 
 

@@ -99,7 +99,14 @@ def pipeline_status(
     """
     pods_of = by_process(pods)
     states = [
-        process_state(process, children.get(process.name), spec, pods_of.get(process.name, ()), warned or {})
+        process_state(
+            process,
+            children.get(process.name),
+            spec,
+            pods_of.get(process.name, ()),
+            warned or {},
+            lacking=observed.lacking.get(process.name, ""),
+        )
         for process in plan.processes
     ]
     topics = this.remembered(_topics(observed))
@@ -151,8 +158,10 @@ def process_state(
     spec: PricePipelineSpec,
     pods: Sequence[Child] = (),
     warned: Mapping[str, Cause] = MappingProxyType({}),
+    *,
+    lacking: str = "",
 ) -> ProcessState:
-    """Returns how a process is, from its Deployment, Job or CronJob, and its pods."""
+    """Returns how a process is, from its Deployment, Job or CronJob, its pods, and what they say that they lack."""
     if child is None:
         how = _How(False, "-", "NotCreated", "is not created yet", moving=True)
     elif process.kind == "schedule":
@@ -166,7 +175,7 @@ def process_state(
         how = (
             _job_state(child, pods, told)
             if is_job(process)
-            else _deployment_state(child, replicas(process, spec), pods, told)
+            else _deployment_state(child, replicas(process, spec), pods, told, lacking)
         )
     kind = f"{''.join(part.capitalize() for part in process.name.split('-'))}Ready"
     return ProcessState(
@@ -202,7 +211,7 @@ def _job_state(child: Child, pods: Sequence[Child], warned: Cause | None) -> _Ho
     return _How(False, "Pending", "Pending", "has no pod that runs yet")
 
 
-def _deployment_state(child: Child, wanted: int, pods: Sequence[Child], warned: Cause | None) -> _How:
+def _deployment_state(child: Child, wanted: int, pods: Sequence[Child], warned: Cause | None, lacking: str) -> _How:
     current = int(child.status.get("observedGeneration") or 0) >= child.generation
     ready, updated = _number(child, "availableReplicas"), _number(child, "updatedReplicas")
     total = _number(child, "replicas")
@@ -221,6 +230,8 @@ def _deployment_state(child: Child, wanted: int, pods: Sequence[Child], warned: 
     if not settled:
         told = f"{updated} of {wanted} pods are of the current version"
         return _How(serving, text, "RolloutStuck" if stuck else "RollingOut", told, moving=True)
+    if lacking:
+        told = f"{told}: {lacking}"
     return _How(False, text, "Unavailable" if stuck else "Starting", told, moving=not stuck)
 
 

@@ -457,3 +457,20 @@ def test_data_of_an_earlier_version_is_told_and_not_forgotten_by_a_restart() -> 
     restarted = told(children(), replace(ALL_SEEN, topics_seen=False), previous=before)
     assert condition(restarted, "EarlierData") == ("True", "NamedWithoutNamespace")
     assert "EarlierData" not in {each["type"] for each in told(children(), previous=before)["conditions"]}
+
+
+FULL = "stores: write: Elasticsearch rejected 4 documents 5 times: index [p] blocked by: flood-stage; its disk is full"
+
+
+def test_what_an_unready_process_lacks_is_in_the_condition() -> None:
+    found = children(price_predictor=deployment("price-predictor", ready=0))
+    status = told(found, replace(ALL_SEEN, lacking={"price-predictor": FULL}))
+    for kind in ("PricePredictorReady", "Ready"):
+        [shown] = [each for each in status["conditions"] if each["type"] == kind]
+        assert shown["status"] == "False"
+        assert "its disk is full" in shown["message"]
+
+
+def test_a_process_that_is_ready_lacks_nothing() -> None:
+    status = told(children(), replace(ALL_SEEN, lacking={"price-predictor": FULL}))
+    assert "disk" not in str(status)
