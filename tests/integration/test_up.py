@@ -321,6 +321,11 @@ def test_a_file_of_mostly_refused_rows_ends_the_replay_with_its_reason(tmp_path:
         (("backtest", "good.yaml", "--evaluate", "x.csv"), "--bars, --trades: give one of them"),
         (("status",), "no pipeline was started from"),
         (("predict", "BTC"), "pair: 'BTC' is not a trading pair; write BASE/QUOTE"),
+        (("up", "good.yaml", "--data-dir", "good.yaml"), "good.yaml can't be written: Not a directory"),
+        (("validate", "."), ".: can't be read: Is a directory"),
+        (("up", "good.yaml", "--replay", "."), ".: can't be read: Is a directory"),
+        (("arena", "nowhere.csv"), "nowhere.csv: can't be read"),
+        (("news", "evaluate", "--data", "nowhere.jsonl"), "nowhere.jsonl can't be read"),
     ],
 )
 def test_mistakes_are_told_in_one_message(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -329,4 +334,12 @@ def test_mistakes_are_told_in_one_message(tmp_path: Path, arguments: tuple[str, 
     told = pricecast(*arguments, cwd=tmp_path)
     assert told.returncode == 78
     assert message in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://[", "nonsense:port", "http://a b"])
+def test_an_address_that_does_not_answer_is_told_in_one_message(tmp_path: Path, address: str) -> None:
+    told = pricecast("predict", "BTC/USD", "--address", address, cwd=tmp_path)
+    assert told.returncode == 1
+    assert "can't be reached" in told.stderr
     assert "Traceback" not in told.stderr
