@@ -50,13 +50,14 @@ class OperatorSettings(ServiceSettings):
         600, ge=10, le=86_400, description="Time after which everything is compared again, event or not"
     )
 
-    def render_options(self, *, pod_monitors: bool) -> RenderOptions:
+    def render_options(self, *, pod_monitors: bool, scaled_objects: bool) -> RenderOptions:
         """Returns what rendering needs to know."""
         return RenderOptions(
             image=self.image,
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=tuple(self.image_pull_secrets),
             pod_monitors=pod_monitors,
+            scaled_objects=scaled_objects,
             metrics_namespaces=tuple(self.metrics_namespaces),
             training_priority_class=self.training_priority_class,
             digests=tuple((name, digest) for name, _, digest in (each.partition("=") for each in self.image_digests)),

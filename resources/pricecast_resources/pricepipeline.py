@@ -38,6 +38,10 @@ from pricecast_resources.values import Coins, Indicators, Pairs
 
 PROCESSES = tuple(service.name for service in services.of_pipelines())
 """Everything that a pipeline can run; the keys of `spec.services`."""
+SHARING = tuple(service.name for service in services.of_pipelines() if service.scalable)
+"""Those of which several replicas share the work."""
+_PARTITIONS_FOR_PAIRS = 12
+"""Up to so many pairs get a partition each by default."""
 
 
 class ReplaySource(Model):
@@ -312,9 +316,37 @@ class Models(Model):
     )
 
 
+class Autoscaling(Model):
+    """How many replicas a service that shares work gets, by how far it is behind."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("self.minReplicas <= self.maxReplicas", "is above maxReplicas; lower it", "minReplicas")
+        )
+    )
+
+    min_replicas: int = Field(1, ge=1, le=1_000, description="Fewest replicas.")
+    max_replicas: int = Field(ge=1, le=1_000, description="Most replicas; no more than there are partitions run.")
+    lag_threshold: int = Field(
+        1_000, ge=1, le=1_000_000_000, description="Unread messages for each replica, where KEDA is installed."
+    )
+    cpu_percent: int = Field(
+        80, ge=1, le=1_000, description="CPU in percent of the request, where KEDA is not: a HorizontalPodAutoscaler."
+    )
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Autoscaling:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("minReplicas: is above maxReplicas; lower it")
+        return self
+
+
 class ServiceOverride(PodSettings):
     """Changes to one service's Deployment, on top of `spec.pods`."""
 
+    autoscaling: Autoscaling | None = Field(
+        None, description="Scales the service by itself; for those that share work. Takes the place of replicas."
+    )
     replicas: int | None = Field(None, ge=0, le=1_000, description="Replicas; up to the partitions they share work.")
     resources: Resources = Field(default_factory=Resources, description="CPU and memory.")
     image: str = Field(
@@ -350,6 +382,12 @@ class PricePipelineSpec(Model):
             rule(
                 f"!has(self.services) || self.services.all(name, name in {list(PROCESSES)})",
                 f"unknown service; the names are {', '.join(PROCESSES)}",
+                "services",
+            ),
+            rule(
+                f"!has(self.services) || self.services.all(name, name in {list(SHARING)}"
+                " || !has(self.services[name].autoscaling))",
+                f"autoscaling is for the services that share work: {', '.join(SHARING)}",
                 "services",
             ),
         )
@@ -399,12 +437,34 @@ class PricePipelineSpec(Model):
         for service in self.services:
             if service not in PROCESSES:
                 raise ValueError(f"services: {service!r} is unknown; the names are {', '.join(PROCESSES)}")
+        if any(each.autoscaling is not None and name not in SHARING for name, each in self.services.items()):
+            raise ValueError(f"services: autoscaling is for the services that share work: {', '.join(SHARING)}")
         if seconds(self.training.lookback) < self.training.min_rows * self.candles.seconds:
             raise ValueError(
                 f"training.lookback: {self.training.lookback} holds fewer than training.minRows ({self.training.min_rows}) "
                 f"candles of {self.candles.seconds} s"
             )
         return self
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of each topic: as many as are asked for, else what scaling needs."""
+        if self.topics.partitions is not None:
+            return self.topics.partitions
+        most = [self.replicas, *(self.wanted_replicas(name)[1] for name in self.services if name in SHARING)]
+        return max(1, min(len(self.all_pairs), _PARTITIONS_FOR_PAIRS), *most)
+
+    def with_partitions(self, count: int) -> PricePipelineSpec:
+        """Returns the spec with the partitions that its topics have."""
+        return self.model_copy(update={"topics": self.topics.model_copy(update={"partitions": count})})
+
+    def wanted_replicas(self, service: str) -> tuple[int, int]:
+        """Returns the fewest and the most replicas that a service which shares work is to have."""
+        override = self.services.get(service, ServiceOverride())
+        if override.autoscaling is not None:
+            return override.autoscaling.min_replicas, override.autoscaling.max_replicas
+        wanted = self.replicas if override.replicas is None else override.replicas
+        return wanted, wanted
 
     @property
     def all_pairs(self) -> list[str]:

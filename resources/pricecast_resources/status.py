@@ -86,6 +86,7 @@ class PricePipelineStatus(Model):
     images: str | None = Field(
         None, max_length=8_192, description="Where its images come from: repository, tag, digests."
     )
+    partitions: int | None = Field(None, description="Partitions of the topics: the most replicas that share work.")
     replicas: int | None = Field(None, description="Replicas of the services that share work, for kubectl scale.")
     selector: str | None = Field(None, max_length=2_048, description="Pods of those services, for autoscalers.")
 

@@ -65,16 +65,20 @@ class Topics(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "self.partitions == oldSelf.partitions",
-                "is immutable: keys would move to other partitions, away from their state",
+                "!has(oldSelf.partitions) || has(self.partitions) && self.partitions == oldSelf.partitions",
+                "is immutable: keys would move to other partitions, away from their state; make another pipeline",
                 "partitions",
             ),
             rule("self.replicationFactor == oldSelf.replicationFactor", "is immutable", "replicationFactor"),
         )
     )
 
-    partitions: int = Field(
-        1, ge=1, le=1_000, description="Partitions of each topic: the most replicas that share work."
+    partitions: int | None = Field(
+        None,
+        ge=1,
+        le=1_000,
+        description="Partitions of each topic: the most replicas that share work. Without it, one for each pair up to 12, and "
+        "no fewer than the replicas and the autoscaling of the spec that the pipeline begins with.",
     )
     replication_factor: int = Field(1, ge=1, le=9, description="Copies of each partition.")
     deletion_policy: Literal["Retain", "Delete"] = Field(

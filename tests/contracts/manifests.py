@@ -120,6 +120,12 @@ BAD = (
     _pipeline("services", services={"predictor": {"replicas": 2}}),
     _pipeline("services.candles.replicas", services={"candles": {"replicas": -1}}),
     _pipeline("services.candles.resources", services={"candles": {"resources": {"limits": {"memory": "lots"}}}}),
+    _pipeline(
+        "services.candles.autoscaling.minReplicas",
+        services={"candles": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}},
+    ),
+    _pipeline("services", services={"trades": {"autoscaling": {"maxReplicas": 2}}}),
+    _pipeline("models.pinned", models={"pinned": 0}),
     _pipeline("replicas", replicas=-1),
     _pipeline("suspend", suspend="yes"),
     _finetune("dataset", dataset=None),

@@ -60,6 +60,16 @@ def test_other_partitions_are_told_and_left(brokers: str) -> None:
     assert "parts.trades" in str(told.value)
 
 
+def test_partitions_that_nobody_asked_for_are_those_that_are_there(brokers: str) -> None:
+    topics = Topics()
+    assert topics.ensure(brokers, replace(planned("grown", partitions=3), exact=False)) == 3
+    more = planned("grown", partitions=5)
+    more = replace(more, exact=False, topics={**more.topics, "grown.candles": core.CANDLES})
+    assert topics.ensure(brokers, more) == 3
+    listed = AdminClient({"bootstrap.servers": brokers}).list_topics(timeout=60).topics
+    assert len(listed["grown.candles"].partitions) == 3
+
+
 def test_missing_topics_are_named(brokers: str) -> None:
     topics = Topics()
     topics.ensure(brokers, planned("known"))

@@ -109,7 +109,7 @@ def set_up(manifest: Manifest, folder: DataFolder, options: Options) -> Setup:
     if not brokers:
         port = free_port(BROKER_PORT)
         brokers = f"127.0.0.1:{port}"
-        programs.append(broker_program(folder, port, spec.topics.partitions))
+        programs.append(broker_program(folder, port, spec.topics.partitions or 1))
     backends = LocalBackends(folder, brokers)
     planned = plan(manifest.name, spec, backends)
     grpc, http = free_port(options.grpc_port), free_port(options.http_port)

@@ -53,10 +53,14 @@ WATCHED = {
     "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
     "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
     "PodMonitor": ("monitoring.coreos.com", "v1", "podmonitors"),
+    "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
     "Pod": ("", "v1", "pods"),
 }
 """What is watched of what we make, and the pods of it."""
+_OPTIONAL = ("PodMonitor", "ScaledObject")
+"""Kinds of other operators, which may be installed or not."""
 _SPEC_SETTLE_SECONDS = 0.05
 _CHILD_SETTLE_SECONDS = 0.5
 """How long events of a resource's children are gathered: a rollout is many."""
@@ -84,7 +88,9 @@ class Operator:
     ) -> None:
         self._settings = settings
         self._cluster = cluster
-        options = settings.render_options(pod_monitors=cluster.serves("PodMonitor"))
+        options = settings.render_options(
+            pod_monitors=cluster.serves("PodMonitor"), scaled_objects=cluster.serves("ScaledObject")
+        )
         topics = Topics()
         self._calls = calls = Calls()
         self._observer = Observer(topics, _open_registry, _open_store, calls)
@@ -256,16 +262,24 @@ class Operator:
             self.queue.add(("PricePipeline", *name))
 
     async def _look_at_kinds(self) -> None:
-        """Notices that the Prometheus operator was installed, or removed, after our own start."""
-        monitors = await asyncio.to_thread(self._cluster.serves, "PodMonitor")
-        if monitors != self.pipelines.options.pod_monitors:
-            log.info("PodMonitors are served" if monitors else "PodMonitors are not served any more")
-            self.pipelines.options = replace(self.pipelines.options, pod_monitors=monitors)
+        """Notices that the Prometheus operator or KEDA was installed, or removed, after our own start."""
+        before = self.pipelines.options
+        served = {kind: await asyncio.to_thread(self._cluster.serves, kind) for kind in _OPTIONAL}
+        after = replace(before, pod_monitors=served["PodMonitor"], scaled_objects=served["ScaledObject"])
+        if after != before:
+            log.info("other kinds are served than before", **served)
+            self.pipelines.options = after
             for name in self.pipelines.names():
                 self.queue.add(("PricePipeline", *name))
 
     def _served(self) -> list[str]:
-        return [kind for kind in WATCHED if kind != "PodMonitor" or self.pipelines.options.pod_monitors]
+        options = self.pipelines.options
+        absent = {
+            kind
+            for kind, there in zip(_OPTIONAL, (options.pod_monitors, options.scaled_objects), strict=True)
+            if not there
+        }
+        return [kind for kind in WATCHED if kind not in absent]
 
     async def _progress_forever(self) -> None:
         while True:

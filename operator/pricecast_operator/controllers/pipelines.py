@@ -173,6 +173,10 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         if len(pipeline_id(*name)) > PIPELINE_ID_LENGTH:
             told = f"metadata.name: {'.'.join(name)} is too long for the names of topics; name it, or its namespace, shorter"
             return self._invalid(this, INVALID_SPEC, told)
+        exact = spec.topics.partitions is not None
+        had = known.observed.partitions or known.status.get("partitions")
+        if not exact and had:
+            spec = spec.with_partitions(int(had))
         known.spec = spec
         images = self._waves.images(name, known.status, self.options.images)
         if spec.version:
@@ -186,7 +190,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             # The images it keeps may not know the settings that this operator would give them.
             return self._upgraded(name, self._status_of(name, known, spec, planned, this, images=images), this)
         begins = not any(ref.kind in WORKLOADS for ref in self._children.controlled_by(key, known.uid))
-        topics_stand = await self._ensure_topics(known, name, spec, planned, begins=begins)
+        topics_stand = await self._ensure_topics(known, name, spec, planned, begins=begins, exact=exact)
         wanted = known.wanted
         if begins and not topics_stand:
             # A service that came first would make the topics its own way.
@@ -402,7 +406,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         versions = {secret: (await self._secrets.get(name[0], secret)).version for secret in sorted(known.secrets)}
         databases = self._databases(name[0], spec)
         options = self.options.with_images(images)
-        rendered_for = (known.planned_for, versions, databases, options)
+        rendered_for = (known.planned_for, spec.partitions, versions, databases, options)
         if rendered_for != known.rendered_for:
             pipeline = Pipeline(Owner(KIND, name[1], name[0], known.uid), spec, planned, databases, versions)
             known.wanted = tuple(Wanted.of(manifest) for manifest in render(pipeline, options))
@@ -421,7 +425,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         return found
 
     async def _ensure_topics(
-        self, known: _Pipeline, name: Name, spec: PricePipelineSpec, planned: Plan, *, begins: bool
+        self, known: _Pipeline, name: Name, spec: PricePipelineSpec, planned: Plan, *, begins: bool, exact: bool
     ) -> bool:
         """Has the topics made as planned; returns whether they exist by now.
 
@@ -431,7 +435,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             await self._inventory.note(name, Note(known.uid, spec.storage.kafka.brokers))
         else:
             await self._inventory.discard(name)
-        wanted = TopicPlan(planned.topics, spec.topics.partitions, spec.topics.replication_factor)
+        wanted = TopicPlan(planned.topics, spec.partitions, spec.topics.replication_factor, exact)
         if known.topics_ensured == wanted:
             return True
         wait = known.topics_again - time.monotonic()
@@ -442,11 +446,10 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             brokers = spec.storage.kafka.brokers
             simulated = spec.source.kind == "Simulated"
 
-            def make() -> list[str]:
+            def make() -> tuple[int, list[str]]:
                 if begins:
                     self._topics.check_history(brokers, planned.pipeline, spec.candles.seconds, simulated=simulated)
-                self._topics.ensure(brokers, wanted)
-                return self._topics.earlier(brokers, wanted)
+                return self._topics.ensure(brokers, wanted), self._topics.earlier(brokers, wanted)
 
             known.topics_made = asyncio.create_task(self._make_topics(known, name, brokers, wanted, make))
         if known.observed.topics is None:
@@ -454,13 +457,14 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         return known.topics_ensured == wanted
 
     async def _make_topics(
-        self, known: _Pipeline, name: Name, brokers: str, wanted: TopicPlan, make: Callable[[], list[str]]
+        self, known: _Pipeline, name: Name, brokers: str, wanted: TopicPlan, make: Callable[[], tuple[int, list[str]]]
     ) -> None:
         """Makes topics, and has the pipeline reconciled once that is done, or is to be tried again."""
         problem = None
-        earlier = known.observed.earlier
+        seen = known.observed
         try:
-            earlier = tuple(await self._calls.run(("topics", name), make, _TOPICS_SECONDS))
+            partitions, earlier = await self._calls.run(("topics", name), make, _TOPICS_SECONDS)
+            seen = replace(seen, partitions=partitions, earlier=tuple(earlier))
         except TimeoutError:
             problem = Problem("KafkaUnreachable", f"{brokers} has not answered within {_TOPICS_SECONDS:.0f} s")
         except TopicsError as error:
@@ -473,7 +477,9 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.topics_ensured = wanted
         else:
             known.topics_again = time.monotonic() + _TOPICS_AGAIN_SECONDS
-        known.observed = replace(known.observed, topics=problem, topics_seen=True, earlier=earlier)
+        known.observed = replace(
+            known.observed, topics=problem, topics_seen=True, partitions=seen.partitions, earlier=seen.earlier
+        )
         self._again(name, 0.0)
 
     async def _clean_up(self, name: Name) -> None:

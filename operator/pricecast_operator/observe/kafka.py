@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import confluent_kafka
@@ -58,13 +58,15 @@ class TopicPlan:
 
     Attributes:
         topics: Specs by full name.
-        partitions: Partitions of each.
+        partitions: Partitions of each; of topics that are there already, only if `exact`.
         replication: Copies of each partition.
+        exact: Whether other partitions than those are wrong.
     """
 
     topics: Mapping[str, TopicSpec]
     partitions: int
     replication: int
+    exact: bool = True
 
 
 class Topics:
@@ -76,27 +78,30 @@ class Topics:
         self._away: dict[str, tuple[float, TopicsError]] = {}
         self._lock = threading.Lock()
 
-    def ensure(self, brokers: str, plan: TopicPlan) -> None:
-        """Creates the topics that are absent and mends the configuration of the others.
+    def ensure(self, brokers: str, plan: TopicPlan) -> int:
+        """Creates the topics that are absent, mends the configuration of the others, and returns how many partitions they have.
 
         Raises:
             TopicsError: KafkaUnreachable, TopicsRefused or PartitionsDiffer.
         """
 
-        def call(client: Any) -> None:
+        def call(client: Any) -> int:
             existing = client.list_topics(timeout=_TIMEOUT_SECONDS).topics
-            present = [name for name in plan.topics if name in existing]
-            self._mend(client, {name: plan.topics[name].config for name in present})
-            self._create(client, plan, [name for name in plan.topics if name not in existing])
-            for name in present:
-                if len(existing[name].partitions) != plan.partitions:
+            found = {name: len(existing[name].partitions) for name in plan.topics if name in existing}
+            self._mend(client, {name: plan.topics[name].config for name in found})
+            partitions = plan.partitions if plan.exact else min(found.values(), default=plan.partitions)
+            absent = [name for name in plan.topics if name not in existing]
+            self._create(client, replace(plan, partitions=partitions), absent)
+            for name, count in found.items():
+                if count != partitions:
                     raise TopicsError(
                         "PartitionsDiffer",
-                        f"topic {name!r} has {len(existing[name].partitions)} partitions, spec.topics.partitions says "
-                        f"{plan.partitions}; delete the topic, or say as many",
+                        f"topic {name!r} has {count} partitions, {'spec.topics.partitions says' if plan.exact else 'others have'} "
+                        f"{partitions}; delete the topic, or say as many",
                     )
+            return partitions
 
-        self._guarded(brokers, call)
+        return self._guarded(brokers, call)
 
     def check_history(self, brokers: str, pipeline: str, candle_seconds: int, *, simulated: bool) -> None:
         """Checks that what topics of an earlier pipeline of this name hold can be gone on with.

@@ -33,6 +33,7 @@ class Observed:
         kafka: Why Kafka could not be reached at the last look; None if it could, or nobody has looked yet.
         topics: None once the topics are as planned, or what is wrong with them.
         topics_seen: Whether anyone has looked at the topics.
+        partitions: How many partitions the topics have; None before they were looked at.
         earlier: Topics that an earlier version made for it, under its name alone.
         lag: Messages not yet read, by consumer group without the pipeline's name.
         models: Versions in production, by model name.
@@ -44,6 +45,7 @@ class Observed:
     kafka: Problem | None = None
     topics: Problem | None = None
     topics_seen: bool = False
+    partitions: int | None = None
     earlier: tuple[str, ...] = ()
     lag: Mapping[str, int] | Problem | None = None
     models: Mapping[str, ModelVersion] | Problem | None = None

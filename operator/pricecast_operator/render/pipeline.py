@@ -16,7 +16,9 @@ from typing import Any
 from pricecast_core import services
 from pricecast_core.addresses import Address, of_brokers
 from pricecast_core.settings import StreamSettings
+from pricecast_core.topics import topic_name
 from pricecast_operator.render import labels
+from pricecast_operator.render.autoscaling import Scaling, autoscaler
 from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
 from pricecast_operator.render.pods import (
     HTTP_PORT,
@@ -158,6 +160,8 @@ def _workloads(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifest]
             yield _job(pipeline, process, options)
         else:
             yield _deployment(pipeline, process, options)
+            if scales_itself(process, pipeline.spec):
+                yield autoscaler(_scaling(pipeline, process), by_lag=options.scaled_objects)
 
 
 def is_job(process: ServiceProcess) -> bool:
@@ -177,8 +181,12 @@ def replicas(process: ServiceProcess, spec: PricePipelineSpec) -> int:
         return 0
     if not process.service.scalable:
         return 1 if process.override.replicas is None else min(process.override.replicas, 1)
-    wanted = spec.replicas if process.override.replicas is None else process.override.replicas
-    return min(wanted, spec.topics.partitions)
+    return min(spec.wanted_replicas(process.name)[0], spec.partitions)
+
+
+def scales_itself(process: ServiceProcess, spec: PricePipelineSpec) -> bool:
+    """Returns whether a stream's replicas are an autoscaler's to set; none while suspended."""
+    return process.override.autoscaling is not None and process.service.scalable and not spec.suspend
 
 
 def _deployment(pipeline: Pipeline, process: ServiceProcess, options: RenderOptions) -> Manifest:
@@ -194,7 +202,8 @@ def _deployment(pipeline: Pipeline, process: ServiceProcess, options: RenderOpti
         "kind": "Deployment",
         "metadata": pipeline.owner.metadata(object_name(pipeline, process), _process_labels(pipeline, process)),
         "spec": {
-            "replicas": replicas(process, pipeline.spec),
+            # Left to its autoscaler, where it has one: two who set it would undo each other's.
+            **({} if scales_itself(process, pipeline.spec) else {"replicas": replicas(process, pipeline.spec)}),
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": 600,
             "strategy": strategy,
@@ -202,6 +211,24 @@ def _deployment(pipeline: Pipeline, process: ServiceProcess, options: RenderOpti
             "template": _pods(pipeline, process, options),
         },
     }
+
+
+def _scaling(pipeline: Pipeline, process: ServiceProcess) -> Scaling:
+    asked, settings = process.override.autoscaling, process.settings
+    assert asked is not None
+    assert isinstance(settings, StreamSettings)
+    name = object_name(pipeline, process)
+    return Scaling(
+        metadata=pipeline.owner.metadata(name, _process_labels(pipeline, process)),
+        deployment=name,
+        least=min(asked.min_replicas, pipeline.spec.partitions),
+        most=min(asked.max_replicas, pipeline.spec.partitions),
+        brokers=settings.kafka_brokers,
+        group=f"{pipeline.plan.pipeline}.{process.service.group}",
+        topics=tuple(topic_name(pipeline.plan.pipeline, topic) for topic in process.service.reads),
+        lag=asked.lag_threshold,
+        cpu_percent=asked.cpu_percent,
+    )
 
 
 def _job(pipeline: Pipeline, process: ServiceProcess, options: RenderOptions) -> Manifest:

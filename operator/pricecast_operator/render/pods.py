@@ -43,6 +43,7 @@ class RenderOptions:
         image_pull_policy: When images are pulled.
         image_pull_secrets: Names of Secrets to pull images with, in the pipeline's namespace.
         pod_monitors: Whether the Prometheus operator's PodMonitor is known here.
+        scaled_objects: Whether KEDA's ScaledObject is known here.
         metrics_namespaces: Namespaces that may read metrics; none means all.
         digests: Digests of images, by service: they are used instead of the tag.
         training_priority_class: Priority class of trainings; empty leaves them the cluster's default.
@@ -52,6 +53,7 @@ class RenderOptions:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     pod_monitors: bool = False
+    scaled_objects: bool = False
     metrics_namespaces: tuple[str, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
     training_priority_class: str = ""

@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from pricecast_core.values import namespace_and_name, slug
 from pricecast_operator.cluster.objects import Child, Refusal
 from pricecast_operator.observe.observed import Observed, Problem
 from pricecast_operator.render import labels
-from pricecast_operator.render.pipeline import is_job, replicas
+from pricecast_operator.render.pipeline import is_job, replicas, scales_itself
 from pricecast_operator.status.causes import Cause, by_process, of_newest, of_pods, of_rollout, short
 from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding, Round, truth
 from pricecast_resources.plan import Plan, ServiceProcess
@@ -131,6 +132,7 @@ def pipeline_status(
         "observedGeneration": this.previous.get("observedGeneration", 0) if paused else this.generation,
         "conditions": this.conditions(findings),
         "services": _services(states, observed, this.previous),
+        "partitions": spec.partitions,
         "replicas": min(
             (_number(children.get(process.name), "replicas") for process in plan.processes if process.service.scalable),
             default=0,
@@ -175,12 +177,19 @@ def process_state(
         how = (
             _job_state(child, pods, told)
             if is_job(process)
-            else _deployment_state(child, replicas(process, spec), pods, told, lacking)
+            else _deployment_state(child, _wanted(child, process, spec), pods, told, lacking)
         )
     kind = f"{''.join(part.capitalize() for part in process.name.split('-'))}Ready"
     return ProcessState(
         process, how.text, Finding(kind, truth(how.ready), how.reason, how.message), how.moving, how.cause
     )
+
+
+def _wanted(child: Child, process: ServiceProcess, spec: PricePipelineSpec) -> int:
+    """Returns how many pods a stream is to have: what its autoscaler has set, where it has one."""
+    if not scales_itself(process, spec):
+        return replicas(process, spec)
+    return int(json.loads(child.content).get("spec", {}).get("replicas") or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,15 +326,12 @@ def _ready(
 def _beyond_partitions(spec: PricePipelineSpec, plan: Plan) -> Finding | None:
     """Returns what is told of more replicas than partitions: they would have nothing to do, so they are not made."""
     shares = [process for process in plan.processes if process.service.scalable]
-    wanted = {
-        process.name: spec.replicas if process.override.replicas is None else process.override.replicas
-        for process in shares
-    }
-    most = spec.topics.partitions
+    wanted = {process.name: spec.wanted_replicas(process.name)[1] for process in shares}
+    most = spec.partitions
     beyond = sorted(name for name, number in wanted.items() if number > most)
     if not beyond or spec.suspend:
         return None
-    told = f"{max(wanted.values())} replicas are wanted; {most} run, one for each of spec.topics.partitions"
+    told = f"{max(wanted.values())} replicas are wanted; {most} run at most, one for each of the topics' partitions"
     return Finding("Scaled", "False", "PartitionsLimit", f"{told}: {', '.join(beyond)}")
 
 

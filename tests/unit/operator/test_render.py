@@ -414,3 +414,36 @@ def test_trades_may_talk_to_the_exchange_that_the_source_names(kind: str) -> Non
         if "ipBlock" in peer
     }
     assert reached >= {("10.9.8.7/32", 8001), ("10.9.8.6/32", 8002)}
+
+
+AUTOSCALED = {
+    "pairs": ["BTC/USD", "ETH/USD", "SOL/USD"],
+    "services": {"candles": {"autoscaling": {"minReplicas": 2, "maxReplicas": 9, "lagThreshold": 500}}},
+    "topics": {"partitions": 4},
+}
+
+
+def test_a_service_that_scales_itself_is_scaled_by_lag_where_keda_is() -> None:
+    found = by_name(objects(AUTOSCALED, RenderOptions(scaled_objects=True)))
+    assert "replicas" not in found["Deployment/btc-candles"]["spec"]
+    spec = found["ScaledObject/btc-candles"]["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 4)  # no more than partitions
+    assert spec["triggers"][0]["metadata"] == {
+        "bootstrapServers": "redpanda.redpanda.svc:9093",
+        "consumerGroup": "btc.candles",
+        "topic": "btc.trades",
+        "lagThreshold": "500",
+        "offsetResetPolicy": "earliest",
+    }
+    assert "HorizontalPodAutoscaler/btc-candles" not in found
+
+
+def test_without_keda_it_is_scaled_by_cpu_and_suspended_by_nobody_but_us() -> None:
+    found = by_name(objects(AUTOSCALED))
+    spec = found["HorizontalPodAutoscaler/btc-candles"]["spec"]
+    assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "btc-candles"}
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 4)
+    assert spec["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
+    suspended = by_name(objects({**AUTOSCALED, "suspend": True}))
+    assert suspended["Deployment/btc-candles"]["spec"]["replicas"] == 0
+    assert "HorizontalPodAutoscaler/btc-candles" not in suspended

@@ -423,7 +423,7 @@ def test_another_cause_of_the_same_falsehood_is_a_turn_and_a_cause_that_stays_is
 
 
 def test_more_replicas_than_partitions_are_told_of() -> None:
-    many = SPEC.model_copy(update={"replicas": 3})
+    many = SPEC.with_partitions(1).model_copy(update={"replicas": 3})
     status = pipeline_status(many, PLAN, children(), ALL_SEEN, Round(1, {}, NOW))
     assert condition(status, "Scaled") == ("False", "PartitionsLimit")
     assert status["message"].startswith("3 replicas are wanted; 1 run")
