@@ -191,31 +191,31 @@ def _price_features(
     rows: pl.DataFrame, log_close: Floats, moves: Windows, scale: Floats, day: int
 ) -> dict[str, Floats]:
     last, change = len(scale), log_close - lag(log_close, 1)
-    sizes = np.abs(change)
+    sizes, now = np.abs(change), lag(log_close, 0, last)
     log_low = np.log(_floats(rows["low"]))
     width = np.log(_floats(rows["high"])) - log_low
     ranges = Windows(width, last)
     means = {f"volatility_{w}": moves.mean(w) for w in VOLATILITY_WINDOWS}
     features = log_ratios({**means, "volatility_day": moves.mean(day)}, scale)
     features |= log_ratios({f"range_{w}": ranges.mean(w) for w in RANGE_WINDOWS}, scale)
-    for w in PATH_WINDOWS:
-        path = Windows(np.abs(log_close - lag(log_close, w)), last).mean(w)
-        features[f"path_{w}"] = log_ratio(path, scale * math.sqrt(w))
-    now = lag(log_close, 0, last)
+    paths = {f"path_{w}": Windows(np.abs(log_close - lag(log_close, w)), last).mean(w) for w in PATH_WINDOWS}
+    features |= log_ratios(paths, scale * np.sqrt(PATH_WINDOWS)[:, np.newaxis])
     for w in RETURN_WINDOWS:
         features[f"return_{w}"] = (now - lag(log_close, w, last)) / (scale * math.sqrt(w))
     decayed = decayed_means(sizes, EWMA_HALF_LIVES, last)
     features |= log_ratios({f"ewma_{hl}": mean for hl, mean in zip(EWMA_HALF_LIVES, decayed, strict=True)}, scale)
-    falls, squares = Windows(np.where(change < 0, sizes, sizes * 0.0), last), Windows(sizes**2, last)
+    falls, volume = np.where(change < 0, sizes, sizes * 0.0), _floats(rows["volume"])
+    together = Windows(np.stack((falls, sizes**2, volume)), last)
+    shapes: dict[str, Floats] = {}
     for w, name in (*((w, str(w)) for w in SHAPE_WINDOWS), (day, "day")):
-        shape = {f"falls_{name}": falls.mean(w), f"jumps_{name}": np.sqrt(squares.mean(w))}
-        features |= log_ratios(shape, moves.mean(w))
+        fallen, squared, _ = together.mean(w)
+        shapes |= {f"falls_{name}": fallen, f"jumps_{name}": np.sqrt(squared)}
+    features |= log_ratios(shapes, np.stack([moves.mean(w) for w in (*SHAPE_WINDOWS, day) for _ in range(2)]))
     width, above_low = lag(width, 0, last), now - lag(log_low, 0, last)
     features["close_in_range"] = np.where(width > 0, above_low / np.where(width > 0, width, 1.0), 0.5)
-    volume = Windows(_floats(rows["volume"]), last)
-    reference = volume.mean(VOLUME_REFERENCE)
-    features |= log_ratios({f"volume_{w}": volume.mean(w) for w in VOLUME_WINDOWS}, reference)
-    features["volume_day"] = log_ratio(reference, volume.mean(day))
+    reference = together.mean(VOLUME_REFERENCE)[2]
+    features |= log_ratios({f"volume_{w}": together.mean(w)[2] for w in VOLUME_WINDOWS}, reference)
+    features["volume_day"] = log_ratio(reference, together.mean(day)[2])
     return features
 
 
@@ -271,36 +271,45 @@ def _news_features(news: pl.DataFrame | None, known_ms: NDArray[np.int64]) -> di
     return {"news_signal": latest, "news_decayed": latest * np.exp2(-age / NEWS_HALF_LIFE_SECONDS), **counts}
 
 
-def _indicator_features(rows: pl.DataFrame, names: Sequence[str], scale: Floats) -> dict[str, Floats]:
+def _indicator_features(rows: pl.DataFrame, names: tuple[str, ...], scale: Floats) -> dict[str, Floats]:
     last = len(scale)
-    columns = {column.name: column for column in rows.get_columns()}
-    volume = _floats(columns["volume"])
-    close, volume_now = lag(_floats(columns["close"]), 0, last), lag(volume, 0, last)
-    features: dict[str, Floats] = {}
-    for name in names:
-        values = _floats(columns[name]) if name in columns else np.full(len(rows), np.nan)
-        value = lag(values, 0, last)
-        match indicator_kind(name):
+    wanted = {"close", "volume", *names}
+    columns = {name: _floats(rows[name]) for name in rows.columns if name in wanted}
+    volume = columns["volume"]
+    close, missing = lag(columns["close"], 0, last), np.full(len(rows), np.nan)
+    features = dict.fromkeys(names, close)
+    for kind, alike in _by_kind(names):
+        values = [columns.get(name, missing) for name in alike]
+        value = np.stack([lag(one, 0, last) for one in values])
+        match kind:
             case "price":
-                features[name] = np.log(np.where(value > 0, value, np.nan) / close) / scale
+                found = np.log(np.where(value > 0, value, np.nan) / close) / scale
             case "price_difference":
-                features[name] = value / close / scale
+                found = value / close / scale
             case "percent":
-                features[name] = value / 100 / scale
+                found = value / 100 / scale
             case "bounded":
-                features[name] = (value - 50) / 50
+                found = (value - 50) / 50
             case "volume":
-                features[name] = log_ratio(volume_now, value)
+                found = log_ratio(np.broadcast_to(lag(volume, 0, last), value.shape), value)
             case "signed_volume":
                 traded = Windows(volume, last).sum(SIGNED_VOLUME_ROWS)
-                moved = value - lag(values, SIGNED_VOLUME_ROWS, last)
-                features[name] = np.where(traded > 0, moved / np.where(traded > 0, traded, 1.0), traded)
+                moved = value - np.stack([lag(one, SIGNED_VOLUME_ROWS, last) for one in values])
+                found = np.where(traded > 0, moved / np.where(traded > 0, traded, 1.0), traded)
             case None:
-                features[name] = _rolling_z(values, last)
+                found = np.stack([_rolling_z(one, last) for one in values])
+        features.update(zip(alike, found, strict=True))
     return features
 
 
 @functools.cache
+def _by_kind(names: tuple[str, ...]) -> list[tuple[Kind | None, list[str]]]:
+    kinds = [indicator_kind(name) for name in names]
+    return [
+        (kind, [name for name, one in zip(names, kinds, strict=True) if one == kind]) for kind in dict.fromkeys(kinds)
+    ]
+
+
 def indicator_kind(column: str) -> Kind | None:
     """Returns what kind of number an indicator's column holds: it decides how the value is made free of scale."""
     known = [one for one in INDICATORS if column == one.name or column.startswith(f"{one.name}_")]
@@ -321,4 +330,4 @@ def _rolling_z(values: Floats, last: int) -> Floats:
 
 
 def _floats(column: pl.Series) -> Floats:
-    return (column if column.dtype == pl.Float64 else column.cast(pl.Float64)).to_numpy()  # a null becomes NaN
+    return column.to_numpy().astype(np.float64, copy=False)  # a null becomes NaN

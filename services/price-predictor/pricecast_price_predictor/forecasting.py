@@ -6,6 +6,8 @@ but the rows has to be saved.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,42 @@ from pricecast_price_predictor import target
 from pricecast_price_predictor.evaluation import Matrix
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.model import PriceModel
+from pricecast_price_predictor.models.base import Raw
+from pricecast_price_predictor.windows import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Rows that were forecast, as far as their outcomes will need them."""
+
+    time_ms: NDArray[np.int64]
+    log_close: Floats
+    observed: NDArray[np.bool_]
+    raw: Raw
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def after(self, earlier: _Made | None, step_ms: int) -> _Made:
+        """Returns the earlier rows and these; these alone where a long hole lies between."""
+        if earlier is None or int(self.time_ms[0] - earlier.time_ms[-1]) != step_ms:
+            return self
+        return _Made(
+            np.concatenate((earlier.time_ms, self.time_ms)),
+            np.concatenate((earlier.log_close, self.log_close)),
+            np.concatenate((earlier.observed, self.observed)),
+            Raw(
+                np.concatenate((earlier.raw.lower, self.raw.lower)),
+                np.concatenate((earlier.raw.upper, self.raw.upper)),
+                np.concatenate((earlier.raw.median, self.raw.median)),
+            ),
+        )
+
+    def last(self, rows: int) -> _Made:
+        """Returns the last rows."""
+        part = slice(-rows, None)
+        raw = Raw(self.raw.lower[part], self.raw.upper[part], self.raw.median[part])
+        return _Made(self.time_ms[part], self.log_close[part], self.observed[part], raw)
 
 
 class Forecaster:
@@ -26,6 +64,7 @@ class Forecaster:
         self.model = price_model
         self._calibrator = price_model.calibrator()
         self._through_ms = price_model.trained_through_ms
+        self._awaited: _Made | None = None  # the last horizon's rows: their outcomes are yet to come
 
     @property
     def through_ms(self) -> int:
@@ -33,19 +72,18 @@ class Forecaster:
         return self._through_ms
 
     def rows_needed(self) -> int:
-        """Returns how many rows up to a new one a table must have: the features', and the outcomes' that end there."""
-        return self.model.spec.lookback_rows + self.model.horizon_rows + 1
+        """Returns how many rows up to a new one its features need."""
+        return self.model.spec.lookback_rows + 1
 
     def rows_wanted(self, time_ms: NDArray[np.int64]) -> int:
-        """Returns how many of the last rows `advance` looks at: the new ones and those whose outcome ends there."""
-        first = int(np.searchsorted(time_ms, self._through_ms, side="right"))
-        return len(time_ms) - max(0, first - self.model.horizon_rows)
+        """Returns how many of the last rows `advance` looks at: the new ones; one at least."""
+        return max(1, len(time_ms) - int(np.searchsorted(time_ms, self._through_ms, side="right")))
 
     def advance(self, table: FeatureTable) -> tuple[int, Matrix]:
         """Forecasts the rows of the table that are newer than those before.
 
-        Outcomes are learned from on the way: at each row, that of the forecast made one horizon earlier, unless the
-        model was trained on it.
+        Outcomes are learned from on the way: at each row, that of the forecast made one horizon earlier. The model
+        knows those of the rows that it was trained on.
 
         Args:
             table: Features of at least the `rows_wanted`, made from `rows_needed` before the first new one.
@@ -58,16 +96,19 @@ class Forecaster:
         first = int(np.searchsorted(table.time_ms, self._through_ms, side="right"))
         if first == len(table):
             return first, np.empty((0, 3))
-        start = max(0, first - horizon)
-        part = table.rows(start, len(table))
-        raw = self.model.predict(part)
-        actual = target.future_return(part.log_close, horizon)
-        known = target.has_outcome(part.observed, horizon) & (part.time_ms > self.model.trained_through_ms)
-        standardised = raw.standardise(np.where(known, actual, np.nan))
-        ends = np.empty((len(table) - first, 2))
-        for row in range(first - start, len(part)):
-            if row >= horizon:
-                self._calibrator.observe(float(standardised[row - horizon]))
-            ends[row - (first - start)] = self._calibrator.ends
+        new = table.rows(first, len(table))
+        raw = self.model.predict(new)
+        made = _Made(new.time_ms, new.log_close, new.observed, raw)
+        seen = made.after(self._awaited, self.model.spec.candle_seconds * 1000)
+        known = target.has_outcome(seen.observed, horizon)
+        actual = np.where(known, target.future_return(seen.log_close, horizon), np.nan)
+        standardised = seen.raw.standardise(actual)
+        ends = np.empty((len(new), 2))
+        for row in range(len(new)):
+            outcome_of = len(seen) - len(new) + row - horizon
+            if outcome_of >= 0:
+                self._calibrator.observe(float(standardised[outcome_of]))
+            ends[row] = self._calibrator.ends
+        self._awaited = seen.last(horizon)
         self._through_ms = int(table.time_ms[-1])
-        return first, raw.quantiles(np.concatenate((np.ones((first - start, 2)), ends)))[first - start :]
+        return first, raw.quantiles(ends)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pricecast_price_predictor.windows import Floats, Windows, lag, log_ratio, log_ratios
+from pricecast_price_predictor.windows import Floats, Windows, lag, log_ratio, log_ratios, whole_sum
 
 DAYS = 14
 """Days looked back at."""
@@ -43,17 +43,23 @@ def features(moves: Floats, volume: Floats, scale: Floats, candle_seconds: int, 
     spans = {seconds: min(day, _rows(seconds, candle_seconds)) for seconds in SEASON_SECONDS}
     # A day before each row: the hour until then, and the spans that began then.
     around, *same_times = lagged_means(moves, [(hour, 0), *((rows, -rows) for rows in spans.values())], earlier, count)
-    usual = _mean_of_known(around)
-    found: dict[str, Floats] = {}
-    for seconds, same_time in zip(spans, same_times, strict=True):
-        season, weekly = _mean_of_known(same_time), _mean_of_known(same_time[_WEEKLY])
-        found |= log_ratios({f"season_{seconds}": season, f"season_week_{seconds}": weekly}, scale)
-        found[f"season_rise_{seconds}"] = log_ratio(season, usual)
+    (then,) = lagged_means(volume, [(hour, -min(day, hour))], earlier, count)
     (days,) = lagged_means(moves, [(day, 0)], [day * number for number in range(DAYS)], count)
-    found |= log_ratios({f"volatility_{number}d": _mean_of_known(days[:number]) for number in LONG_DAYS}, scale)
-    rows = min(day, hour)
-    (then,) = lagged_means(volume, [(hour, -rows)], earlier, count)
-    found["volume_season"] = log_ratio(_mean_of_known(then), Windows(volume, count).mean(hour))
+    usual, usual_volume, *seasons = _means_of_known(np.stack((around, then, *same_times), axis=1))[-1]
+    weekly = _means_of_known(np.stack([same_time[_WEEKLY] for same_time in same_times], axis=1))[-1]
+    long = _means_of_known(days)
+    to_scale: dict[str, Floats] = {}
+    for seconds, season, week in zip(spans, seasons, weekly, strict=True):
+        to_scale |= {f"season_{seconds}": season, f"season_week_{seconds}": week}
+    ratios = log_ratios(to_scale | {f"volatility_{number}d": long[number - 1] for number in LONG_DAYS}, scale)
+    rises = log_ratio(np.stack(seasons), usual)
+    found: dict[str, Floats] = {}
+    for seconds, rise in zip(spans, rises, strict=True):
+        for name in (f"season_{seconds}", f"season_week_{seconds}"):
+            found[name] = ratios.pop(name)
+        found[f"season_rise_{seconds}"] = rise
+    found |= ratios
+    found["volume_season"] = log_ratio(usual_volume, Windows(volume[-hour - count :], count).mean(hour))
     return found
 
 
@@ -74,6 +80,9 @@ def lagged_means(values: Floats, windows: Sequence[tuple[int, int]], lags: Seque
         everywhere = Windows(values)
         found = ((everywhere.mean(rows), ago) for rows, ago in windows)
         return [np.stack([lag(mean, one + ago, count) for one in lags]) for mean, ago in found]
+    if count == 1 and len(windows) == 1:
+        ((rows, ago),) = windows
+        return [whole_sum(np.stack([lag(values, one + ago, rows) for one in lags]))[:, np.newaxis] / rows]
     latest = min(ago for _, ago in windows)
     reach = max(rows + ago - latest for rows, ago in windows) - 1
     ends = max(ago for _, ago in windows) - latest
@@ -85,9 +94,10 @@ def _rows(seconds: int, candle_seconds: int) -> int:
     return max(1, seconds // candle_seconds)
 
 
-def _mean_of_known(parts: Floats) -> Floats:
+def _means_of_known(parts: Floats) -> Floats:
+    """Returns for each place along the first axis the mean of what is known up to there."""
     is_known = np.isfinite(parts)
-    known = is_known.sum(axis=0)
+    known = np.add.accumulate(is_known, axis=0, dtype=np.int64)
     total = np.where(is_known, parts, 0.0)
     np.add.accumulate(total, axis=0, out=total)  # one by one: numpy's own sum takes another order for other shapes
-    return np.where(known > 0, total[-1] / np.maximum(known, 1), np.nan)
+    return np.where(known > 0, total / np.maximum(known, 1), np.nan)

@@ -9,6 +9,7 @@ wanted (`last`): then most of the arithmetic is on a handful of numbers.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -76,6 +77,21 @@ class Windows:
         return self.sum(rows) / rows
 
 
+def whole_sum(values: Floats) -> Floats:
+    """Returns the sum over the whole last axis, with the bits of the window of that length, halving as it adds."""
+    stop = values.shape[-1]
+    result: Floats | None = None
+    for level in range(stop.bit_length()):
+        if values.shape[-1] >> level & 1:
+            part = values[..., stop - (1 << level) : stop]
+            for _ in range(level):
+                part = part[..., 1::2] + part[..., ::2]
+            result = part[..., 0] if result is None else result + part[..., 0]
+            stop -= 1 << level
+    assert result is not None
+    return result
+
+
 def decayed_means(values: Floats, half_lives: Sequence[int], last: int | None = None) -> list[Floats]:
     """Returns exponentially weighted means, over bounded windows of eight half-lives or more; NaN until they are full.
 
@@ -85,18 +101,21 @@ def decayed_means(values: Floats, half_lives: Sequence[int], last: int | None = 
         last: For how many of the last rows; by default for all.
     """
     wanted = len(values) if last is None else last
-    decays = np.array([0.5 ** (1 / half_life) for half_life in half_lives])
     totals = np.tile(values[max(0, len(values) - wanted - decayed_rows(half_lives[-1])) :], (len(half_lives), 1))
     rows, found = 1, list[Floats]()
-    while len(totals):
-        if rows >= _HALF_LIVES * half_lives[len(found)]:
-            decay = float(decays[len(found)])
-            found.append(lag(totals[0], 0, wanted) * (1 - decay) / (1 - decay**rows))
-            totals = totals[1:]
-        else:
-            totals = _with_earlier(totals, rows, np.array([[float(decay) ** rows] for decay in decays[len(found) :]]))
+    for half_life in half_lives:
+        while rows < _HALF_LIVES * half_life:
+            totals = _with_earlier(totals, rows, _weights(tuple(half_lives[len(found) :]), rows))
             rows *= 2
+        decay = 0.5 ** (1 / half_life)
+        found.append(lag(totals[0], 0, wanted) * (1 - decay) / (1 - decay**rows))
+        totals = totals[1:]
     return found
+
+
+@functools.cache
+def _weights(half_lives: tuple[int, ...], rows: int) -> Floats:
+    return np.array([[(0.5 ** (1 / half_life)) ** rows] for half_life in half_lives])
 
 
 def decayed_rows(half_life: int) -> int:

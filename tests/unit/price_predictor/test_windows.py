@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricecast_price_predictor.windows import Windows, decayed_means, lag
+from pricecast_price_predictor.windows import Windows, decayed_means, lag, whole_sum
 
 FLOATS = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=120)
 
@@ -39,6 +39,7 @@ def test_the_last_rows_alone_have_the_bits_of_all(
     several = np.stack([series, -series])
     np.testing.assert_array_equal(Windows(several, last).sum(rows)[1], -Windows(series).sum(rows)[-last:])
     np.testing.assert_array_equal(lag(several, ago, last)[0], lag(series, ago)[-last:])
+    assert np.array_equal(whole_sum(several)[0], Windows(series).sum(len(series))[-1])
     for one, alone in zip(decayed_means(series, (1, 3), last), (1, 3), strict=True):
         np.testing.assert_array_equal(one, decayed_means(series, (alone,))[0][-last:])
 

@@ -6,6 +6,7 @@ of the variation at the same time on earlier days, and of the clock.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -95,8 +96,12 @@ class HarSeasonal:
 
 def _inputs(table: FeatureTable) -> Floats:
     """Returns the inputs, a row for each; one that isn't known yet counts as the local volatility."""
-    names = (*(f"volatility_{part}" for part in _VOLATILITY), *_SEASON)
-    known = table.values[:, [table.names.index(name) for name in names]].T.astype(np.float64)
+    known = table.values[:, _places(table.names)].T.astype(np.float64)
     angle = (table.time_ms % _DAY_MS) * (2 * np.pi / _DAY_MS)
     clock = [turn(number * angle) for number in _HARMONICS for turn in (np.sin, np.cos)]
     return np.vstack((np.where(np.isfinite(known), known, 0.0), *clock))
+
+
+@functools.cache
+def _places(names: tuple[str, ...]) -> list[int]:
+    return [names.index(name) for name in (*(f"volatility_{part}" for part in _VOLATILITY), *_SEASON)]
