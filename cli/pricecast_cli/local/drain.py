@@ -12,16 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
 from pricecast_cli.local.supervisor import Supervisor
 from pricecast_cli.local.threads import in_thread
 from pricecast_core import services, topics
-from pricecast_core.streaming.unread import anything_at
+from pricecast_core.streaming.positions import all_read, reader
 
 LOOK_SECONDS = 0.2
-_CALL_SECONDS = 10.0
-QUIET: Mapping[str, Any] = {"log_level": 0, "error_cb": lambda _error: None, "enable.metrics.push": False}
+QUIET: Mapping[str, Any] = {"log_level": 0, "error_cb": lambda _error: None}
 """The broker comes and goes with the pipeline: what the client library says about it isn't for the screen."""
 
 
@@ -62,42 +59,12 @@ def wait_until_read(brokers: str, chain: Sequence[Hop], ended: threading.Event) 
 
 
 def _wait_for_hop(brokers: str, hop: Hop, ended: threading.Event) -> bool:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": brokers,
-            "group.id": hop.group,  # to ask for its offsets; never joined
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            **QUIET,
-        }
-    )
+    consumer = reader(brokers, hop.group, **QUIET)
     try:
         while not ended.is_set():
-            if _read_to_end(consumer, hop.topic):
+            if all_read(consumer, hop.topic):
                 return True
             ended.wait(LOOK_SECONDS)  # a commit is no event that one could wait for
         return False
     finally:
         consumer.close()
-
-
-def _read_to_end(consumer: Consumer, topic: str) -> bool:
-    """Returns whether no message follows the group's committed places."""
-    try:
-        found = consumer.list_topics(topic, timeout=_CALL_SECONDS).topics[topic]
-        if found.error is not None:
-            return False
-        partitions = [TopicPartition(topic, partition) for partition in found.partitions]
-        places = consumer.committed(partitions, timeout=_CALL_SECONDS)
-        return all(_nothing_after(consumer, place) for place in places)
-    except KafkaException:
-        return False
-
-
-def _nothing_after(consumer: Consumer, place: TopicPartition) -> bool:
-    low, high = consumer.get_watermark_offsets(place, timeout=_CALL_SECONDS)
-    start = max(place.offset, low)
-    if start >= high:
-        return True
-    return anything_at(consumer, place.topic, place.partition, start, _CALL_SECONDS) is False

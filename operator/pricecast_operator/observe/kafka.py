@@ -20,7 +20,7 @@ from pricecast_core import logs
 from pricecast_core.errors import BadMessageError, PricecastError
 from pricecast_core.messages import Candle, Message, Prediction, decode
 from pricecast_core.streaming import StreamError, tail
-from pricecast_core.streaming.unread import Place, Unread
+from pricecast_core.streaming.positions import Place, Unread
 from pricecast_core.topics import CANDLES, PREDICTIONS, TopicSpec, topic_name
 
 T = TypeVar("T")

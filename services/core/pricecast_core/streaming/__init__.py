@@ -2,9 +2,9 @@
 
 - `Stream` runs a `StreamTask` over one topic with quixstreams: state, output and offsets move together.
 - `Publisher` writes to topics from a source outside of Kafka: nothing is lost while the broker is away.
-- `TransactionalPublisher` does so exactly once: what it wrote, found by `last_values`, says where to resume.
+- `TransactionalPublisher` does so exactly once: what it wrote, found by `last_values` of `positions`, says where to resume.
 - `Follower` reads a topic in batches, for those who keep their own state.
-- `Unread` counts what waits behind committed offsets, whatever took those offsets.
+- `positions` says what was last written to a topic and what a group has yet to read of it, whoever asks.
 - `Watch` notices a consumer that stalls, measures its lag and tells whether the broker answers.
 
 Only `stream` imports quixstreams. Of what it doesn't publish it relies on `Application._processing_context` (checkpoint,
@@ -17,10 +17,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pricecast_core.streaming.admin import StreamError, ensure_topics, tail
+from pricecast_core.streaming.admin import StreamError, ensure_topics
 from pricecast_core.streaming.follower import Follower
+from pricecast_core.streaming.positions import all_values, last_values, tail
 from pricecast_core.streaming.publisher import Publisher
-from pricecast_core.streaming.transactional import FencedError, Record, TransactionalPublisher, all_values, last_values
+from pricecast_core.streaming.transactional import FencedError, Record, TransactionalPublisher
 from pricecast_core.streaming.watch import Watch
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Topics on the broker: made if they are absent, and read back from their end.
+"""Topics on the broker: made if they are absent.
 
 In a cluster the operator makes the topics; on a laptop the first service that needs one does. Both take retention
 from `pricecast_core.topics`, and partitions and replication from the broker's defaults unless told otherwise.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import admin as kafka_admin
 
 from pricecast_core.errors import PricecastError, StoppedWaitingError
@@ -62,61 +62,3 @@ def ensure_topics(brokers: str, pipeline: str, specs: Iterable[TopicSpec]) -> No
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise StreamError(f"topic {name!r}: could not be created: {error.args[0].str()}") from None
-
-
-def tail(brokers: str, topic: str, count: int) -> list[bytes]:
-    """Returns the values of the last `count` messages of each partition of a topic, oldest first.
-
-    This is how a source resumes after a crash: what it wrote last says where it stopped. Empty where there is no
-    such topic.
-
-    Raises:
-        StreamError: If the broker can't be reached.
-    """
-    consumer = Consumer(
-        {
-            **CLIENT,
-            "bootstrap.servers": brokers,
-            "group.id": "pricecast-tail",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    values: list[bytes] = []
-    try:
-        found = consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS).topics[topic]
-        for partition in () if found.error else found.partitions:
-            values += _partition_tail(consumer, topic, partition, count)
-    except KafkaException as error:
-        raise StreamError(f"topic {topic!r}: can't be read from {brokers}: {error.args[0].str()}") from None
-    finally:
-        consumer.close()
-    return values
-
-
-def _partition_tail(consumer: Consumer, topic: str, partition: int, count: int) -> list[bytes]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_SECONDS)
-    span = count  # transaction markers and aborted messages take offsets too: look further back until there are enough
-    while True:
-        start = max(low, high - span)
-        values = _read_to_end(consumer, TopicPartition(topic, partition, start if start > 0 else OFFSET_BEGINNING))
-        if len(values) >= count or start == low:
-            return values[-count:] if count else []
-        span *= 4
-
-
-def _read_to_end(consumer: Consumer, start: TopicPartition) -> list[bytes]:
-    consumer.assign([start])
-    values: list[bytes] = []
-    while True:
-        message = consumer.poll(_TIMEOUT_SECONDS)
-        if message is None:
-            raise StreamError(f"topic {start.topic!r}: no answer within {_TIMEOUT_SECONDS:.0f} s while reading its end")
-        error = message.error()
-        if error is None:
-            values.append(message.value() or b"")
-        elif error.code() == KafkaError._PARTITION_EOF:
-            return values
-        else:
-            raise KafkaException(error)

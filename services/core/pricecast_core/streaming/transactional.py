@@ -3,17 +3,16 @@
 A source outside of Kafka has no offsets to commit: after a crash it resumes from what it wrote last. That is exact
 only if what was written can't change any more once it has been read: a request of the killed process may still be on
 its way. So every batch is a transaction under one lasting id. Opening the publisher ends what a process before it
-left behind and shuts that process out; then `last_values` reads the end of the topics, and nothing moves it.
+left behind and shuts that process out; then `positions.last_values` reads the end of the topics, and nothing moves it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pricecast_core import logs, metrics
 from pricecast_core.messages import Message, encode
@@ -29,8 +28,6 @@ TRANSACTION_TIMEOUT_MS = 10_000
 """How long a killed process's transaction can hold back those who read its output."""
 _CALL_SECONDS = 2.0
 _STOP_SECONDS = 10.0
-_READ_SECONDS = 10.0
-_FIRST_WINDOW = 1_000
 log = logs.get(__name__)
 
 
@@ -137,130 +134,6 @@ class TransactionalPublisher:
     def _raise_if_stopped(self) -> None:
         if self._stop.is_set():
             raise StreamStoppedError("broker: asked to stop while the queue of unsent messages is full")
-
-
-def last_values(
-    brokers: str, topic: str, keys: Collection[str], enough: Callable[[str, list[bytes]], bool] = lambda _, found: True
-) -> dict[str, list[bytes]]:
-    """Returns the values that were written last, by key, oldest first.
-
-    Reads backwards from the end, in growing windows, until there is enough of each key or the topic begins: cheap
-    where every key was written lately, as long as the topic where one never was.
-
-    Args:
-        brokers: Bootstrap servers.
-        topic: Full name of the topic; one that isn't there has no values.
-        keys: The keys looked for.
-        enough: Whether the values found of a key suffice; called when there is one or more.
-
-    Raises:
-        StreamError: If the broker can't be reached.
-    """
-    with _reading(brokers, topic) as (consumer, partitions):
-        return _backwards(consumer, topic, partitions, keys, enough)
-
-
-def all_values(brokers: str, topic: str) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yields every committed message of a topic, partition by partition, as it was when that was begun.
-
-    Args:
-        brokers: Bootstrap servers.
-        topic: Full name of the topic; one that isn't there has no messages.
-
-    Yields:
-        The oldest offset that the partition still keeps, the key and the value.
-
-    Raises:
-        StreamError: If the broker can't be reached.
-    """
-    with _reading(brokers, topic) as (consumer, partitions):
-        for partition in partitions:
-            low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_READ_SECONDS)
-            if end > low:
-                for key, value in _between(consumer, TopicPartition(topic, partition, low), end):
-                    yield low, key, value
-
-
-@contextmanager
-def _reading(brokers: str, topic: str) -> Iterator[tuple[Consumer, list[int]]]:
-    """Gives a consumer of what is committed, and the topic's partitions.
-
-    Raises:
-        StreamError: If the broker can't be reached.
-    """
-    consumer = Consumer(
-        {
-            **CLIENT,
-            "bootstrap.servers": brokers,
-            "group.id": "pricecast-last-values",  # never joined: partitions are assigned, nothing is committed
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
-        }
-    )
-    try:
-        found = consumer.list_topics(topic, timeout=_READ_SECONDS).topics[topic]
-        yield consumer, [] if found.error else list(found.partitions)
-    except KafkaException as error:
-        raise StreamError(f"topic {topic!r}: can't be read from {brokers}: {error.args[0].str()}") from None
-    finally:
-        consumer.close()
-
-
-def _backwards(
-    consumer: Consumer,
-    topic: str,
-    partitions: list[int],
-    keys: Collection[str],
-    enough: Callable[[str, list[bytes]], bool],
-) -> dict[str, list[bytes]]:
-    values: dict[str, list[bytes]] = {}
-    wanted = {key.encode(): key for key in keys}
-    unread = {
-        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_READ_SECONDS)
-        for partition in partitions
-    }
-    window = _FIRST_WINDOW
-    while wanted and unread:  # all partitions at one pace: each key is in one of them only
-        for partition, (low, end) in list(unread.items()):
-            start = max(low, end - window)
-            newer: dict[str, list[bytes]] = {}
-            for key, value in _between(consumer, TopicPartition(topic, partition, start), end) if end > low else ():
-                if key in wanted:
-                    newer.setdefault(wanted[key], []).append(value)
-            for name, older in newer.items():
-                values[name] = older + values.get(name, [])
-                if enough(name, values[name]):
-                    del wanted[name.encode()]
-            if start > low:
-                unread[partition] = (low, start)
-            else:
-                del unread[partition]
-        window *= 4
-    return values
-
-
-def _between(consumer: Consumer, start: TopicPartition, end: int) -> Iterable[tuple[bytes, bytes]]:
-    """Yields key and value of each committed message from `start` up to the offset `end`."""
-    consumer.assign([start])
-    deadline = time.monotonic() + _READ_SECONDS
-    while True:
-        messages = consumer.consume(5_000, timeout=0.05)  # it waits so long for as many, even at the end
-        if messages:
-            deadline = time.monotonic() + _READ_SECONDS
-        elif time.monotonic() > deadline:
-            raise StreamError(f"topic {start.topic!r}: no answer within {_READ_SECONDS:.0f} s while reading its end")
-        for message in messages:
-            error = message.error()
-            if error is None:
-                if message.offset() >= end:
-                    return
-                yield message.key() or b"", message.value() or b""
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return
-            else:
-                raise KafkaException(error)
 
 
 def _explained(error: KafkaException) -> StreamError:

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pricecast_core import metrics
 from pricecast_core.settings import StreamSettings
-from pricecast_core.streaming.admin import CLIENT
-from pricecast_core.streaming.unread import anything_at
+from pricecast_core.streaming.positions import anything_at, committed, reader, unread_span
 
 _CALL_SECONDS = 5.0
 _LONGEST_INTERVAL_SECONDS = 5.0
@@ -115,17 +114,7 @@ class Watch:
         return f"{self._brokers} doesn't answer for {time.monotonic() - since:.0f} s: {self._unreachable}"
 
     def _run(self) -> None:
-        consumer = Consumer(
-            {
-                **CLIENT,
-                "bootstrap.servers": self._brokers,
-                "group.id": self._group,  # to ask for its offsets; never joined
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "queued.max.messages.kbytes": 1024,
-            }
-        )
+        consumer = reader(self._brokers, self._group, **{"queued.max.messages.kbytes": 1024})
         try:
             while True:
                 try:
@@ -150,21 +139,19 @@ class Watch:
             consumer.list_topics(self._topics[0], timeout=_CALL_SECONDS)
             return
         moved, self._seen_moved = self._moved != self._seen_moved, self._moved
-        for item in _committed(consumer, items):
-            low, high = consumer.get_watermark_offsets(item, timeout=_CALL_SECONDS)
-            start = max(item.offset, low) if item.offset >= 0 or self._reset == "earliest" else high
-            self._judge(consumer, item, start, high, moved=moved)
+        for item in committed(consumer, items):
+            self._judge(consumer, item, *unread_span(consumer, item, self._reset), moved=moved)
         for topic, lag in self.lag().items():
             metrics.CONSUMER_LAG.labels(self._service, topic).set(lag)
 
-    def _judge(self, consumer: Consumer, item: TopicPartition, committed: int, end: int, *, moved: bool) -> None:
+    def _judge(self, consumer: Consumer, item: TopicPartition, start: int, end: int, *, moved: bool) -> None:
         known = self._state.setdefault((item.topic, item.partition), _Partition())
-        stands = committed == known.committed and not moved
-        known.committed, known.end = committed, end
+        stands = start == known.committed and not moved
+        known.committed, known.end = start, end
         if not _waiting(known) or not stands or self._excuse() is not None:
             known.stuck_since = None
         elif known.stuck_since is None:
-            if self._anything_at(consumer, item.topic, item.partition, committed):
+            if self._anything_at(consumer, item.topic, item.partition, start):
                 known.stuck_since = time.monotonic()
             else:
                 known.empty_up_to = end
@@ -178,19 +165,6 @@ class Watch:
     def _excuse_all(self) -> None:
         for known in self._state.values():
             known.stuck_since = None
-
-
-def _committed(consumer: Consumer, items: list[TopicPartition]) -> list[TopicPartition]:
-    try:
-        found: list[TopicPartition] = consumer.committed(items, timeout=_CALL_SECONDS)
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nothing committed yet: some brokers refuse
-            return items
-        raise
-    for item in found:
-        if item.error:
-            raise KafkaException(item.error)
-    return found
 
 
 def _waiting(known: _Partition) -> int:
