@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.alias_generators import to_camel
 
 M = TypeVar("M", bound=BaseModel)
@@ -26,10 +26,21 @@ Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}[smhd]$", examples=["3
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
 _QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,3})?$"
 """What Kubernetes takes, but for negative ones."""
+
+
+def _quantity(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return check(value)
+    except ValidationError:
+        told = f"{value!r:.40} is no quantity"
+        raise ValueError(f"{told}; write a number, with a unit where one is due: 0.5, 500m, 512Mi") from None
+
+
 Quantity = Annotated[
     Annotated[int, Field(ge=0)]
     | Annotated[float, Field(ge=0)]
     | Annotated[str, Field(pattern=_QUANTITY, max_length=32)],
+    WrapValidator(_quantity),
     # A number or a text, which the API server has no type for: it leaves a field without one as it is.
     Field(
         examples=["500m", "512Mi", 0.5],

@@ -15,7 +15,9 @@ from pricecast_core import settings as s
 from pricecast_core.news.lexicon import MODEL_NAME as LEXICON
 from pricecast_core.services import Service
 from pricecast_resources.base import Model, SecretKeyRef, seconds
-from pricecast_resources.pricepipeline import News, PricePipelineSpec, ServiceOverride, Source
+from pricecast_resources.news import News
+from pricecast_resources.pricepipeline import PricePipelineSpec, ServiceOverride
+from pricecast_resources.sources import Source
 
 Access = Mapping[str, str | SecretKeyRef]
 """Variables of secret settings, which are no part of a document: values, or references to Secrets."""

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, create_model, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pricecast_core import services
-from pricecast_core.settings import CandlesSettings, NewsSettings, PricePredictorSettings, TradesSettings
-from pricecast_core.settings.exchanges import EXCHANGES, ExchangeSettings
+from pricecast_core.settings import CandlesSettings, PricePredictorSettings
 from pricecast_core.values import (
     DISTINCT,
-    JOB_NAME,
     MOST_COMPANIONS,
     MOST_HORIZONS,
     MOST_PAIRS,
     CandleSeconds,
     Horizon,
-    HttpUrl,
-    OptionalHttpUrl,
 )
 from pricecast_resources.base import (
     SET,
     Duration,
     Model,
     Resources,
-    SecretKeyRef,
     of_setting,
     rule,
     rules,
     seconds,
 )
+from pricecast_resources.news import News
 from pricecast_resources.pods import PodSettings
 from pricecast_resources.schedule import Schedule
+from pricecast_resources.sources import Source
 from pricecast_resources.storage import Storage, Topics
-from pricecast_resources.values import Coins, Indicators, Pairs
+from pricecast_resources.values import Indicators, Pairs
 
 PROCESSES = tuple(service.name for service in services.of_pipelines())
 """Everything that a pipeline can run; the keys of `spec.services`."""
@@ -42,109 +39,6 @@ SHARING = tuple(service.name for service in services.of_pipelines() if service.s
 """Those of which several replicas share the work."""
 _PARTITIONS_FOR_PAIRS = 12
 """Up to so many pairs get a partition each by default."""
-
-
-class ReplaySource(Model):
-    """Files to read instead of an exchange."""
-
-    files: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
-        min_length=1,
-        max_length=64,
-        description="Paths of Kraken CSV files (trades, or OHLCVT bars): one for each pair, in the order of the pairs.",
-    )
-    format: Literal["auto", "trades", "bars"] = of_setting(
-        TradesSettings, "replay_format", "What the files hold; auto looks."
-    )
-    speed: float = of_setting(TradesSettings, "replay_speed", "Times real time; 0 is as fast as it goes.")
-    volume_claim: str = Field(
-        "", max_length=253, description="PersistentVolumeClaim that holds the files, mounted at /data (cluster only)."
-    )
-    config_map: str = Field(
-        "", max_length=253, description="ConfigMap that holds small files, mounted at /data (cluster only)."
-    )
-
-
-class SimulatedSource(Model):
-    """A seeded market that no one trades on. Every prediction made from it says that it is simulated."""
-
-    seed: int = of_setting(TradesSettings, "simulation_seed", "Seed: the same seed gives the same trades.")
-    start_price: float = of_setting(TradesSettings, "simulation_start_price", "First price.")
-    trades_per_second: float = of_setting(
-        TradesSettings, "simulation_trades_per_second", "Mean number of trades a second."
-    )
-
-
-if TYPE_CHECKING:
-    Kind = str
-else:
-    Kind = Literal[(*(exchange.title for exchange in EXCHANGES.values()), "Replay", "Simulated")]
-
-
-class _Market(Model):
-    """What is said of every market."""
-
-    kind: Kind = Field("Kraken", description="Kind of market.")
-    mode: Literal["Live", "Historical", "BackfillThenLive"] = of_setting(
-        TradesSettings, "mode", "New trades only, a finite past only, or the past and then what is new."
-    )
-    since: Duration = of_setting(TradesSettings, "since", "How far back the past goes.")
-
-
-def _block(exchange: type[ExchangeSettings]) -> type[Model]:
-    """Returns the part of the spec that holds an exchange's settings."""
-    fields: dict[str, Any] = {
-        name: (info.annotation, info) for name, info in exchange.model_fields.items() if name not in exchange.internal
-    }
-    return create_model(f"{exchange.title}Source", __base__=Model, __doc__=exchange.__doc__, **fields)
-
-
-def _blocks() -> dict[str, Any]:
-    return {
-        name: (_block(exchange) | None, Field(None, description=f"Settings of kind {exchange.title}."))
-        for name, exchange in EXCHANGES.items()
-    }
-
-
-if TYPE_CHECKING:
-
-    class _Exchanges(_Market):
-        pass
-else:
-    _Exchanges = create_model("_Exchanges", __base__=_Market, __module__=__name__, **_blocks())
-
-
-class Source(_Exchanges):
-    """Where trades come from."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "(self.kind == 'Replay') == has(self.replay)",
-                "must be given if, and only if, kind is Replay",
-                "replay",
-            ),
-            rule(
-                "self.kind == oldSelf.kind",
-                "is immutable: trades of two markets would mix in one history; make another pipeline",
-                "kind",
-            ),
-        )
-    )
-
-    replay: ReplaySource | None = Field(None, description="Settings of kind Replay.")
-    simulated: SimulatedSource = Field(default_factory=SimulatedSource, description="Settings of kind Simulated.")
-
-    @property
-    def exchange(self) -> Model | None:
-        """The settings given of the exchange that trades come from."""
-        settings: Model | None = getattr(self, self.kind.lower()) if self.kind.lower() in EXCHANGES else None
-        return settings
-
-    @model_validator(mode="after")
-    def _replay_is_described(self) -> Source:
-        if (self.kind == "Replay") != (self.replay is not None):
-            raise ValueError("replay: must be given if, and only if, kind is Replay")
-        return self
 
 
 class Candles(Model):
@@ -163,105 +57,6 @@ class Candles(Model):
     seconds: CandleSeconds = of_setting(CandlesSettings, "candle_seconds", "Length of a candle.")
     grace_seconds: float = of_setting(CandlesSettings, "grace_seconds", "How long a candle waits for late trades.")
     emit_open: bool = of_setting(CandlesSettings, "emit_open_candles", "Also emit a candle while it is open.")
-
-
-class CryptoPanicNews(Model):
-    """News of CryptoPanic."""
-
-    url: HttpUrl = of_setting(
-        NewsSettings,
-        "cryptopanic_url",
-        "Base URL with the account's plan and the API's version: https://cryptopanic.com/api/PLAN/v2.",
-    )
-    api_key_secret_ref: SecretKeyRef = Field(description="Where the API key is.")
-
-
-class RssNews(Model):
-    """News of RSS or Atom feeds."""
-
-    urls: Annotated[list[HttpUrl], DISTINCT] = Field(
-        default_factory=list,
-        max_length=64,
-        description="Addresses of the feeds; none means the list of crypto news feeds that comes with the service.",
-        json_schema_extra=SET,
-    )
-
-
-class GdeltNews(Model):
-    """News of GDELT, which watches the media of the whole world and needs no account."""
-
-    url: HttpUrl = of_setting(NewsSettings, "gdelt_url", "Address of the document API.")
-    query: str = of_setting(
-        NewsSettings, "gdelt_query", "What to look for, in GDELT's query language.", min_length=1, max_length=2048
-    )
-
-
-class ArchiveNews(Model):
-    """News of an archive, read once."""
-
-    location: str = Field(min_length=1, max_length=2048, description="File or URL: .csv, .zip or .rar.")
-
-
-class NewsSignals(Model):
-    """Who reads the news."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.provider == 'Lexicon' || has(self.model) && self.model != ''"
-                " || has(self.finetuneJob) && self.finetuneJob != ''",
-                "is empty; name the provider's model, or a finetuneJob",
-                "model",
-            ),
-            rule(
-                "self.provider != 'Anthropic' || has(self.apiKeySecretRef)",
-                "is missing; Anthropic needs an API key",
-                "apiKeySecretRef",
-            ),
-            rule(
-                "!has(self.finetuneJob) || self.finetuneJob == '' || self.provider == 'Ollama'",
-                "needs provider Ollama, which a FinetuneJob publishes to",
-                "finetuneJob",
-            ),
-        )
-    )
-
-    provider: Literal["Lexicon", "Ollama", "Anthropic", "OpenAI"] = Field(
-        "Lexicon", description="Who turns headlines into signals; Lexicon is a word list, a baseline."
-    )
-    model: str = Field("", max_length=253, description="Model name as the provider calls it.")
-    url: OptionalHttpUrl = Field(
-        "",
-        description="Address of Ollama or of an OpenAI-compatible server.",
-    )
-    api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where the provider's API key is.")
-    finetune_job: str = Field(
-        "",
-        pattern=f"^({JOB_NAME})?$",
-        description="FinetuneJob whose published model is used as soon as that job completes.",
-    )
-
-    @model_validator(mode="after")
-    def _provider_is_described(self) -> NewsSignals:
-        if self.provider != "Lexicon" and not self.model and not self.finetune_job:
-            raise ValueError(f"model: is empty; name the {self.provider} model, or a finetuneJob")
-        if self.provider == "Anthropic" and self.api_key_secret_ref is None:
-            raise ValueError("apiKeySecretRef: is missing; Anthropic needs an API key")
-        if self.finetune_job and self.provider != "Ollama":
-            raise ValueError("finetuneJob: needs provider Ollama, which a FinetuneJob publishes to")
-        return self
-
-
-class News(Model):
-    """Where news comes from and who reads it. The sources that are given are read beside each other; none means rss."""
-
-    rss: RssNews | None = Field(None, description="Read feeds.")
-    crypto_panic: CryptoPanicNews | None = Field(None, description="Read CryptoPanic.")
-    gdelt: GdeltNews | None = Field(None, description="Read GDELT.")
-    archive: ArchiveNews | None = Field(None, description="Read an archive, once.")
-    poll_seconds: int = of_setting(NewsSettings, "poll_seconds", "Time between two reads.")
-    coins: Coins = Field(default_factory=list, description="Coins that signals are about.")
-    signals: NewsSignals = Field(default_factory=NewsSignals, description="Who reads the news.")
 
 
 class Features(Model):

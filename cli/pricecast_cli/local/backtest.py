@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -41,6 +41,7 @@ from pricecast_core.errors import BadMessageError, PricecastError, SettingsError
 from pricecast_core.files import MarketFile, survey
 from pricecast_core.messages import FeatureRowStored, decode
 from pricecast_core.services import TRADES
+from pricecast_core.streaming.positions import reader
 from pricecast_resources.manifest import Manifest
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
@@ -170,9 +171,7 @@ async def _watch_features(brokers: str, topic: str, report: Callable[[int], None
 
 def _follow_features(brokers: str, topic: str, ended: threading.Event, report: Callable[[int], object]) -> None:
     """Follows the markers of stored rows until `ended`."""
-    consumer = Consumer(
-        {"bootstrap.servers": brokers, "group.id": "pricecast-backtest", "enable.auto.commit": False, **QUIET}
-    )
+    consumer = reader(brokers, "pricecast-backtest", **QUIET)
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
         while not ended.is_set():

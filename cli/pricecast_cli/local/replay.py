@@ -12,7 +12,8 @@ from pathlib import Path
 from pricecast_cli.local.logs import last_event
 from pricecast_core.errors import SettingsError
 from pricecast_core.files import FILES_READ, common_kind, survey
-from pricecast_resources.pricepipeline import PricePipelineSpec, ReplaySource, Source
+from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.sources import ReplaySource, Source
 
 _LEFT_OUT = {
     "refused": "lines that are no rows or out of order (dead letters)",

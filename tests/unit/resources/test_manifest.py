@@ -122,3 +122,9 @@ def test_numbers_are_read_as_kubectl_reads_them(tmp_path: Path, text: str, value
 def test_dates_and_times_of_day_are_text(tmp_path: Path, image: str) -> None:
     manifest = GOOD + f"  services: {{candles: {{image: {image}}}}}\n"
     assert load_manifest(written(tmp_path, manifest)).spec.services["candles"].image == image
+
+
+def test_a_bad_quantity_is_told_once_with_a_remedy(tmp_path: Path) -> None:
+    told = refused(tmp_path, GOOD + "  services: {candles: {resources: {limits: {memory: 1GB}}}}\n")
+    place = "pipeline.yaml:9: spec.services.candles.resources.limits.memory"
+    assert told == f"{place}: '1GB' is no quantity; write a number, with a unit where one is due: 0.5, 500m, 512Mi"
