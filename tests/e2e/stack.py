@@ -9,6 +9,7 @@ serves the whole run of pytest, however many folders it takes tests from.
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import functools
 import json
@@ -107,6 +108,11 @@ class Stack:
                 yield int(process.stdout.readline().split("127.0.0.1:")[1].split()[0])
             finally:
                 process.terminate()
+
+    def token(self) -> str:
+        """Returns the token that the chart made for the prediction API."""
+        secret = self.kube.get("Secret", f"{API}-token", SYSTEM) or {}
+        return base64.b64decode(secret["data"]["token"]).decode()
 
     def storage_secret(self, namespace: str) -> None:
         """Creates the Secret that pipelines find their database by."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,14 @@ VARIANTS = {
     "one namespace": {"operator.namespaces": "{default}", "operator.aggregateRoles": "false"},
     "operator alone": {"predictionApi.enabled": "false"},
     "api alone": {"operator.enabled": "false"},
+    "callers with tokens of their own and an issuer": {
+        "predictionApi.access.tokensSecret": "callers",
+        "predictionApi.access.oidc.issuer": "https://issuer.example",
+        "predictionApi.access.oidc.audience": "pricecast",
+        "predictionApi.access.corsOrigins": "{https://desk.example}",
+    },
+    "callers with certificates": {"predictionApi.tlsSecret": "tls", "predictionApi.access.clientCaSecret": "ca"},
+    "everyone": {"predictionApi.access.anonymous": "true"},
     "no policies": {"networkPolicies.enabled": "false"},
 }
 
@@ -114,6 +124,30 @@ def test_definitions_come_with_the_chart_unless_they_come_otherwise() -> None:
     assert all(each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for each in made.values())
     kinds = {each["kind"] for each in template({"crds.enabled": "false"})}
     assert "CustomResourceDefinition" not in kinds
+
+
+def test_the_api_asks_for_a_token_unless_told_otherwise() -> None:
+    def environment(values: dict[str, str]) -> set[str]:
+        api = next(pod for pod in pods(template(values)) if pod["containers"][0]["name"] == "prediction-api")
+        return {variable["name"] for variable in api["containers"][0]["env"]}
+
+    assert "API_TOKENS_FILE" in environment({})
+    assert {"OIDC_ISSUER", "API_TOKENS_FILE"} <= environment(VARIANTS["callers with tokens of their own and an issuer"])
+    assert {"TLS_CLIENT_CA"} <= environment(VARIANTS["callers with certificates"])
+    assert environment(VARIANTS["everyone"]).isdisjoint({"API_TOKENS_FILE", "OIDC_ISSUER", "TLS_CLIENT_CA"})
+    [token] = [each for each in template({}) if each["kind"] == "Secret"]
+    [entry] = json.loads(token["stringData"]["tokens.json"])["tokens"]
+    assert entry["sha256"] == hashlib.sha256(token["stringData"]["token"].encode()).hexdigest()
+
+
+@pytest.mark.parametrize("way", ["ingress", "gateway"])
+def test_an_api_that_asks_for_no_token_is_not_exposed_unless_told(way: str) -> None:
+    open_to_all = {"predictionApi.access.anonymous": "true", f"predictionApi.{way}.enabled": "true"}
+    sets = [word for name, value in open_to_all.items() for word in ("--set", f"{name}={value}")]
+    refused = helm("template", "pricecast", str(CHART), "--kube-version", "1.34.0", *sets)
+    assert refused.returncode != 0
+    assert "predictionApi.access.exposeAnonymous" in refused.stderr
+    assert template({**open_to_all, "predictionApi.access.exposeAnonymous": "true"})
 
 
 def test_only_the_operator_has_a_token() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -102,6 +103,7 @@ def test_grpc_and_http_answer_through_the_service(stack: Stack, pipeline: tuple[
         stub = PredictionServiceStub(channel)  # type: ignore[no-untyped-call]
         answer = stub.Predict(
             pb.PredictRequest(pair="BTC/USD", namespace=pipeline[0], pipeline=pipeline[1]),
+            metadata=(("authorization", f"Bearer {stack.token()}"),),
             timeout=20,
             wait_for_ready=True,
         )
@@ -114,8 +116,20 @@ def test_grpc_and_http_answer_through_the_service(stack: Stack, pipeline: tuple[
             f"/predict?pair=BTC/USD&pipeline={'.'.join(pipeline)}",
             "/health",
         ):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as got:
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}{path}", headers={"authorization": f"Bearer {stack.token()}"}
+            )
+            with urllib.request.urlopen(request, timeout=20) as got:
                 assert json.load(got), path
+
+
+def test_without_the_chart_s_token_no_prediction_is_given(stack: Stack, pipeline: tuple[str, str]) -> None:
+    with (
+        stack.forward(API, 80) as port,
+        pytest.raises(urllib.error.HTTPError) as refused,
+    ):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/predict?pair=BTC/USD", timeout=20)
+    assert refused.value.code == 401
 
 
 def test_kubectl_get_tells_it_all(stack: Stack, pipeline: tuple[str, str]) -> None:

@@ -55,13 +55,14 @@ def asking(stack: Stack, pipeline: str) -> Iterator[list[str]]:
     """Asks for a prediction four times a second, through the Service's address, until the block ends."""
     service = stack.kube.get("Service", API, SYSTEM) or {}
     url = f"http://{service['spec']['clusterIP']}:80/predict?pair=BTC/USD&pipeline={pipeline}"
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {stack.token()}"})
     answers: list[str] = []
     done = threading.Event()
 
     def ask() -> None:
         while not done.is_set():
             try:
-                with urllib.request.urlopen(url, timeout=10) as answer:
+                with urllib.request.urlopen(request, timeout=10) as answer:
                     answers.append(str(answer.status))
             except OSError as error:
                 answers.append(f"{time.strftime('%X')} {error}")

@@ -82,6 +82,19 @@ priorityClassName: {{ . }}
 {{- if and .Values.operator.trainingPriorityClass.create (not .Values.operator.namespaces) }}yes{{ end -}}
 {{- end }}
 
+{{/* The Secret of the token that the chart makes, and the Secret whose tokens count; empty for none. */}}
+{{- define "pricecast.ownToken" -}}
+{{ include "pricecast.name" . }}-api-token
+{{- end }}
+
+{{- define "pricecast.tokensSecret" -}}
+{{- with .Values.predictionApi.access }}
+{{- if .tokensSecret }}{{ .tokensSecret }}
+{{- else if not (or .anonymous .oidc.issuer .clientCaSecret) }}{{ include "pricecast.ownToken" $ }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What values add to the container and the pod, beside what is there anyway. */}}
 {{- define "pricecast.extraEnv" -}}
 {{- if .caBundle.configMap }}

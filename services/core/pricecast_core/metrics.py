@@ -57,6 +57,9 @@ MODEL_VERSION = Gauge(
 )
 
 API_REQUESTS = Counter("pricecast_api_requests_total", "Requests answered", ["protocol", "method", "code"])
+API_REFUSALS = Counter(
+    "pricecast_api_refusals_total", "Requests refused for want of access or for their rate", ["code"]
+)
 API_SECONDS = Histogram(
     "pricecast_api_seconds",
     "Time to answer",

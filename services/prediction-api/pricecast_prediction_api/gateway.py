@@ -22,6 +22,8 @@ from starlette.types import Receive, Scope, Send
 
 from pricecast_core import logs
 from pricecast_core.metrics import API_REQUESTS, API_SECONDS
+from pricecast_prediction_api.access.caller import ANYONE, Caller
+from pricecast_prediction_api.access.gate import Gate, authorization_of
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.http_rules import Rule, build_request
 from pricecast_prediction_api.methods import PredictionMethods, Streaming
@@ -56,9 +58,11 @@ class Gateway:
     Args:
         methods: What it calls.
         rules: The bindings.
+        gate: Who may call.
     """
 
-    def __init__(self, methods: PredictionMethods, rules: Sequence[Rule]) -> None:
+    def __init__(self, methods: PredictionMethods, rules: Sequence[Rule], gate: Gate) -> None:
+        self._gate = gate
         self._methods = methods.by_name
         self._rules = rules
         self._metrics = {
@@ -73,14 +77,15 @@ class Gateway:
         name = "none"
         started = time.perf_counter()
         try:
+            caller = ANYONE if self._gate.is_free else await enter(self._gate, scope)
             call = await self._call(scope, receive)
             name = call.rule.method.name
             method = self._methods[name]
             if isinstance(method, Streaming):
-                await _send_events(method.call(call.request), call.rule.response_body, receive, send)
+                await _send_events(method.call(call.request, caller), call.rule.response_body, receive, send)
             else:
                 async with asyncio.timeout(CALL_SECONDS):
-                    reply = await method.call(call.request)
+                    reply = await method.call(call.request, caller)
                 field = call.rule.response_body
                 body = await asyncio.to_thread(reply.json, field) if reply.is_large else reply.json(field)
                 await _send(send, 200, b"application/json", body)
@@ -131,6 +136,24 @@ class Gateway:
     async def _send_error(self, send: Send, name: str, error: ApiError) -> None:
         API_REQUESTS.labels("http", name, error.code.name).inc()
         await send_problem(send, error)
+
+
+async def enter(gate: Gate, scope: Scope) -> Caller:
+    """Returns who calls.
+
+    Raises:
+        ApiError: If it may not.
+    """
+    header = cookie = ""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            header = value.decode("latin-1")
+        elif name == b"cookie":
+            cookie = value.decode("latin-1")
+    peer = scope.get("client")
+    return await gate.enter(
+        authorization_of(header, cookie), peer[0] if peer else "", f"{scope['method']} {scope['path']}"
+    )
 
 
 async def send_problem(send: Send, error: ApiError) -> None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import time
-from collections.abc import Iterator
 
-import grpc
-import uvicorn
 import uvloop
 
 from pricecast_core import logs, service
-from pricecast_core.errors import SettingsError, StoreError
+from pricecast_core.errors import StoreError
 from pricecast_core.health import Health
 from pricecast_core.messages import Prediction
 from pricecast_core.settings import PredictionApiSettings
 from pricecast_core.stores.open import open_prediction_store
 from pricecast_core.stores.predictions import PredictionStore
+from pricecast_prediction_api.access.gate import Gate
 from pricecast_prediction_api.app import App
+from pricecast_prediction_api.certificates import Certificates
 from pricecast_prediction_api.grpc_server import GrpcServer
+from pricecast_prediction_api.http_server import http_server
 from pricecast_prediction_api.latest import LatestPredictions
 from pricecast_prediction_api.methods import PredictionMethods
 
@@ -30,14 +28,6 @@ _HEARTBEAT_SECONDS = 1.0
 _STALLED_SECONDS = 30.0
 
 log = logs.get(__name__)
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the service has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class _LatestReader:
@@ -100,10 +90,14 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
         refresh_seconds=min(settings.refresh_seconds, settings.max_staleness_seconds / 2),
         on_change=states.put_nowait,
     )
+    certificates = Certificates(settings) if settings.tls_certificate is not None else None
     methods = PredictionMethods(latest, store, settings.pipeline)
-    grpc_server = GrpcServer(methods)
-    http_server, http_socket = _http_server(settings, App(methods, latest))
-    grpc_port = await grpc_server.start(settings.grpc_host, settings.grpc_port, _credentials(settings))
+    gate = Gate(settings)
+    grpc_server = GrpcServer(methods, gate)
+    http, http_socket = http_server(settings, App(methods, latest, gate, settings.cors_origins), GRACE_SECONDS)
+    grpc_port = await grpc_server.start(
+        settings.grpc_host, settings.grpc_port, certificates.credentials() if certificates else None
+    )
     http_port = http_socket.getsockname()[1]
 
     async def tell_health() -> None:
@@ -116,13 +110,17 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
     health.info("grpc", lambda: f"{settings.grpc_host}:{grpc_port}")
     health.info("http", lambda: f"{settings.api_host}:{http_port}")
     background = [asyncio.create_task(work) for work in (latest.run(), tell_health(), heartbeat.run())]
-    http = asyncio.create_task(http_server.serve([http_socket]))
+    if certificates is not None and http.config.ssl is not None:
+        background.append(asyncio.create_task(certificates.watch(http.config.ssl)))
+    serving = asyncio.create_task(http.serve([http_socket]))
     log.info("listening", grpc=f"{settings.grpc_host}:{grpc_port}", http=f"{settings.api_host}:{http_port}")
 
-    await asyncio.wait({asyncio.create_task(stopping.wait()), http, *background}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        {asyncio.create_task(stopping.wait()), serving, *background}, return_when=asyncio.FIRST_COMPLETED
+    )
     latest.close()
-    http_server.should_exit = True
-    await asyncio.gather(grpc_server.stop(GRACE_SECONDS), http)
+    http.should_exit = True
+    await asyncio.gather(grpc_server.stop(GRACE_SECONDS), serving)
     for task in background:
         task.cancel()
     results = await asyncio.gather(*background, return_exceptions=True)
@@ -131,41 +129,6 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
     for result in results:
         if isinstance(result, Exception):
             raise result
-
-
-def _credentials(settings: PredictionApiSettings) -> grpc.ServerCredentials | None:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    try:
-        return grpc.ssl_server_credentials([(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())])
-    except OSError as error:
-        raise SettingsError(f"TLS_CERTIFICATE, TLS_KEY: can't be used: {error}") from error
-
-
-def _http_server(settings: PredictionApiSettings, app: App) -> tuple[_HttpServer, socket.socket]:
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=int(GRACE_SECONDS),
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
-    )
-    try:
-        config.load()
-    except OSError as error:  # a key that doesn't fit its certificate is one too
-        raise SettingsError(f"TLS_CERTIFICATE, TLS_KEY: can't be used: {error}") from error
-    try:
-        family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
-        listener = socket.create_server((settings.api_host, settings.api_port), family=family, backlog=2048)
-    except OSError as error:
-        address = f"{settings.api_host}:{settings.api_port}"
-        raise SettingsError(f"API_PORT: can't listen on {address}; is it in use? ({error})") from error
-    return _HttpServer(config), listener
 
 
 def work(settings: PredictionApiSettings, health: Health, stop: service.Stop) -> None:

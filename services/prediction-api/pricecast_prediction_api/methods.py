@@ -1,6 +1,7 @@
 """The five methods of `PredictionService`, whatever protocol they are called by.
 
-Each checks its request, answers from memory or the store, and raises `ApiError` for all that may go wrong.
+Each checks its request, answers from the latest predictions or the store, and raises `ApiError` for all that may go wrong. To a
+caller, pipelines that it may not see are not there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pricecast_core.metrics import STORE_ERRORS, STORE_SECONDS
 from pricecast_core.stores.predictions import Page, PredictionStore
 from pricecast_core.stores.tokens import PageTokenError
 from pricecast_core.values import LONGEST_HORIZON_SECONDS, read_pair
+from pricecast_prediction_api.access.caller import ANYONE, Caller
 from pricecast_prediction_api.convert import milliseconds, to_proto
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.latest import LatestPredictions
@@ -41,14 +43,14 @@ log = logs.get(__name__)
 class Unary:
     """A method with one response."""
 
-    call: Callable[[Any], Awaitable[Reply]]
+    call: Callable[[Any, Caller], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
     """A method with a stream of responses."""
 
-    call: Callable[[Any], AsyncIterator[Reply]]
+    call: Callable[[Any, Caller], AsyncIterator[Reply]]
 
 
 class PredictionMethods:
@@ -77,19 +79,19 @@ class PredictionMethods:
         """Drops the reads that haven't begun."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, request: pb.PredictRequest) -> Reply:
+    async def predict(self, request: pb.PredictRequest, caller: Caller = ANYONE) -> Reply:
         """Returns the latest prediction for a pair."""
-        snapshot = await self._latest.snapshot()
+        snapshot = await self._snapshot(caller)
         pipeline = named(request.pipeline, request.namespace)
         entry = snapshot.find(request.pair, request.horizon_seconds, pipeline)
         if entry is None:  # perhaps another spelling of the pair
             [entry] = _find_all(snapshot, [_pair(request.pair, "pair")], request.horizon_seconds, pipeline)
         return entry.reply
 
-    async def batch_predict(self, request: pb.BatchPredictRequest) -> Reply:
+    async def batch_predict(self, request: pb.BatchPredictRequest, caller: Caller = ANYONE) -> Reply:
         """Returns the latest prediction for each of several pairs, or for every pair."""
         wanted = _pairs(request.pairs)
-        snapshot = await self._latest.snapshot()
+        snapshot = await self._snapshot(caller)
         horizon, pipeline = request.horizon_seconds, named(request.pipeline, request.namespace)
         if wanted:
             return snapshot.batch(_find_all(snapshot, wanted, horizon, pipeline))
@@ -103,7 +105,7 @@ class PredictionMethods:
             _find_all(snapshot, snapshot.pairs[:1], horizon, pipeline)
         return snapshot.batch(found)
 
-    async def list_predictions(self, request: pb.ListPredictionsRequest) -> Reply:
+    async def list_predictions(self, request: pb.ListPredictionsRequest, caller: Caller = ANYONE) -> Reply:
         """Returns a page of the history of a pair."""
         pair = _pair(request.pair, "pair")
         _check_horizon(request.horizon_seconds)
@@ -113,7 +115,9 @@ class PredictionMethods:
             )
         pipeline = self._pipeline
         if asked := named(request.pipeline, request.namespace):
-            pipeline = _one(await self._latest.snapshot(), pair, asked)
+            pipeline = _one(await self._snapshot(caller), pair, asked)
+        elif not caller.sees_all:
+            pipeline = _one(await self._snapshot(caller), pair, "")
         start_ms = _time(request, "start_time")
         end_ms = _time(request, "end_time")
         if start_ms is not None and end_ms is not None and start_ms > end_ms:
@@ -128,7 +132,7 @@ class PredictionMethods:
             token=request.page_token,
         )
         if not page.predictions and not request.page_token:
-            known = (await self._latest.snapshot()).pairs
+            known = (await self._snapshot(caller)).pairs
             if pair not in known:
                 raise not_found("pair", [pair], known)
         response = pb.ListPredictionsResponse(
@@ -136,11 +140,13 @@ class PredictionMethods:
         )
         return Reply(response, is_large=len(page.predictions) > 20)
 
-    async def watch_predictions(self, request: pb.WatchPredictionsRequest) -> AsyncIterator[Reply]:
+    async def watch_predictions(
+        self, request: pb.WatchPredictionsRequest, caller: Caller = ANYONE
+    ) -> AsyncIterator[Reply]:
         """Streams the latest predictions, then each new one."""
         wanted = frozenset(_pairs(request.pairs))
         _check_horizon(request.horizon_seconds)
-        snapshot = await self._latest.snapshot()
+        snapshot = await self._snapshot(caller)
         unknown = sorted(wanted.difference(snapshot.pairs))
         if unknown:
             raise not_found("pair", unknown, snapshot.pairs)
@@ -151,6 +157,7 @@ class PredictionMethods:
                 (not wanted or prediction.pair in wanted)
                 and horizon in (0, prediction.horizon_seconds)
                 and pipeline in ways_to_name(prediction.pipeline)
+                and caller.may_see(prediction.pipeline)
             )
 
         subscription = self._latest.subscribe(is_wanted)
@@ -164,11 +171,16 @@ class PredictionMethods:
         finally:
             self._latest.unsubscribe(subscription)
 
-    async def list_pairs(self, request: pb.ListPairsRequest) -> Reply:
+    async def list_pairs(self, request: pb.ListPairsRequest, caller: Caller = ANYONE) -> Reply:
         """Returns the pairs that are predicted."""
-        snapshot = await self._latest.snapshot()
+        snapshot = await self._snapshot(caller)
         pipeline = named(request.pipeline, request.namespace)
         return snapshot.list_pairs(pipeline) if pipeline else snapshot.every_pair
+
+    async def _snapshot(self, caller: Caller) -> Snapshot:
+        """Returns what is predicted, as far as the caller may see it."""
+        snapshot = await self._latest.snapshot()
+        return snapshot if caller.sees_all else snapshot.seen_by(caller)
 
     async def _history(self, pair: str, **query: Any) -> Page:
         started = time.monotonic()

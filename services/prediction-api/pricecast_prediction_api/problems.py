@@ -6,6 +6,7 @@ problem with the same code, words and details. The code mapping is that of googl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ DOMAIN = "pricecast.dev"
 
 HTTP_STATUS: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
     grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.INTERNAL: 500,
     grpc.StatusCode.UNAVAILABLE: 503,
@@ -62,9 +65,11 @@ class ApiError(Exception):
     def http_headers(self) -> dict[str, str]:
         """The HTTP headers that tell a program what to do."""
         headers = {"allow": ", ".join(self.allow)} if self.allow else {}
+        if self.code is grpc.StatusCode.UNAUTHENTICATED:
+            headers["www-authenticate"] = f'Bearer realm="{DOMAIN}"'
         for detail in self.details:
             if isinstance(detail, error_details_pb2.RetryInfo):
-                headers["retry-after"] = str(max(1, detail.retry_delay.seconds))
+                headers["retry-after"] = str(max(1, math.ceil(detail.retry_delay.ToTimedelta().total_seconds())))
         return headers
 
     def problem(self) -> dict[str, Any]:
@@ -122,4 +127,22 @@ def unavailable(message: str, reason: str, retry_seconds: int = 1) -> ApiError:
         message,
         error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN),
         error_details_pb2.RetryInfo(retry_delay=Duration(seconds=retry_seconds)),
+    )
+
+
+def unauthenticated(message: str) -> ApiError:
+    """Returns the error for a caller that hasn't shown who it is; the same whatever was wrong with a token."""
+    info = error_details_pb2.ErrorInfo(reason="UNAUTHENTICATED", domain=DOMAIN)
+    return ApiError(grpc.StatusCode.UNAUTHENTICATED, message, info)
+
+
+def too_many(per_second: float, wait_seconds: float) -> ApiError:
+    """Returns the error for a caller that asks more often than it may, and when it may again."""
+    delay = Duration()
+    delay.FromNanoseconds(math.ceil(wait_seconds * 1e9))
+    return ApiError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"more than {per_second:g} requests a second; wait {wait_seconds:.2g} s, or watch instead of asking",
+        error_details_pb2.ErrorInfo(reason="RATE_LIMIT", domain=DOMAIN),
+        error_details_pb2.RetryInfo(retry_delay=delay),
     )

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from pricecast_core.messages import Prediction
 from pricecast_core.values import namespace_and_name
+from pricecast_prediction_api.access.caller import Caller
 from pricecast_prediction_api.convert import is_over, to_proto
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as pb
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as service_pb
@@ -26,6 +27,8 @@ Key = tuple[str, str, int]
 _STOPPED_MS = 86_400_000
 """A pipeline whose last prediction is so much older than another's doesn't predict any more."""
 
+_MAX_SCOPES = 256
+"""For how many different scopes of callers a snapshot keeps what they see."""
 _MAX_BATCHES = 256
 """How many different answers to `BatchPredict` a snapshot keeps serialised."""
 
@@ -157,11 +160,24 @@ class Snapshot:
                 self.changed.append(entry)
             self.entries[entry.key] = entry
         self.pairs = sorted({pair for _, pair, _ in self.entries})
+        self._index: dict[Key, Entry]
+        self._several: dict[Key, Sequence[str]]
         if before is not None and not self.changed and len(self.entries) == len(before.entries):
             self._index, self._several = before._index, before._several
         else:
             self._index, self._several = self._build_index()
         self._batches: dict[tuple[tuple[Key, bool], ...], Reply] = {}
+        self._seen_by: dict[tuple[str, ...], Snapshot] = {}
+
+    def seen_by(self, caller: Caller) -> Snapshot:
+        """Returns what of it a caller may see."""
+        found = self._seen_by.get(caller.pipelines)
+        if found is None:
+            visible = (e.prediction for (name, _, _), e in self.entries.items() if caller.may_see(name))
+            found = Snapshot(visible, self)
+            if len(self._seen_by) < _MAX_SCOPES:
+                self._seen_by[caller.pipelines] = found
+        return found
 
     def find(self, pair: str, horizon_seconds: int = 0, pipeline: str = "") -> Entry | None:
         """Returns the latest prediction for the pair; see the proto for what 0 and an empty pipeline mean.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import sqlite3
 import ssl
 import subprocess
@@ -182,30 +184,137 @@ def test_a_port_in_use_is_refused_with_a_reason(api: ApiProcess, tmp_path: Path)
         assert (ended.returncode, variable in ended.stderr) == (78, True), ended.stderr
 
 
-def test_both_protocols_speak_tls_where_a_certificate_is_given(database: Path, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+def certify(folder: Path, name: str) -> tuple[Path, Path]:
+    """Makes a certificate that signs itself for this machine, and its key."""
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=localhost",
+            "-keyout", key, "-out", certificate, "-days", "1", "-subj", f"/CN={name}",
             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
         ],
         check=True,
         capture_output=True,
     )  # fmt: skip
+    return certificate, key
+
+
+def test_both_protocols_speak_tls_and_use_a_renewed_certificate_without_a_restart(
+    database: Path, tmp_path: Path
+) -> None:
+    certificate, key = certify(tmp_path, "first")
     api = ApiProcess(
         tmp_path / "log",
         PREDICTION_STORE_URL=f"sqlite:///{database}",
         TLS_CERTIFICATE=str(certificate),
         TLS_KEY=str(key),
     )
+    url = api.http.replace("http://", "https://")
+
+    def serves_with(trusted: Path) -> bool:
+        trust = ssl.create_default_context(cafile=str(trusted))
+        try:
+            answer = httpx.get(f"{url}/v1/pairs/BTC/USD/prediction", verify=trust)
+            with grpc.secure_channel(api.grpc, grpc.ssl_channel_credentials(trusted.read_bytes())) as channel:
+                found = PredictionServiceStub(channel).Predict(pb.PredictRequest(pair="BTC/USD"), timeout=5)
+        except (httpx.ConnectError, grpc.RpcError):
+            return False
+        assert answer.headers["strict-transport-security"]
+        return answer.status_code == 200 and found.prediction.pair == "BTC/USD"
+
     try:
         api.wait_ready()
-        credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
-        with grpc.secure_channel(api.grpc, credentials) as channel:
-            assert PredictionServiceStub(channel).Predict(pb.PredictRequest(pair="BTC/USD")).prediction.pair
+        assert serves_with(certificate)
+        renewed, renewed_key = certify(tmp_path, "renewed")
+        renewed_key.rename(key)  # half a renewal: what is in use stays in use
+        eventually(lambda: "can't be read again" in api.log.read_text())
+        assert serves_with(certificate)
+        first = certificate.rename(tmp_path / "gone.crt")
+        certificate.write_bytes(renewed.read_bytes())
+        eventually(lambda: serves_with(renewed))
+        assert not serves_with(first)
+    finally:
+        api.close()
+
+
+def test_where_clients_need_certificates_those_without_are_refused(database: Path, tmp_path: Path) -> None:
+    certificate, key = certify(tmp_path, "server")
+    ann, ann_key = certify(tmp_path, "ann")
+    eve, eve_key = certify(tmp_path, "eve")
+    api = ApiProcess(
+        tmp_path / "log",
+        PREDICTION_STORE_URL=f"sqlite:///{database}",
+        TLS_CERTIFICATE=str(certificate),
+        TLS_KEY=str(key),
+        TLS_CLIENT_CA=str(ann),
+    )
+    url = f"{api.http.replace('http://', 'https://')}/v1/pairs"
+
+    def over_http(*chain: Path) -> int:
         trust = ssl.create_default_context(cafile=str(certificate))
-        url = api.http.replace("http://", "https://")
-        assert httpx.get(f"{url}/v1/pairs/BTC/USD/prediction", verify=trust).status_code == 200
+        if chain:
+            trust.load_cert_chain(*chain)
+        return httpx.get(url, verify=trust).status_code
+
+    def over_grpc(chain: Path | None = None, chain_key: Path | None = None) -> int:
+        own = (chain_key.read_bytes(), chain.read_bytes()) if chain and chain_key else (None, None)
+        with grpc.secure_channel(api.grpc, grpc.ssl_channel_credentials(certificate.read_bytes(), *own)) as channel:
+            return len(PredictionServiceStub(channel).ListPairs(pb.ListPairsRequest(), timeout=5).pairs)
+
+    try:
+        api.wait_ready()
+        assert over_http(ann, ann_key) == 200
+        assert over_grpc(ann, ann_key) == 1
+        for chain in ((), (eve, eve_key)):
+            with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
+                over_http(*chain)
+            with pytest.raises(grpc.RpcError):
+                over_grpc(*chain)
+    finally:
+        api.close()
+
+
+def test_a_connection_whose_headers_never_end_is_closed(api: ApiProcess) -> None:
+    host, _, port = api.http.removeprefix("http://").partition(":")
+    beginnings = [b"", b"GET /v1/pairs HTTP/1.1\r\nhost: a\r\n", b"GET /v1/pairs HTTP/1.1\r\nx: y"]
+    with contextlib.ExitStack() as held:
+        slow = [held.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(4)]
+        for connection, sent in zip(slow, beginnings, strict=False):
+            connection.sendall(sent)
+        slow[3].sendall(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert slow[3].recv(4096).startswith(b"HTTP/1.1 200")
+        slow[3].sendall(b"GET /health HTTP/1.1\r\nhost: ")  # a second request, that never ends
+        for connection in slow:
+            while connection.recv(4096):
+                pass
+    assert httpx.get(f"{api.http}/health").status_code == 200
+
+
+def test_more_connections_than_allowed_are_told_to_come_back(database: Path, tmp_path: Path) -> None:
+    api = ApiProcess(tmp_path / "log", PREDICTION_STORE_URL=f"sqlite:///{database}", MAX_CONNECTIONS="3")
+    try:
+        api.wait_ready()
+        with contextlib.ExitStack() as held:
+            for _ in range(3):
+                client = held.enter_context(httpx.Client(base_url=api.http))
+                held.enter_context(client.stream("GET", "/v1/predictions:watch"))
+            assert httpx.get(f"{api.http}/health").status_code == 503
+        eventually(lambda: httpx.get(f"{api.http}/health").status_code == 200)
+    finally:
+        api.close()
+
+
+def test_pages_of_allowed_origins_alone_may_read_answers(database: Path, tmp_path: Path) -> None:
+    api = ApiProcess(
+        tmp_path / "log", PREDICTION_STORE_URL=f"sqlite:///{database}", CORS_ORIGINS="https://desk.example"
+    )
+    try:
+        api.wait_ready()
+        for origin, allowed in (("https://desk.example", "https://desk.example"), ("https://eve.example", None)):
+            answer = httpx.get(f"{api.http}/v1/pairs", headers={"origin": origin})
+            assert answer.headers.get("access-control-allow-origin") == allowed
+        preflight = {"origin": "https://desk.example", "access-control-request-method": "GET"}
+        asked = {"access-control-request-headers": "authorization", **preflight}
+        assert httpx.options(f"{api.http}/v1/pairs", headers=asked).status_code == 200
     finally:
         api.close()

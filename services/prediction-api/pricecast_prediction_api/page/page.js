@@ -131,6 +131,7 @@ function row(p) {
 async function get(path) {
   const answer = await fetch(path);
   const body = await answer.json();
+  if (answer.status === 401) element("login").hidden = false;
   if (!answer.ok) throw new Error(body.detail ?? answer.statusText);
   return body;
 }
@@ -187,6 +188,7 @@ async function start() {
     say(error.message);
   }
   if (state.pairs.length === 0) {
+    if (!element("login").hidden) return; // goes on once there is a token
     element("empty").hidden = false;
     setTimeout(start, 2000);
     return;
@@ -195,6 +197,19 @@ async function start() {
   choose();
 }
 
+// The server keeps the token in a cookie that scripts can't read; event streams send it, too.
+async function logIn(event) {
+  event.preventDefault();
+  const body = JSON.stringify({ token: element("token").value.trim() });
+  const answer = await fetch("session", { method: "POST", body });
+  element("token").value = "";
+  element("refused").textContent = answer.ok ? "" : (await answer.json()).detail;
+  if (!answer.ok) return;
+  element("login").hidden = true;
+  start();
+}
+
+element("login").addEventListener("submit", logIn);
 element("pair").addEventListener("change", choose);
 element("horizon").addEventListener("change", watch);
 element("pipeline").addEventListener("change", watch);
