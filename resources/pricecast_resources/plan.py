@@ -19,6 +19,9 @@ from pricecast_resources.news import News
 from pricecast_resources.pricepipeline import PricePipelineSpec, ServiceOverride
 from pricecast_resources.sources import Source
 
+PAIRS_EACH = 64
+"""So many pairs one predictor and one training take; further ones get processes of their own, in the order of the spec:
+a pair that is added at the end moves none of the others."""
 Access = Mapping[str, str | SecretKeyRef]
 """Variables of secret settings, which are no part of a document: values, or references to Secrets."""
 
@@ -52,11 +55,12 @@ class ServiceProcess:
     """One process of a pipeline.
 
     Attributes:
-        service: Its row in the table of services.
+        service: Its row in the table of services; of one of several that share the pairs, the row of that part.
         settings: Its settings, typed; their `document` is what it reads.
         access: Its secret settings, as variables.
         finite: True if a `stream` ends by itself, with exit code 0, when its source ends.
         schedule: Cron expression of a `schedule`.
+        part: Which of those that share the pairs it is.
         override: What the spec changes for this process.
     """
 
@@ -65,12 +69,18 @@ class ServiceProcess:
     access: Access = field(default_factory=dict)
     finite: bool = False
     schedule: str = ""
+    part: int = 1
     override: ServiceOverride = field(default_factory=ServiceOverride)
 
     @property
     def name(self) -> str:
-        """Name within the pipeline; also the key in `spec.services`."""
+        """Name within the pipeline."""
         return self.service.name
+
+    @property
+    def declared(self) -> str:
+        """The key in `spec.services`: of all that share the pairs, the name of the first."""
+        return self.service.name if self.part == 1 else self.service.name.removesuffix(f"-{self.part}")
 
     @property
     def kind(self) -> Literal["stream", "job", "schedule"]:
@@ -131,7 +141,7 @@ def prediction_api(backends: Backends, **settings: Any) -> ServiceProcess:
 
 
 def _with_override(process: ServiceProcess, spec: PricePipelineSpec) -> ServiceProcess:
-    override = spec.services.get(process.name)
+    override = spec.services.get(process.declared)
     if override is None:
         return process
     return replace(process, override=override)
@@ -242,7 +252,7 @@ def _predictor_processes(
         feature_store=_store_kind(spec.storage.features.kind),
         model_registry=_store_kind(spec.storage.models.kind),
         prediction_store=backends.prediction_store,
-        pairs=spec.pairs,
+        pairs=spec.pairs[:PAIRS_EACH],
         companion_pairs=spec.features.companion_pairs,
         candle_seconds=spec.candles.seconds,
         horizons_seconds=spec.prediction.horizons_seconds,
@@ -254,10 +264,18 @@ def _predictor_processes(
     )
     access = {**backends.features(), **backends.models(), **backends.predictions()}
     pinned = {} if spec.models.pinned is None else {"pinned_version": spec.models.pinned}
+    parts = {1: settings}
+    for number, start in enumerate(range(PAIRS_EACH, len(spec.pairs), PAIRS_EACH), start=2):
+        parts[number] = settings.model_copy(update={"pairs": spec.pairs[start : start + PAIRS_EACH], "part": number})
+    rows: list[tuple[Service, str, dict[str, Any]]] = [
+        (services.TRAIN, "", {}),
+        (services.RETRAIN, spec.training.schedule, {}),
+        (services.PRICE_PREDICTOR, "", pinned),
+    ]
     return [
-        ServiceProcess(services.TRAIN, settings, access),
-        ServiceProcess(services.RETRAIN, settings, access, schedule=spec.training.schedule),
-        ServiceProcess(services.PRICE_PREDICTOR, settings.model_copy(update=pinned), access),
+        ServiceProcess(services.part(row, number), told.model_copy(update=more), access, schedule=schedule, part=number)
+        for row, schedule, more in rows
+        for number, told in parts.items()
     ]
 
 

@@ -188,7 +188,7 @@ class PricePipelineSpec(Model):
         )
     )
 
-    pairs: Pairs = Field(min_length=1, max_length=MOST_PAIRS, description="Pairs to predict.")
+    pairs: Pairs = Field(min_length=1, max_length=MOST_PAIRS, description="Pairs to predict; 64 share a predictor.")
     source: Source = Field(default_factory=Source, description="Where trades come from.")
     candles: Candles = Field(default_factory=Candles, description="How trades become candles.")
     indicators: Indicators = Field(

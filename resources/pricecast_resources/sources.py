@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, create_model, model_validator
 
 from pricecast_core.settings import TradesSettings
 from pricecast_core.settings.exchanges import EXCHANGES, ExchangeSettings
+from pricecast_core.values import MOST_COMPANIONS, MOST_PAIRS
 from pricecast_resources.base import Duration, Model, of_setting, rule, rules
 
 
@@ -16,7 +17,7 @@ class ReplaySource(Model):
 
     files: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(
         min_length=1,
-        max_length=64,
+        max_length=MOST_PAIRS + MOST_COMPANIONS,
         description="Paths of Kraken CSV files (trades, or OHLCVT bars): one for each pair, in the order of the pairs.",
     )
     format: Literal["auto", "trades", "bars"] = of_setting(

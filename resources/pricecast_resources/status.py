@@ -64,18 +64,18 @@ class PricePipelineStatus(Model):
     observed_generation: int | None = Field(None, description="Generation of the spec that was acted on.")
     conditions: list[Condition] = Field(
         default_factory=list,
-        max_length=32,
+        max_length=64,
         description="Ready, Progressing, Degraded, TopicsReady, ModelReady, Predicting, and one for each service.",
         json_schema_extra=MAP_BY_TYPE,
     )
     message: str | None = Field(None, max_length=128, description="What is wrong, in short; none if nothing is.")
     services: list[ServiceStatus] = Field(
-        default_factory=list, max_length=32, description="Each process.", json_schema_extra=MAP_BY_NAME
+        default_factory=list, max_length=64, description="Each process.", json_schema_extra=MAP_BY_NAME
     )
     models: list[ModelStatus] = Field(
         default_factory=list,
         max_length=512,
-        description="Models in production, by pair and horizon.",
+        description="Models in production, by pair and horizon; the first 512.",
         json_schema_extra=MAP_BY_NAME,
     )
     model: str | None = Field(None, max_length=253, description="Models in short: v3, 2 of 4, or naive.")

@@ -43,7 +43,7 @@ from pricecast_core.messages import FeatureRowStored, decode
 from pricecast_core.services import TRADES
 from pricecast_core.streaming.positions import reader
 from pricecast_resources.manifest import Manifest
-from pricecast_resources.plan import Plan, plan
+from pricecast_resources.plan import PAIRS_EACH, Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 INGEST = tuple(service.name for service in services.upstream(topics.FEATURES))
@@ -119,7 +119,13 @@ def first_judged_ms(learned: Sequence[MarketFile], judged: Sequence[MarketFile])
 
 
 async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole: range, console: Console) -> Plan:
-    """Runs the services over the files until all features are stored."""
+    """Runs the services over the files until all features are stored.
+
+    Raises:
+        SettingsError: If there are more pairs than one training takes.
+    """
+    if len(spec.pairs) > PAIRS_EACH:
+        raise SettingsError(f"spec.pairs: are {len(spec.pairs)}; a backtest takes {PAIRS_EACH} at a time")
     port = free_port()
     brokers = f"127.0.0.1:{port}"
     planned = plan(name, spec, LocalBackends(folder, brokers))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pricecast_cli.local.supervisor import Supervisor
@@ -39,7 +40,8 @@ def hops(pipeline: str, processes: Collection[str]) -> list[Hop]:
     """Returns the hops of the price path among some processes, in the order in which data flows."""
     return [
         Hop(f"{pipeline}.{service.group}", topics.topic_name(pipeline, topic))
-        for service in services.price_path()
+        for row in services.price_path()
+        for service in map(partial(services.part, row), range(1, len(processes) + 1))
         if service.name in processes
         for topic in service.reads
     ]

@@ -46,7 +46,7 @@ from pricecast_core.stores.features_sql import SqlFeatureStore
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_resources.manifest import Manifest
-from pricecast_resources.plan import Plan, plan
+from pricecast_resources.plan import Plan, ServiceProcess, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 BROKER_PORT, GRPC_PORT, HTTP_PORT = 19092, 50051, 8000
@@ -237,19 +237,25 @@ class _Run:
     async def _train(self) -> None:
         try:
             await self._supervisor.serving.wait()
-            process = self._setup.plan.process(TRAINING)
-            assert isinstance(process.settings, PricePredictorSettings)
-            url = self._setup.folder.database("models")
-            await keep_trained(
-                self._supervisor,
-                lambda: SqlModelRegistry(url),
-                WarmUp(process.settings, self._feature_rows),
-                self._manifest.spec.training.schedule,
-                self._log,
-                drained=self._drained,
-            )
+            turn = asyncio.Lock()
+            trainings = [process for process in self._setup.plan.processes if process.declared == TRAINING]
+            await asyncio.gather(*(self._keep_trained(process, turn) for process in trainings))
         finally:
             self._trained.set()
+
+    async def _keep_trained(self, process: ServiceProcess, turn: asyncio.Lock) -> None:
+        assert isinstance(process.settings, PricePredictorSettings)
+        url = self._setup.folder.database("models")
+        await keep_trained(
+            self._supervisor,
+            lambda: SqlModelRegistry(url),
+            WarmUp(process.settings, self._feature_rows),
+            self._manifest.spec.training.schedule,
+            self._log,
+            drained=self._drained,
+            program=process.name,
+            turn=turn,
+        )
 
     async def _stop_when_drained(self) -> None:
         if await drained(self._supervisor, self._manifest.name, self._setup.kafka_brokers):

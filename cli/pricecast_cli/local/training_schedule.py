@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim
 
-from pricecast_cli.local.programs import TRAINING
 from pricecast_cli.local.supervisor import Supervisor
 from pricecast_core.errors import StoreError
 from pricecast_core.settings import PricePredictorSettings
@@ -156,11 +155,13 @@ async def keep_trained(
     log: Callable[[str, str, str], None],
     *,
     drained: asyncio.Event,
+    program: str,
+    turn: asyncio.Lock,
 ) -> None:
     """Trains whenever it is due, until cancelled or the supervisor stops.
 
     Once a finite source has `drained`, it ends the training under way, makes up for one that found too little
-    history, and returns.
+    history, and returns. Of several programs that share the pairs, one trains at a time, in `turn`.
     """
     names = names_of(warm_up.settings)
     registry = await asyncio.to_thread(open_registry)
@@ -174,21 +175,22 @@ async def keep_trained(
                 warming = "".join(f"; {told}" for told in trained.warming_up.values())
                 reason = due(trained, schedule, time.time(), 0.0 if last else last_end)
             except StoreError as error:
-                log(TRAINING, "waiting", str(error))
+                log(program, "waiting", str(error))
                 reason = None
             if reason is not None:
-                log(TRAINING, "due", reason)
-                failed = "" if await supervisor.run_job(TRAINING) else "the last one failed; "
+                async with turn:
+                    log(program, "due", reason)
+                    failed = "" if await supervisor.run_job(program) else "the last one failed; "
                 last_end = time.time()
                 if not failed:
                     await asyncio.to_thread(lambda: warm_up.tried(_newest_ms(registry, names)))
                 for outcome in await asyncio.to_thread(outcomes, registry, names):
-                    log(TRAINING, "outcome", outcome)
+                    log(program, "outcome", outcome)
             if last:
                 return
             if not supervisor.stopping:
                 following = datetime.fromtimestamp(next_time(schedule, time.time()), UTC)
-                supervisor.idle(TRAINING, f"{failed}next at {following:%H:%M} UTC{warming}")
+                supervisor.idle(program, f"{failed}next at {following:%H:%M} UTC{warming}")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(drained.wait(), LOOK_SECONDS)
     finally:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pricecast_core.messages import Prediction
-from pricecast_core.services import NEWS_SIGNAL
+from pricecast_core.services import NEWS_SIGNAL, TRAIN
 from pricecast_core.stores.models import ModelVersion, model_name
 from pricecast_core.values import namespace_and_name, slug
 from pricecast_operator.cluster.objects import Child, Refusal
@@ -38,6 +38,7 @@ EARLIER_DATA = "EarlierData"
 KAFKA_UNREACHABLE = "KafkaUnreachable"
 _STALE_SECONDS = 60
 """How long after its target time a forecast may be the newest: the store is looked at now and then only."""
+_TOLD_AT_MOST, _MODELS_AT_MOST = 10, 512
 NAIVE = "the naive forecast serves meanwhile"
 
 
@@ -264,7 +265,8 @@ def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], 
     if len(found) == len(wanted):
         return Finding("ModelReady", "True", "Promoted", "every pair and horizon has a model that beats naive")
     share = f"{len(found)} of {len(wanted)} models are in production"
-    train = next(state for state in states if state.process.name == "train")
+    # Of several that share the pairs, the one that is worst off.
+    train = min((state for state in states if state.process.declared == TRAIN.name), key=_training_rank)
     if train.text == "Complete":
         return Finding("ModelReady", "False", "NotBetterThanNaive", f"{share}; {NAIVE}, and training goes on")
     if train.text in ("Failed", "Suspended"):
@@ -275,6 +277,14 @@ def _model(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], 
     return Finding(
         "ModelReady", "False", "WarmingUp" if observed.waits_for else "Training", f"{share}; {told}; {NAIVE}"
     )
+
+
+def _training_rank(state: ProcessState) -> int:
+    if state.text in ("Failed", "Suspended"):
+        return 0
+    if state.text == "Complete":
+        return 3
+    return 1 if state.cause is not None else 2
 
 
 def _predicting(spec: PricePipelineSpec, observed: Observed, now: str) -> Finding:
@@ -294,11 +304,18 @@ def _predicting(spec: PricePipelineSpec, observed: Observed, now: str) -> Findin
         }
         over = [each for each in newest.values() if each.target_time_ms + patience_ms < now_ms]
         if over:
-            which = ", ".join(
+            which = _some(
                 f"{each.pair} over {each.horizon_seconds} s was for {rfc3339(each.target_time_ms)}" for each in over
             )
             return Finding("Predicting", "False", "Stale", f"the newest forecast of {which}: none has followed")
     return Finding("Predicting", "True", "Predicted", "predictions are in the store")
+
+
+def _some(texts: Iterable[str]) -> str:
+    """Returns the first of some texts, and how many more there are."""
+    found = list(texts)
+    more = len(found) - _TOLD_AT_MOST
+    return ", ".join(found[:_TOLD_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 def _ready(
@@ -349,7 +366,7 @@ def _pinned(spec: PricePipelineSpec, plan: Plan, observed: Observed) -> Finding 
     others = [f"{what}: {version or 'the naive forecast'}" for what, version in serving.items() if version != pinned]
     if not others:
         return Finding("ModelPinned", "True", "Pinned", f"version {pinned} serves, whatever is promoted")
-    told = f"version {pinned} does not serve yet, or there is none: {', '.join(others)} serves"
+    told = f"version {pinned} does not serve yet, or there is none: {_some(others)} serves"
     return Finding("ModelPinned", "False", "OtherVersionServes", told)
 
 
@@ -447,7 +464,7 @@ def _models(spec: PricePipelineSpec, plan: Plan, observed: Observed, previous: M
     models = [_model_status(version, *wanted[name]) for name, version in found.items()]
     if not models:
         return {"model": "naive"}
-    status: Status = {"models": models, "model": f"v{models[0]['version']}"}
+    status: Status = {"models": models[:_MODELS_AT_MOST], "model": f"v{models[0]['version']}"}
     if len(wanted) > 1:
         status["model"] = f"{len(models)} of {len(wanted)}"
     skills = [model["distributionSkill"] for model in models if "distributionSkill" in model]

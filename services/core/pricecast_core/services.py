@@ -8,7 +8,7 @@ a pipeline has: one program can have several, as the predictor trains and serves
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pricecast_core import settings as s
@@ -195,6 +195,13 @@ ALL = (
     PREDICTION_API,
 )
 """Every service, in the order in which data flows."""
+
+
+def part(service: Service, number: int) -> Service:
+    """Returns the row of one of the processes among which a service's pairs are shared out; the first is the service."""
+    if number == 1:
+        return service
+    return replace(service, name=f"{service.name}-{number}", group=f"{service.group}-{number}")
 
 
 def of_pipelines() -> list[Service]:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pricecast_core import logs, metrics, services
+from pricecast_core import logs, metrics
 from pricecast_core.errors import StoreError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored, Prediction
 from pricecast_core.service import Stop
+from pricecast_core.services import PRICE_PREDICTOR, part
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import FeatureStore
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, model_name
@@ -32,7 +33,7 @@ from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
 
-SERVICE = services.PRICE_PREDICTOR.group
+SERVICE = PRICE_PREDICTOR.group
 MODEL_LOOK_SECONDS = 2.0
 """How often, at most, the registry is asked which version is in production."""
 COMPANION_PATIENCE_SECONDS = 5.0
@@ -349,7 +350,7 @@ def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
     predictor = Predictor(settings, features, registry, store)
     health.info("models", predictor.models)
     follower: Follower[FeatureRowStored] = Follower(
-        SERVICE, settings, FEATURES, health=health, stop=stop, publisher=publisher
+        part(PRICE_PREDICTOR, settings.part).group, settings, FEATURES, health=health, stop=stop, publisher=publisher
     )
     unhandled: list[FeatureRowStored] = []
     uncommitted = False

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pricecast_core import logs, services
+from pricecast_core import logs
 from pricecast_core.errors import NotEnoughHistoryError, PricecastError, StoppedWaitingError
 from pricecast_core.health import Health
 from pricecast_core.messages import FeatureRowStored
 from pricecast_core.service import Stop
+from pricecast_core.services import TRAIN, part
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import FeatureStore, missing_history
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, TrainingRun, model_name
@@ -32,7 +33,7 @@ from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.tuning import Budget
 
-SERVICE = services.TRAIN.group
+SERVICE = TRAIN.group
 QUIET_SECONDS = 3.0
 """A replay whose markers pause so long has been read to its end, or runs slowly on purpose."""
 LIVE_QUIET_SECONDS = 15.0
@@ -210,7 +211,13 @@ def _await_history(settings: PricePredictorSettings, store: FeatureStore, health
     except StoppedWaitingError as error:
         raise NotEnoughHistoryError(str(error)) from None  # a job that ends with 0 would count as trained
     follower: Follower[FeatureRowStored] = Follower(
-        SERVICE, settings, FEATURES, health=health, stop=stop, publisher=publisher, start="latest"
+        part(TRAIN, settings.part).group,
+        settings,
+        FEATURES,
+        health=health,
+        stop=stop,
+        publisher=publisher,
+        start="latest",
     )
     patience = max(LIVE_QUIET_SECONDS, 2 * settings.candle_seconds) if settings.live else QUIET_SECONDS
     try:

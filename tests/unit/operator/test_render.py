@@ -447,3 +447,17 @@ def test_without_keda_it_is_scaled_by_cpu_and_suspended_by_nobody_but_us() -> No
     suspended = by_name(objects({**AUTOSCALED, "suspend": True}))
     assert suspended["Deployment/btc-candles"]["spec"]["replicas"] == 0
     assert "HorizontalPodAutoscaler/btc-candles" not in suspended
+
+
+def test_many_pairs_are_deployments_and_jobs_of_their_own() -> None:
+    pairs = [f"C{number}/USD" for number in range(130)]
+    found = by_name(objects({"pairs": pairs, "training": {"minRows": 500}}))
+    for number in ("", "-2", "-3"):
+        deployment = found[f"Deployment/btc-price-predictor{number}"]
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert labels["pricecast.dev/process"] == f"price-predictor{number}"
+        assert f"CronJob/btc-retrain{number}" in found
+        document = told(found[f"ConfigMap/btc-price-predictor{number}"])
+        assert len(document["pairs"]) == (2 if number == "-3" else 64)
+    assert len([name for name in found if name.startswith("Job/btc-train")]) == 3

@@ -62,7 +62,7 @@ def test_other_resources_beside_the_pipeline_are_passed_over(tmp_path: Path) -> 
         (
             "pairs: [BTC/USD]",
             "suspend: false",
-            "pipeline.yaml:5: spec.pairs: is missing; give it a value (Pairs to predict.)",
+            "pipeline.yaml:5: spec.pairs: is missing; give it a value (Pairs to predict; 64 share a predictor.)",
         ),
         ("name: btc", "name: BTC", "pipeline.yaml:4: metadata.name: 'BTC': write at most 40 of a-z, 0-9 and -"),
         ("v1alpha1", "v1", "pipeline.yaml:1: apiVersion: 'pricecast.dev/v1': write apiVersion: pricecast.dev/v1alpha1"),

@@ -173,3 +173,29 @@ def test_a_pinned_version_concerns_the_predictor_alone() -> None:
         same = before.process(process.name).settings.document() == process.settings.document()
         assert same == (process.name != "price-predictor"), process.name
     assert after.process("price-predictor").settings.document()["pinned_version"] == 3
+
+
+def test_many_pairs_are_shared_out_among_predictors_and_trainings() -> None:
+    pairs = [f"C{number}/USD" for number in range(500)]
+    found = planned(pairs=pairs)
+    for declared in ("price-predictor", "train", "retrain"):
+        parts = [process for process in found.processes if process.declared == declared]
+        assert [process.name for process in parts] == [declared, *(f"{declared}-{number}" for number in range(2, 9))]
+        settings = [process.settings for process in parts]
+        assert [pair for each in settings for pair in each.pairs] == pairs  # type: ignore[attr-defined]
+        assert max(len(each.pairs) for each in settings) == 64  # type: ignore[attr-defined]
+        assert len({process.service.group for process in parts}) == 8  # each reads all of the features
+    assert len([process for process in found.processes if process.declared == "candles"]) == 1
+
+
+def test_a_pair_that_is_added_moves_no_other() -> None:
+    pairs = [f"C{number}/USD" for number in range(130)]
+    before, after = planned(pairs=pairs), planned(pairs=[*pairs, "NEW/USD"])
+    for name in ("price-predictor", "train", "price-predictor-2", "train-2"):
+        assert before.process(name).settings.document() == after.process(name).settings.document()
+
+
+def test_what_is_said_of_a_service_is_said_of_all_its_parts() -> None:
+    pairs = [f"C{number}/USD" for number in range(70)]
+    found = planned(pairs=pairs, services={"price-predictor": {"replicas": 0}})
+    assert [found.process(name).override.replicas for name in ("price-predictor", "price-predictor-2")] == [0, 0]

@@ -64,6 +64,9 @@ class PricePredictorSettings(PredictionStoreSettings):
     training_threads: int = Field(1, ge=1, le=128, description="Threads of XGBoost while training")
     training_seed: int = Field(7, ge=0, description="Seed of everything random in training")
 
+    part: int = Field(
+        1, ge=1, le=1_000, description="Which of the processes among which the pipeline's pairs are shared out"
+    )
     pinned_version: int | None = Field(
         None, ge=1, le=1_000_000, description="Version of each model to serve instead of the promoted one"
     )
