@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pricecast_core.errors import BadMessageError
-from pricecast_core.values import CandleSeconds, Coin, Horizon, Pair
+from pricecast_core.values import CandleSeconds, Coin, Horizon, Pair, PipelineId
 
 FIRST_TIMESTAMP_MS = 1_230_768_000_000
 """2009-01-01, before the first trade of any coin: an earlier time is a mistake of units or a clock."""
@@ -145,7 +145,7 @@ class FeatureRowStored(Message, frozen=True, kw_only=True):
 class Prediction(Message, frozen=True, kw_only=True):
     """A forecast of a price, and later what came of it. Topic `predictions`, keyed by pair."""
 
-    pipeline: Annotated[str, Meta(description="The PricePipeline that made it: NAMESPACE.NAME, or NAME on a laptop")]
+    pipeline: PipelineId
     pair: Pair
     horizon_seconds: Horizon
     issued_at_ms: Annotated[TimestampMs, Meta(description="When it was made, in the market's time")]

@@ -190,7 +190,15 @@ OptionalHttpUrl = Annotated[
 OptionalWebsocketUrl = Annotated[
     str, Field(pattern=whole(f"({_WEBSOCKET_URL})?"), max_length=URL_LENGTH, examples=["wss://HOST/PATH"])
 ]
-PipelineId = Annotated[str, Field(pattern=whole(PIPELINE_ID), max_length=PIPELINE_ID_LENGTH)]
+PipelineId = Annotated[
+    str,
+    Meta(
+        pattern=_python(PIPELINE_ID),
+        max_length=PIPELINE_ID_LENGTH,
+        description="A PricePipeline: NAMESPACE.NAME, or NAME on a laptop",
+    ),
+    Field(pattern=whole(PIPELINE_ID), max_length=PIPELINE_ID_LENGTH),
+]
 JobName = Annotated[str, Field(pattern=whole(JOB_NAME))]
 
 ReadPair = Annotated[Pair, _reading(read_pair)]

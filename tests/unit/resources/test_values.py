@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +17,14 @@ from pydantic import ValidationError
 
 from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.indicators import INDICATORS, LONGEST_PERIOD
-from pricecast_core.messages import Candle, Trade, decode, encode
-from pricecast_core.settings import CandlesSettings, PricePredictorSettings, TechnicalIndicatorsSettings, load
+from pricecast_core.messages import Candle, NewsSignal, Trade, decode, encode
+from pricecast_core.settings import (
+    CandlesSettings,
+    NewsSignalSettings,
+    PricePredictorSettings,
+    TechnicalIndicatorsSettings,
+    load,
+)
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_core.values import KRAKEN_TO_COMMON, LONGEST_CANDLE_SECONDS, LONGEST_HORIZON_SECONDS
 from pricecast_operator.crds.schema import PRICE_PIPELINE, custom_resource_definition
@@ -24,7 +32,10 @@ from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as 
 from pricecast_prediction_api.latest import LatestPredictions
 from pricecast_prediction_api.methods import PredictionMethods
 from pricecast_prediction_api.problems import ApiError
+from pricecast_resources.finetunejob import FinetuneJobSpec
+from pricecast_resources.manifest import load_manifest
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from tests.contracts.manifests import FINETUNE, PIPELINE
 from tests.contracts.predictions import START_MS, a_prediction
 
 SCHEMA = custom_resource_definition(PRICE_PIPELINE)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
@@ -54,19 +65,23 @@ def schema_allows(path: str, value: Any) -> None:
         assert node["minimum"] <= value <= node["maximum"]
 
 
-def served(pair: str, horizon_seconds: int) -> None:
+def served(pair: str, horizon_seconds: int, pipeline: str = "btc") -> None:
     """Stores a prediction, reads it back and asks the API for it."""
 
     async def ask(folder: str) -> None:
         store = SqlPredictionStore(f"sqlite:///{folder}/predictions.db")
         store.ensure()
-        store.write([a_prediction(pair=pair, horizon_seconds=horizon_seconds)])
+        store.write([a_prediction(pair=pair, horizon_seconds=horizon_seconds, pipeline=pipeline)])
         latest = LatestPredictions(store.latest, max_staleness_seconds=20, refresh_seconds=20)
         methods = PredictionMethods(latest, store)
         reading = asyncio.create_task(latest.run())
         try:
-            reply = await methods.predict(pb.PredictRequest(pair=pair, horizon_seconds=horizon_seconds))
-            page = await methods.list_predictions(pb.ListPredictionsRequest(pair=pair, horizon_seconds=horizon_seconds))
+            reply = await methods.predict(
+                pb.PredictRequest(pair=pair, horizon_seconds=horizon_seconds, pipeline=pipeline)
+            )
+            page = await methods.list_predictions(
+                pb.ListPredictionsRequest(pair=pair, horizon_seconds=horizon_seconds, pipeline=pipeline)
+            )
         finally:
             reading.cancel()
             methods.close()
@@ -100,6 +115,17 @@ def candle(seconds: int) -> Candle:
         window_end_ms=START_MS + seconds * 1000,
         candle_seconds=seconds,
     )
+
+
+def signal(coin: str) -> NewsSignal:
+    return NewsSignal(coin=coin, signal=1, model_name="lexicon", news_id="1", timestamp_ms=START_MS)
+
+
+def named(name: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump({**PIPELINE, "metadata": {"name": name}}, file)
+        file.flush()
+        load_manifest(Path(file.name))
 
 
 LETTERS = st.text("AZaz09xX/-\n é", max_size=37) | st.from_regex(r"\A[A-Z0-9]{1,17}x?/[A-Z0-9]{1,17}x?\Z")
@@ -196,21 +222,54 @@ def test_an_indicator(term: str) -> None:
         schema_allows("indicators.[]", term)
 
 
-@pytest.mark.parametrize(
-    ("name", "good"),
-    [
-        ("a" * 40, True),
-        ("a" * 41, False),
-        ("1inch-usd", False),
-        ("b-", False),
-        ("a.b", False),
-        ("a", True),
-        ("", False),
-    ],
-)
-def test_a_pipelines_name(name: str, good: bool) -> None:
+NAMES = st.text("ab1-.A_ ", max_size=42) | st.from_regex(r"\A[a-z]([-a-z0-9]{0,45}[a-z0-9])?\Z")
+
+
+@given(NAMES)
+@example("a" * 40)
+@example("a" * 41)
+@example("1inch-usd")
+@example("b-")
+@example("a.b")
+@example("a")
+@example("a\n")
+@example("")
+@settings(max_examples=60, deadline=None)
+def test_a_pipelines_name(name: str) -> None:
     [rule] = PRICE_PIPELINE.rules
-    pattern = rule["rule"].partition("matches('")[2].removesuffix("')")
-    assert bool(re.fullmatch(pattern, name)) == good
-    assert accepts(lambda: load(CandlesSettings, pipeline=f"prices.{name}", pairs=["BTC/USD"])) == good
-    assert accepts(lambda: decoded(a_prediction(pipeline=name))) or not good
+    pattern = rule["rule"].partition("matches('")[2].removesuffix("')").removesuffix("$")
+    verdicts = {
+        "manifest": accepts(lambda: named(name)),
+        "CRD": re.search(pattern + r"\Z", name) is not None,
+        "settings": accepts(lambda: load(CandlesSettings, pipeline=f"prices.{name}", pairs=["BTC/USD"])),
+        "messages": accepts(lambda: decoded(a_prediction(pipeline=f"prices.{name}"))),
+    }
+    verdicts["API"] = verdicts["messages"] and accepts(lambda: served("BTC/USD", 300, f"prices.{name}"))
+    assert len(set(verdicts.values())) == 1, verdicts
+
+
+@given(st.text("AZaz09xX/-\n é", max_size=19) | st.from_regex(r"\A[A-Z0-9]{1,17}x?\Z"))
+@example("T")
+@example("AAPLx")
+@example("A" * 16 + "x")
+@example("A" * 17)
+@example("XBT")
+@example("BTC\n")
+@settings(max_examples=60, deadline=None)
+def test_a_coin(coin: str) -> None:
+    archive = {"archive": {"location": "/data/news.csv"}}
+    verdicts = {
+        "pipeline": accepts(lambda: spec(news={**archive, "coins": [coin]})),
+        "job": accepts(lambda: FinetuneJobSpec.model_validate({**FINETUNE["spec"], "coins": [coin]})),
+        "schema": accepts(lambda: schema_allows("news.coins.[]", coin)),
+        "messages": accepts(lambda: decoded(signal(coin))),
+    }
+    if coin in KRAKEN_TO_COMMON:
+        assert not verdicts["pipeline"]
+        assert not verdicts["job"]
+        assert load(NewsSignalSettings, pipeline="p", coins=[coin]).coins == [KRAKEN_TO_COMMON[coin]]
+        return
+    assert len(set(verdicts.values())) == 1, verdicts
+    if verdicts["messages"]:
+        assert load(NewsSignalSettings, pipeline="p", coins=[coin]).coins == [coin]
+        assert accepts(lambda: served(f"{coin}/USD", 300))  # the API knows coins as sides of pairs
