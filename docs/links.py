@@ -1,14 +1,18 @@
-"""Follows the links of every Markdown page that git knows: files, headings, and paths of the repository named as code.
+"""Follows the links of every Markdown page that git knows, and what docstrings and comments name.
 
-Run by `make lint`. Addresses of the web are left alone: whether they answer is no property of a commit.
+Of pages: files, headings, and paths of the repository named as code. Of docstrings and comments: paths of the repository
+and modules of ours. Run by `make lint`. Addresses of the web are left alone: whether they answer is no property of a commit.
 """
 
 from __future__ import annotations
 
+import ast
+import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +22,8 @@ _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)>\s]+)>?\)")
 _HEADING = re.compile(r"^#+\s+(.*?)\s*#*$", re.MULTILINE)
 _CREATED = re.compile(r"^--- /dev/null\n\+\+\+ b/(\S+)", re.MULTILINE)
 _PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
+_PATH_IN_PROSE = re.compile(r"(?<![\w./:-])(?:[\w.-]+/)+[\w-]+(?:\.[\w-]+)*/?")
+_NAME = re.compile(r"\bpricecast_\w+(?:\.\w+)+")
 
 
 def files(root: Path) -> list[str]:
@@ -60,12 +66,59 @@ def broken(page: Path, root: Path, folders: set[str]) -> Iterator[str]:
             yield f"`{name}`: there is no such file"
 
 
+def explanations(text: str) -> Iterator[tuple[int, str]]:
+    """Yields line and text of each docstring and comment of a module."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(text)):
+        body = getattr(node, "body", None)
+        for each in body if isinstance(body, list) else ():  # the text below a constant is its docstring, too
+            match each:
+                case ast.Expr(ast.Constant(str(value))):
+                    yield each.lineno, value
+
+
+def modules(names: list[str]) -> dict[str, str]:
+    """Returns the file of each module of the packages, by its dotted name."""
+    found = {}
+    for name in names:
+        if match := re.search(r"(?:^|/)(pricecast_\w+(?:/\w+)*)\.py$", name):
+            found[match[1].replace("/", ".").removesuffix(".__init__")] = name
+    return found
+
+
+def unknown(text: str, root: Path, folders: set[str], known: Mapping[str, str]) -> Iterator[str]:
+    """Yields what a module's docstrings and comments name that isn't there.
+
+    Args:
+        text: The module.
+        root: The repository.
+        folders: Its own folders at the top.
+        known: Its modules and their files.
+    """
+    for line, words in explanations(text):
+        for path in _PATH_IN_PROSE.findall(words):
+            if path.partition("/")[0] in folders and not (root / path).exists():
+                yield f"{line}: {path}: there is no such file"
+        for name in _NAME.findall(words):
+            module, rest = name, ""
+            while module not in known and "." in module:
+                module, _, rest = module.rpartition(".")
+            if module not in known or (rest and not re.search(rf"\b{rest}\b", (root / known[module]).read_text())):
+                yield f"{line}: {name}: there is no such module or name"
+
+
 def main(root: Path = ROOT) -> int:
     """Names every broken link. Returns 1 if there is one."""
     names = files(root)
     folders = {name.partition("/")[0] for name in names}
     pages = [name for name in names if name.endswith(".md")]
     found = [f"{page}: {problem}" for page in pages for problem in broken(root / page, root, folders)]
+    known = modules(names)
+    for name in names:
+        if name.endswith(".py") and "/gen/" not in name:
+            found += [f"{name}:{problem}" for problem in unknown((root / name).read_text(), root, folders, known)]
     sys.stderr.write("".join(f"{line}\n" for line in found))
     return int(bool(found))
 

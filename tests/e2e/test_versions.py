@@ -1,4 +1,7 @@
-"""How a new version of the resources comes (docs/decisions/0010), at the real API server: no object is lost or changed."""
+"""How a new version of the resources comes, at the real API server: no object is lost or changed.
+
+See docs/decisions/0010-resource-versions.md.
+"""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def custom_resource_definition(
         resource: The kind.
         group: Its group.
         versions: The versions served. They have one schema: what a field means never changes within them, so that no
-            webhook need convert one into another (docs/decisions/0010).
+            webhook need convert one into another (docs/decisions/0010-resource-versions.md).
         stored: The version that objects are stored as.
     """
     subresources: dict[str, Any] = {"status": {}}

@@ -1,4 +1,4 @@
-"""Every metric of every service, described once; docs/metrics.md is generated from here.
+"""Every metric of every service, described once; docs/reference/metrics.md is generated from here.
 
 Names follow Prometheus' conventions (base units, `_total` on counters). Labels are few and bounded: the service, a
 pair, a reason. Hot paths keep the labelled child (`counter.labels(...)`), which is four times cheaper than looking

@@ -69,3 +69,29 @@ def test_what_is_not_there_is_named(root: Path, link: str, problem: str, capsys:
     (root / "docs" / "other.md").touch()
     assert links.main(root) == 1
     assert problem in capsys.readouterr().err
+
+
+MODULE = '''\
+"""Of docs/page.md{}, pricecast_a.b and pricecast_a.b.known."""
+
+X = "docs/gone.md"  # see docs/page.md{}
+"""What `pricecast_a.b{}` says; not/here.py, https://a.example/docs/gone.md."""
+'''
+
+
+def test_what_docstrings_and_comments_name_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "docs" / "other.md").touch()
+    package = root / "packages" / "pricecast_a"
+    package.mkdir(parents=True)
+    (package / "b.py").write_text("def known() -> None: ...\n")
+    module = package / "c.py"
+    module.write_text(MODULE.format("", "", ""))
+    assert links.main(root) == 0, capsys.readouterr().err
+    module.write_text(MODULE.format(".gone", "x", ".unknown"))
+    assert links.main(root) == 1
+    told = capsys.readouterr().err
+    assert told.splitlines() == [
+        "packages/pricecast_a/c.py:3: docs/page.mdx: there is no such file",
+        "packages/pricecast_a/c.py:1: docs/page.md.gone: there is no such file",
+        "packages/pricecast_a/c.py:4: pricecast_a.b.unknown: there is no such module or name",
+    ]
