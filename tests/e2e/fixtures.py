@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Waves go over all pipelines of a cluster, so their tests come before those that keep one alive beside them.
     """
-    items.sort(key=lambda item: item.path.name != "test_waves.py")
+    items.sort(key=lambda item: item.path.name not in ("test_fleet.py", "test_waves.py"))
     for item in items:
         if item.path.parent.name in ("e2e", "chaos"):
             item.add_marker(pytest.mark.timeout(_TEST_SECONDS, func_only=True))
