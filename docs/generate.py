@@ -6,11 +6,14 @@ Run by `make docs`; `python docs/generate.py --check` fails where a page is out 
 from __future__ import annotations
 
 import inspect
+import json
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import asyncapi
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
@@ -114,7 +117,16 @@ def messages_page() -> str:
         ]
         for topic in topics.ALL
     ]
-    parts = [HEADER, "# Topics and messages\n", table(["topic", "message", "key", "kept", "flow"], keep) + "\n"]
+    introduction = (
+        "For programs: [asyncapi.json](asyncapi.json) (AsyncAPI 3.0) and a JSON schema of each message in "
+        "[schemas](schemas). `pricecast topics` and `pricecast deadletters` look at what is on them.\n"
+    )
+    parts = [
+        HEADER,
+        "# Topics and messages\n",
+        introduction,
+        table(["topic", "message", "key", "kept", "flow"], keep) + "\n",
+    ]
     for kind in (kind for topic in topics.ALL for kind in (topic.message, *topic.others)):
         hints = get_type_hints(kind, include_extras=True)
         rows = [
@@ -194,6 +206,11 @@ def metrics_table(module: ModuleType) -> str:
     return table(["metric", "type", "labels", "what it counts"], rows) + "\n"
 
 
+def as_json(value: dict[str, Any]) -> str:
+    """Returns a document as it lies in the repository."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def main() -> int:
     """Writes the pages, or with `--check` names those that are out of date."""
     check, stale = "--check" in sys.argv, []
@@ -203,8 +220,11 @@ def main() -> int:
         "settings.md": settings_page(),
         "messages.md": messages_page(),
         "metrics.md": metrics_page(),
+        "asyncapi.json": as_json(asyncapi.document(metadata.version("pricecast-core"))),
+        **{f"schemas/{name}.json": as_json(schema) for name, schema in asyncapi.schemas().items()},
     }.items():
         path = REFERENCE / name
+        path.parent.mkdir(exist_ok=True)
         if check:
             if not path.exists() or path.read_text() != text:
                 stale.append(str(path))

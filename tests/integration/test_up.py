@@ -309,6 +309,10 @@ def test_a_file_of_mostly_refused_rows_ends_the_replay_with_its_reason(tmp_path:
     assert "bars.csv: 100 of 300 lines were refused (the first: line 201: line: 1 columns" in told.stdout
     assert "Traceback" not in told.stdout + told.stderr
     assert "never retrieved" not in told.stdout + told.stderr
+    listed = pricecast("deadletters", "list", "--limit", "1", cwd=tmp_path)  # of a pipeline that is down
+    assert listed.returncode == 0, listed.stderr
+    assert "     100  trades: malformed\n" in listed.stdout
+    assert "bars.csv:300]" in listed.stdout
 
 
 @pytest.mark.parametrize(

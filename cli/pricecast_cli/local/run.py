@@ -192,6 +192,7 @@ class _Run:
                 "pipeline": manifest.name,
                 "manifest": str(manifest.path),
                 "addresses": setup.addresses,
+                "kafka": setup.kafka_brokers,
                 "holds": holdings(manifest.spec),
             },
             log=self._log,

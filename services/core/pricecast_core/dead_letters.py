@@ -13,6 +13,13 @@ from pricecast_core.messages import DeadLetter
 MAX_BYTES = 500_000
 """A longer value is cut, so that the dead letter itself fits into a message (Kafka's default limit is 1 MB)."""
 
+_CUT = "value cut from "
+
+
+def is_cut(letter: DeadLetter) -> bool:
+    """Returns whether a letter holds less than the whole message."""
+    return _CUT in letter.error and len(letter.value) == MAX_BYTES
+
 
 def dead_letter(
     service: str,
@@ -36,7 +43,7 @@ def dead_letter(
         value: The message's bytes.
     """
     metrics.DEAD_LETTERS.labels(service, error.reason).inc()
-    cut = f" (value cut from {len(value)} bytes)" if len(value) > MAX_BYTES else ""
+    cut = f" ({_CUT}{len(value)} bytes)" if len(value) > MAX_BYTES else ""
     return DeadLetter(
         service=service,
         topic=topic,

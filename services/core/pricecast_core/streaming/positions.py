@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pricecast_core.streaming.admin import CLIENT, StreamError
 
@@ -60,7 +61,7 @@ def tail(brokers: str, topic: str, count: int) -> list[bytes]:
         StreamError: If the broker can't be reached.
     """
     found: list[bytes] = []
-    with _reading(brokers, topic) as (consumer, partitions):
+    with reading(brokers, topic) as (consumer, partitions):
         for partition in partitions if count else ():
             values: list[bytes] = []
             for window in _backwards(consumer, TopicPartition(topic, partition), count):
@@ -90,7 +91,7 @@ def last_values(
     """
     values: dict[str, list[bytes]] = {}
     wanted = {key.encode(): key for key in keys}
-    with _reading(brokers, topic) as (consumer, partitions):
+    with reading(brokers, topic) as (consumer, partitions):
         unread = [_backwards(consumer, TopicPartition(topic, each), _FIRST_WINDOW) for each in partitions]
         while wanted and unread:  # all partitions at one pace: each key is in one of them only
             for windows in list(unread):
@@ -122,12 +123,49 @@ def all_values(brokers: str, topic: str) -> Iterator[tuple[int, bytes, bytes]]:
     Raises:
         StreamError: If the broker can't be reached.
     """
-    with _reading(brokers, topic) as (consumer, partitions):
+    with reading(brokers, topic) as (consumer, partitions):
         for partition in partitions:
             low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_READ_SECONDS)
             if end > low:
                 for key, value in _between(consumer, TopicPartition(topic, partition, low), end):
                     yield low, key, value
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a topic is.
+
+    Attributes:
+        partitions: Its partitions.
+        offsets: Offsets between their beginnings and ends: messages, and the ends of transactions.
+    """
+
+    partitions: int
+    offsets: int
+
+
+def sizes(brokers: str, names: Iterable[str]) -> dict[str, Size]:
+    """Returns how large those of the topics are that exist.
+
+    Raises:
+        StreamError: If the broker can't be reached.
+    """
+    consumer = reader(brokers, "pricecast-sizes")
+    try:
+        existing = consumer.list_topics(timeout=_READ_SECONDS).topics
+        found = {}
+        for name in names:
+            if name in existing:
+                ends = [
+                    consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_READ_SECONDS)
+                    for partition in existing[name].partitions
+                ]
+                found[name] = Size(len(ends), sum(high - low for low, high in ends))
+        return found
+    except KafkaException as error:
+        raise StreamError(f"kafka_brokers: {brokers} can't be reached: {error.args[0].str()}") from None
+    finally:
+        consumer.close()
 
 
 def committed(consumer: Consumer, places: Iterable[TopicPartition]) -> list[TopicPartition]:
@@ -269,7 +307,7 @@ class Unread:
 
 
 @contextmanager
-def _reading(brokers: str, topic: str) -> Iterator[tuple[Consumer, list[int]]]:
+def reading(brokers: str, topic: str) -> Iterator[tuple[Consumer, list[int]]]:
     """Gives a consumer of what is committed, and the topic's partitions.
 
     Raises:
@@ -296,6 +334,17 @@ def _backwards(consumer: Consumer, place: TopicPartition, window: int) -> Iterat
 
 def _between(consumer: Consumer, start: TopicPartition, end: int) -> Iterable[tuple[bytes, bytes]]:
     """Yields key and value of each committed message from `start` up to the offset `end`."""
+    for message in messages_between(consumer, start, end):
+        yield message.key() or b"", message.value() or b""
+
+
+def messages_between(consumer: Consumer, start: TopicPartition, end: int | None = None) -> Iterator[Message]:
+    """Yields each committed message from `start` up to the offset `end`, or to the end of the partition.
+
+    Raises:
+        StreamError: If the broker doesn't answer.
+        KafkaException: If the partition can't be read.
+    """
     consumer.assign([start])
     deadline = time.monotonic() + _READ_SECONDS
     while True:
@@ -307,9 +356,9 @@ def _between(consumer: Consumer, start: TopicPartition, end: int) -> Iterable[tu
         for message in messages:
             error = message.error()
             if error is None:
-                if message.offset() >= end:
+                if end is not None and (message.offset() or 0) >= end:
                     return
-                yield message.key() or b"", message.value() or b""
+                yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
             else:
