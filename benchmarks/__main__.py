@@ -5,7 +5,7 @@ by side with what is aimed at. Every figure is the median of several runs, and e
 
     uv run --no-sync python -m benchmarks [streams trades pipeline api training news] [--json FILE]
 
-benchmarks/bench_operator.py needs a control plane and is run by itself.
+benchmarks/bench_operator.py needs a control plane and bench_finetune_gpu.py a GPU; they are run by themselves.
 """
 
 from __future__ import annotations

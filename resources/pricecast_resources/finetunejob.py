@@ -144,6 +144,11 @@ class Trainer(Model):
     load_in_4bit: bool = of_setting(
         FinetuneSettings, "load_in_4bit", "Quantise the base model while training; on a GPU only."
     )
+    unsloth: bool = of_setting(
+        FinetuneSettings,
+        "unsloth",
+        "Train with Unsloth where there is a GPU; switch it off for a model it can't train.",
+    )
     save_steps: int = of_setting(FinetuneSettings, "save_steps", "Steps between checkpoints.")
     logging_steps: int = of_setting(FinetuneSettings, "logging_steps", "Steps between reports of progress.")
     bare_rows: float = of_setting(

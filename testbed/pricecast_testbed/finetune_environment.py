@@ -52,7 +52,7 @@ def tiny_model(target: Path) -> Path:
     Args:
         target: Folder to write; safetensors, tokenizer and chat template.
     """
-    run([environment() / "python", Path(__file__).with_name("tiny_model.py"), target])
+    run([environment() / "python", Path(__file__).with_name("random_model.py"), target])
     return target
 
 

@@ -6,7 +6,9 @@ again is useless, because a setting is wrong or the F1 below the bar; 1 anything
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -29,6 +31,7 @@ SERVICE = "finetune"
 MERGED = "merged"
 _SAMPLE = 5
 _FINGERPRINT = "settings.json"
+_TRAINER = "trained-with"
 _IDENTITY = (
     "base_model",
     "base_model_revision",
@@ -50,6 +53,7 @@ _IDENTITY = (
     "warmup_steps",
     "max_sequence_length",
     "load_in_4bit",
+    "unsloth",
     "seed",
 )
 """Settings that make one training another: a folder belongs to one of them."""
@@ -120,7 +124,7 @@ class Job:
         if not trained or not held:
             raise SettingsError(f"dataset: {len(examples)} headlines are too few to hold out {settings.held_out:.0%}")
         log.info("dataset", training=len(trained), held_out=len(held))
-        backend = Backend(settings)
+        backend = Backend(settings, trains=not self._is_done("trained"))
         scores = {"lexicon": answers.baseline(held, settings.coins)}
         self._progress.update(baseline=Brief.of(scores["lexicon"]))
         scores["base"] = self._evaluate("base", backend, None, held)
@@ -128,7 +132,10 @@ class Job:
         adapters = self._folder / training.ADAPTERS
         if not self._is_done("trained"):
             training.train(backend, settings, trained, self._progress, self._stop)
+            self._write(self._folder / _TRAINER, backend.describe().encode())
             self._mark("trained")
+            if backend.unsloth:
+                self._start_again()
         merged = self._folder / MERGED
         if not self._is_done("merged"):
             self._progress.update(phase="Merging")
@@ -144,13 +151,22 @@ class Job:
             trained_on=len(trained),
             held_out=len(held),
             scores=[(name, scores[name]) for name in ("base", "lexicon", "tuned")],
-            trained_with=backend.describe(),
+            trained_with=(self._folder / _TRAINER).read_text("utf-8"),
         )
         (merged / "README.md").write_text(text, "utf-8")
         if settings.gguf:
             gguf_file.write(merged, self._folder / f"model-{settings.gguf}.gguf", settings.gguf)
         self._judge(scores["base"], scores["tuned"])
         self._publish(merged, tag, [example.headline for example in held[:_SAMPLE]])
+
+    def _start_again(self) -> None:
+        """Goes on as a new program in the same process: without Unsloth, and with all of the GPU's memory."""
+        self._check_stop()
+        self._tracking.end()
+        log.info("starting again without Unsloth")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (the same program)
 
     def _claim_folder(self) -> None:
         """Makes sure that what lies in the output folder is this job's."""

@@ -38,9 +38,11 @@ class Backend:
 
     Args:
         settings: Threads, and how the base model is held while training.
+        trains: Whether there is still something to train. Unsloth changes what transformers' classes do in the whole
+            process, for models that it didn't load, too; so it is kept out of one that only merges and evaluates.
     """
 
-    def __init__(self, settings: FinetuneSettings) -> None:
+    def __init__(self, settings: FinetuneSettings, *, trains: bool = True) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other on shared cores
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         os.environ.setdefault("TQDM_DISABLE", "1")  # progress is told in one place, not by bars in a log
@@ -50,15 +52,17 @@ class Backend:
         self._settings = settings
         self._torch = require("torch", "train")
         self.cuda = bool(self._torch.cuda.is_available())
-        self.unsloth = self.cuda and importlib.util.find_spec("unsloth") is not None
+        self.unsloth = trains and settings.unsloth and self.cuda and importlib.util.find_spec("unsloth") is not None
         if self.unsloth:
+            # the sources that it generates: not into the working directory, which a pod can't write
+            os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(settings.output_dir.absolute() / ".unsloth"))
             require("unsloth", "gpu")  # before transformers, which it patches
         if settings.threads:
             self._torch.set_num_threads(settings.threads)
         self._torch.manual_seed(settings.seed)
         self.dtype = self._torch.bfloat16 if self._fast_bf16() else self._torch.float32
         self.four_bit = settings.load_in_4bit and self.cuda
-        self._base = self._find_base()
+        self.base = self._find_base()
 
     def describe(self) -> str:
         """Returns in words what trains."""
@@ -72,7 +76,7 @@ class Backend:
         if self.unsloth:
             fast = require("unsloth", "gpu").FastLanguageModel
             model, tokenizer = fast.from_pretrained(
-                model_name=self._base,
+                model_name=self.base,
                 revision=settings.base_model_revision or None,
                 max_seq_length=settings.max_sequence_length,
                 load_in_4bit=self.four_bit,
@@ -92,7 +96,7 @@ class Backend:
 
     def load_base(self, *, four_bit: bool = False) -> tuple[Any, Any]:
         """Returns the base model as it is, and its tokenizer."""
-        return self._load(self._base, self._settings.base_model_revision, four_bit=four_bit)
+        return self._load(self.base, self._settings.base_model_revision, four_bit=four_bit)
 
     def load_folder(self, folder: Path) -> tuple[Any, Any]:
         """Returns a model that was saved here, and its tokenizer."""

@@ -120,7 +120,8 @@ def arguments(settings: FinetuneSettings, *, cuda: bool, unsloth: bool, bf16: bo
         "max_length": settings.max_sequence_length,
         "packing": False,
         "completion_only_loss": True,
-        "loss_type": "chunked_nll",
+        # neither holds the logits of a whole batch; the chunked one would bypass Unsloth's own
+        "loss_type": "nll" if unsloth else "chunked_nll",
         "gradient_checkpointing": cuda,
         "bf16": cuda and bf16,
         "fp16": cuda and not bf16,

@@ -84,11 +84,11 @@ def test_a_share_of_the_headlines_comes_once_more_without_the_guess_and_always_t
     assert len(training.rows(examples, coins, 1, 7)) == 800
 
 
-def test_unsloth_trains_with_the_same_arguments_but_for_its_optimizer() -> None:
+def test_unsloth_trains_with_the_same_arguments_but_for_its_optimizer_and_its_loss() -> None:
     settings = FinetuneSettings(max_steps=7, batch_size=3, learning_rate=3e-4, seed=11, lora_rank=8, lora_alpha=32)
     ours = training.arguments(settings, cuda=True, unsloth=False, bf16=True)
     theirs = training.arguments(settings, cuda=True, unsloth=True, bf16=True)
-    assert {name for name in ours if ours[name] != theirs[name]} == {"optim"}
+    assert {name for name in ours if ours[name] != theirs[name]} == {"optim", "loss_type"}
     assert ours.keys() == theirs.keys()
     assert (ours["max_steps"], ours["per_device_train_batch_size"], ours["seed"]) == (7, 3, 11)
     assert ours["completion_only_loss"]

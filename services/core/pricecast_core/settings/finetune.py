@@ -62,6 +62,7 @@ class FinetuneSettings(ServiceSettings):
     warmup_steps: int = Field(5, ge=0, le=1_000_000, description="Steps until the peak")
     max_sequence_length: int = Field(1_024, ge=64, le=131_072, description="Longest row, in tokens")
     load_in_4bit: bool = Field(True, description="Quantise the base model while training; on a GPU only")
+    unsloth: bool = Field(True, description="Train with Unsloth where it is installed and there is a GPU")
     save_steps: int = Field(50, ge=1, le=1_000_000, description="Steps between checkpoints")
     logging_steps: int = Field(1, ge=1, le=1_000_000, description="Steps between reports of progress")
     seed: int = Field(7, ge=0, le=2_147_483_647, description="Seed of everything random")
