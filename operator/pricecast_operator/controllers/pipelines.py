@@ -34,7 +34,8 @@ from pricecast_operator.render.pipeline import Owner, Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_operator.status.causes import Cause, is_silent, of_warnings
 from pricecast_operator.status.conditions import INVALID_SPEC, Round, merge
-from pricecast_operator.status.pipeline import EARLIER_DATA, Status, invalid_status, pipeline_status
+from pricecast_operator.status.pipeline import invalid_status, pipeline_status
+from pricecast_operator.status.seen import EARLIER_DATA, Status
 from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec

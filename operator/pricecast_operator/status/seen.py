@@ -1,0 +1,203 @@
+"""What is told of what lies outside of the API server: topics, models, predictions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pricecast_core.messages import Prediction
+from pricecast_core.services import TRAIN
+from pricecast_core.stores.models import ModelVersion, model_name
+from pricecast_core.values import slug
+from pricecast_operator.observe.observed import Observed, Problem
+from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding
+from pricecast_operator.status.processes import ProcessState
+from pricecast_resources.plan import Plan
+from pricecast_resources.pricepipeline import PricePipelineSpec
+
+Status = dict[str, Any]
+
+EARLIER_DATA = "EarlierData"
+"""Condition of a pipeline whose data of an earlier version nobody reads any more."""
+KAFKA_UNREACHABLE = "KafkaUnreachable"
+_STALE_SECONDS = 60
+"""How long after its target time a forecast may be the newest: the store is looked at now and then only."""
+_TOLD_AT_MOST, _MODELS_AT_MOST = 10, 512
+NAIVE = "the naive forecast serves meanwhile"
+
+
+def topics_finding(observed: Observed) -> Finding:
+    """Returns whether the topics are as planned."""
+    if not observed.topics_seen and observed.kafka is None:
+        return Finding("TopicsReady", "Unknown", NOT_SEEN_YET, "Kafka has not been asked yet")
+    away = observed.kafka or observed.topics
+    if away is not None and away.reason == KAFKA_UNREACHABLE:
+        return Finding("TopicsReady", "Unknown", away.reason, away.message)
+    if observed.topics is not None:
+        return Finding("TopicsReady", "False", observed.topics.reason, observed.topics.message)
+    return Finding("TopicsReady", "True", "AsPlanned", "all topics exist")
+
+
+def model_finding(spec: PricePipelineSpec, plan: Plan, states: Sequence[ProcessState], observed: Observed) -> Finding:
+    """Returns whether every pair and horizon has a model."""
+    if not isinstance(observed.models, Mapping):
+        unseen = observed.models or Problem(NOT_SEEN_YET, "the model registry has not been asked yet")
+        return Finding("ModelReady", "Unknown", unseen.reason, unseen.message)
+    wanted = _model_names(spec, plan)
+    found = [name for name in wanted if name in observed.models]
+    if len(found) == len(wanted):
+        return Finding("ModelReady", "True", "Promoted", "every pair and horizon has a model that beats naive")
+    share = f"{len(found)} of {len(wanted)} models are in production"
+    # Of several that share the pairs, the one that is worst off.
+    train = min((state for state in states if state.process.declared == TRAIN.name), key=_training_rank)
+    if train.text == "Complete":
+        return Finding("ModelReady", "False", "NotBetterThanNaive", f"{share}; {NAIVE}, and training goes on")
+    if train.text in ("Failed", "Suspended"):
+        return Finding("ModelReady", "False", f"Training{train.text}", f"{share}; {train.finding.message}; {NAIVE}")
+    if train.cause is not None:
+        return Finding("ModelReady", "False", train.cause.reason, f"{share}; train: {train.cause.message}; {NAIVE}")
+    told = observed.waits_for or f"trains once {spec.training.min_rows} rows of each pair are stored"
+    return Finding(
+        "ModelReady", "False", "WarmingUp" if observed.waits_for else "Training", f"{share}; {told}; {NAIVE}"
+    )
+
+
+def _training_rank(state: ProcessState) -> int:
+    if state.text in ("Failed", "Suspended"):
+        return 0
+    if state.text == "Complete":
+        return 3
+    return 1 if state.cause is not None else 2
+
+
+def predicting_finding(spec: PricePipelineSpec, observed: Observed, now: str) -> Finding:
+    """Returns whether predictions are made, and of now."""
+    if observed.predictions is None:
+        return Finding("Predicting", "Unknown", NOT_SEEN_YET, "the prediction store has not been asked yet")
+    if isinstance(observed.predictions, Problem):
+        return Finding("Predicting", "Unknown", observed.predictions.reason, observed.predictions.message)
+    if not observed.predictions:
+        return Finding("Predicting", "False", "NoPredictionYet", "nothing is predicted yet")
+    if spec.source.replay is None and spec.source.mode != "Historical":  # else the market's time isn't ours
+        patience_ms = 1000 * (_STALE_SECONDS + 2 * spec.candles.seconds)
+        now_ms = datetime.fromisoformat(now).timestamp() * 1000
+        newest = {
+            (each.pair, each.horizon_seconds): each
+            for each in sorted(observed.predictions, key=lambda each: each.target_time_ms)
+            if each.pair in spec.pairs and each.horizon_seconds in spec.prediction.horizons_seconds
+        }
+        over = [each for each in newest.values() if each.target_time_ms + patience_ms < now_ms]
+        if over:
+            which = _some(
+                f"{each.pair} over {each.horizon_seconds} s was for {rfc3339(each.target_time_ms)}" for each in over
+            )
+            return Finding("Predicting", "False", "Stale", f"the newest forecast of {which}: none has followed")
+    return Finding("Predicting", "True", "Predicted", "predictions are in the store")
+
+
+def pinned_finding(spec: PricePipelineSpec, plan: Plan, observed: Observed) -> Finding | None:
+    """Returns what is told of a pinned version: whether it serves, as predictions name it."""
+    pinned = spec.models.pinned
+    if pinned is None:
+        return None
+    if not isinstance(observed.models, Mapping):
+        return Finding("ModelPinned", "Unknown", NOT_SEEN_YET, "no prediction has been seen yet")
+    serving = {
+        f"{pair} over {horizon} s": observed.models[name].version if name in observed.models else 0
+        for name, (pair, horizon) in _model_names(spec, plan).items()
+    }
+    others = [f"{what}: {version or 'the naive forecast'}" for what, version in serving.items() if version != pinned]
+    if not others:
+        return Finding("ModelPinned", "True", "Pinned", f"version {pinned} serves, whatever is promoted")
+    told = f"version {pinned} does not serve yet, or there is none: {_some(others)} serves"
+    return Finding("ModelPinned", "False", "OtherVersionServes", told)
+
+
+def earlier_finding(plan: Plan, observed: Observed) -> Finding | None:
+    """Returns what is told of data under the pipeline's name alone, as an earlier version kept it."""
+    if not observed.earlier:
+        return None
+    told = (
+        f"topics {', '.join(observed.earlier)} are of an earlier version and not read: the pipeline has begun anew as "
+        f"{plan.pipeline}; delete them, and the tables and predictions of that name, once nothing else uses them"
+    )
+    return Finding(EARLIER_DATA, "True", "NamedWithoutNamespace", told)
+
+
+def models_status(spec: PricePipelineSpec, plan: Plan, observed: Observed, previous: Mapping[str, Any]) -> Status:
+    """Returns what is told of the models that serve."""
+    if not isinstance(observed.models, Mapping):
+        return {name: previous[name] for name in ("models", "model", "skill") if name in previous}
+    wanted = _model_names(spec, plan)
+    found = {name: observed.models[name] for name in wanted if name in observed.models}
+    models = [_model_status(version, *wanted[name]) for name, version in found.items()]
+    if not models:
+        return {"model": "naive"}
+    status: Status = {"models": models[:_MODELS_AT_MOST], "model": f"v{models[0]['version']}"}
+    if len(wanted) > 1:
+        status["model"] = f"{len(models)} of {len(wanted)}"
+    skills = [model["distributionSkill"] for model in models if "distributionSkill" in model]
+    if skills:
+        status["skill"] = f"{100 * min(skills):.1f}%"
+    return status
+
+
+def last_prediction_status(spec: PricePipelineSpec, observed: Observed, previous: Mapping[str, Any]) -> Status:
+    """Returns what is told of the newest prediction."""
+    if not isinstance(observed.predictions, Sequence):
+        return {"lastPrediction": previous["lastPrediction"]} if "lastPrediction" in previous else {}
+    newest: Prediction | None = max(
+        observed.predictions,
+        key=lambda each: (each.issued_at_ms, each.pair == spec.pairs[0], -each.horizon_seconds),
+        default=None,
+    )
+    if newest is None:
+        return {}
+    return {
+        "lastPrediction": {
+            "pair": newest.pair,
+            "horizonSeconds": newest.horizon_seconds,
+            "issuedAt": rfc3339(newest.issued_at_ms),
+            "targetTime": rfc3339(newest.target_time_ms),
+            "predictedPrice": newest.predicted_price,
+            "lower": newest.lower,
+            "upper": newest.upper,
+            "model": newest.model_name,
+        }
+    }
+
+
+def _model_names(spec: PricePipelineSpec, plan: Plan) -> dict[str, tuple[str, int]]:
+    """Returns pair and horizon of each model that the pipeline wants, by the model's name."""
+    return {
+        model_name(plan.pipeline, slug(pair), horizon): (pair, horizon)
+        for pair in spec.pairs
+        for horizon in spec.prediction.horizons_seconds
+    }
+
+
+def _model_status(version: ModelVersion, pair: str, horizon: int) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "name": version.model_name,
+        "pair": pair,
+        "horizonSeconds": horizon,
+        "version": version.version,
+        "trainedThrough": rfc3339(version.trained_through_ms),
+    }
+    for field, metric in (("distributionSkill", "distribution_skill"), ("pointSkill", "point_skill")):
+        if metric in version.metrics:
+            status[field] = round(version.metrics[metric], 6)
+    return status
+
+
+def _some(texts: Iterable[str]) -> str:
+    """Returns the first of some texts, and how many more there are."""
+    found = list(texts)
+    more = len(found) - _TOLD_AT_MOST
+    return ", ".join(found[:_TOLD_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Returns a time as Kubernetes writes it."""
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
