@@ -256,6 +256,7 @@ def _predictor_processes(
         companion_pairs=spec.features.companion_pairs,
         candle_seconds=spec.candles.seconds,
         horizons_seconds=spec.prediction.horizons_seconds,
+        levels=spec.prediction.levels,
         simulated=spec.source.kind == "Simulated",
         live=spec.source.replay is None and spec.source.mode != "Historical",
         training_lookback_days=seconds(spec.training.lookback) / 86_400,

@@ -12,9 +12,12 @@ from pricecast_core.values import (
     DISTINCT,
     MOST_COMPANIONS,
     MOST_HORIZONS,
+    MOST_LEVELS,
     MOST_PAIRS,
+    QUANTILES,
     CandleSeconds,
     Horizon,
+    LevelList,
 )
 from pricecast_resources.base import (
     SET,
@@ -97,6 +100,21 @@ class Prediction(Model):
         min_length=1,
         max_length=MOST_HORIZONS,
         json_schema_extra=SET,
+    )
+    levels: LevelList = of_setting(
+        PricePredictorSettings,
+        "levels",
+        "Quantiles to forecast, ascending, such as 0.05 for the price that it falls below once in twenty times. 0.1, 0.5 and "
+        "0.9 must be among them: the ends of the 80% interval and the median.",
+        min_length=len(QUANTILES),
+        max_length=MOST_LEVELS,
+        json_schema_extra=SET
+        | rules(
+            rule(
+                " && ".join(f"{level} in self" for level in QUANTILES),
+                "0.1, 0.5 and 0.9 must be among them: the 80% interval's ends and the median; add what is missing",
+            )
+        ),
     )
 
 

@@ -157,6 +157,8 @@ class Prediction(Message, frozen=True, kw_only=True):
     ]
     lower: Annotated[Price, Meta(description="10% quantile")]
     upper: Annotated[Price, Meta(description="90% quantile")]
+    levels: Annotated[tuple[float, ...], Meta(description="Levels of `quantiles`, ascending: 0.05 is 5%")] = ()
+    quantiles: Annotated[tuple[float, ...], Meta(description="The price at each level; they never cross")] = ()
     model_name: Annotated[str, Meta(description="Registered model, or `naive` until one is promoted")]
     model_version: Annotated[int, Meta(ge=0, description="Version in the registry; 0 for the naive forecast")]
     model_trained_through_ms: Annotated[int, Meta(ge=0, description="Event time of the newest row trained on")] = 0

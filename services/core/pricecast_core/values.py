@@ -50,6 +50,11 @@ URL_LENGTH = 2048
 LONGEST_CANDLE_SECONDS = 86_400
 LONGEST_HORIZON_SECONDS = 604_800
 MOST_HORIZONS = 8
+QUANTILES = (0.1, 0.5, 0.9)
+"""Levels that every forecast has: the ends of the 80% interval and the median. Skill is measured on them."""
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+"""Levels that are forecast where no others are wished for."""
+LOWEST_LEVEL, HIGHEST_LEVEL, MOST_LEVELS = 0.01, 0.99, 25
 MOST_PAIRS = 512
 MOST_COMPANIONS = 16
 MOST_COINS = 64
@@ -181,6 +186,19 @@ Horizon = Annotated[
     Meta(ge=1, le=LONGEST_HORIZON_SECONDS, description="How far ahead the forecast looks, in seconds"),
     Field(ge=1, le=LONGEST_HORIZON_SECONDS),
 ]
+
+
+def _with_the_interval(levels: list[float]) -> list[float]:
+    missing = [f"{level:g}" for level in QUANTILES if level not in levels]
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} must be among them: the 80% interval's ends and the median; add it")
+    return sorted(levels)
+
+
+Level = Annotated[float, Field(ge=LOWEST_LEVEL, le=HIGHEST_LEVEL)]
+LevelList = Annotated[list[Level], DISTINCT, AfterValidator(_with_the_interval)]
+"""Quantile levels of a forecast, ascending once read."""
+
 HttpUrl = Annotated[
     str, Field(pattern=whole(_HTTP_URL), max_length=URL_LENGTH, examples=["http://HOST:PORT", "https://HOST/PATH"])
 ]

@@ -48,6 +48,10 @@ def to_proto(prediction: Prediction) -> pb.Prediction:
         namespace=namespace,
         pipeline=name,
         is_over=is_over(prediction),
+        quantiles=[
+            pb.Quantile(level=level, price=price)
+            for level, price in zip(prediction.levels, prediction.quantiles, strict=True)
+        ],
     )
     if prediction.distribution_skill is not None or prediction.point_skill is not None:
         message.skill.CopyFrom(pb.Skill(distribution=prediction.distribution_skill, point=prediction.point_skill))

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from pricecast_core.errors import SettingsError
 from pricecast_core.files import BarRow, History, survey
-from pricecast_price_predictor import baselines, features, grid, model_selection, walkforward
+from pricecast_price_predictor import features, grid, model_selection, walkforward
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.model_selection import Options
 from pricecast_price_predictor.models.base import Sample
@@ -139,7 +139,7 @@ def contest(sample: Sample, kinds: Sequence[str]) -> dict[str, Forecasts]:
     """Returns each kind's forecasts of the rows that are judged."""
     table, total = sample.table, len(sample.table)
     split = int(total * TRAINING_SHARE)
-    naive = baselines.naive_quantiles(table.log_close, sample.horizon, sample.spec.day)
+    naive = walkforward.naive_of(sample)
     found = {}
     for kind in kinds:
         options = Options(_OPTIONS.search, _OPTIONS.folds, _OPTIONS.compute, kind)

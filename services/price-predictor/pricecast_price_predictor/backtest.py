@@ -101,7 +101,7 @@ def _one(
     with progress(name, options) as on_step:
         trained = model_selection.train(sample.head(split), options, on_step)
     training_seconds = time.monotonic() - start
-    naive = baselines.naive_quantiles(table.log_close, horizon, sample.spec.day)
+    naive = walkforward.naive_of(sample)
     forecasts = walkforward.replay(trained.model, table, naive, split, len(table))
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def _baselines(table: FeatureTable, forecasts: Forecasts, split: int, horizon: i
     actual = price * np.exp(forecasts.actual)
     sma = np.abs(forecasts.actual - baselines.sma_return(table.log_close, _SMA_ROWS)[split:])
     return {
-        "mae_price": float(np.nanmean(np.abs(actual - price * np.exp(forecasts.quantiles[:, 1])))),
+        "mae_price": float(np.nanmean(np.abs(actual - price * np.exp(forecasts.interval()[:, 1])))),
         "naive_mae_price": float(np.nanmean(np.abs(actual - price))),
         "sma_mae": float(np.nanmean(sma)),
     }

@@ -14,8 +14,9 @@ import polars as pl
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
+from pricecast_core.values import LEVELS, QUANTILES
 from pricecast_price_predictor import baselines, grid, predictions, target
-from pricecast_price_predictor.evaluation import Matrix
+from pricecast_price_predictor.evaluation import Matrix, columns
 from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
@@ -34,6 +35,7 @@ class Horizon:
     Attributes:
         seconds: How far ahead.
         rows: The same in rows.
+        levels: Quantiles to forecast.
         version: The model in use; None while there is none.
         forecaster: Makes its forecasts.
         predicted_through_ms: Event time of the newest row that a prediction was made at.
@@ -43,6 +45,7 @@ class Horizon:
 
     seconds: int
     rows: int
+    levels: tuple[float, ...] = LEVELS
     version: ModelVersion | None = None
     forecaster: Forecaster | None = None
     predicted_through_ms: int = 0
@@ -52,7 +55,7 @@ class Horizon:
     def use(self, version: ModelVersion, price_model: PriceModel) -> None:
         """Takes a model into use."""
         self.version = version
-        self.forecaster = Forecaster(price_model)
+        self.forecaster = Forecaster(price_model, self.levels)
 
 
 class PairBook:
@@ -65,6 +68,7 @@ class PairBook:
         horizons_seconds: The horizons.
         live: Whether a prediction is made only while its outcome still lies ahead; in a replay always.
         simulated: Whether the market is a simulation.
+        levels: Quantiles to forecast.
     """
 
     def __init__(
@@ -76,10 +80,12 @@ class PairBook:
         *,
         live: bool,
         simulated: bool,
+        levels: Sequence[float] = LEVELS,
     ) -> None:
         self.pair = pair
         self.horizons = {
-            seconds: Horizon(seconds, horizon_rows(seconds, candle_seconds)) for seconds in horizons_seconds
+            seconds: Horizon(seconds, horizon_rows(seconds, candle_seconds), tuple(levels))
+            for seconds in horizons_seconds
         }
         self._pipeline = pipeline
         self._step_ms = candle_seconds * 1000
@@ -131,12 +137,18 @@ class PairBook:
         return list(made.values())
 
     def _naive(self, horizon: Horizon, rows: _Rows) -> Matrix:
-        """Returns the naive quantiles of the rows that are forecast or scored now; NaN for those before."""
+        """Returns the naive quantiles of the rows that are forecast or scored now; NaN for those before.
+
+        While there is no model they are the forecast, at all its levels; then the three that are scored will do.
+        """
+        levels = horizon.levels if horizon.forecaster is None else QUANTILES
         oldest = min((one.feature_time_ms for one in horizon.pending.values()), default=horizon.predicted_through_ms)
         first = int(np.searchsorted(rows.time_ms, min(oldest, horizon.predicted_through_ms)))
         start = max(0, first - self._day - horizon.rows)
-        found = np.full((len(rows.time_ms), len(baselines.QUANTILES)), np.nan)
-        found[first:] = baselines.naive_quantiles(rows.log_close[start:], horizon.rows, self._day)[first - start :]
+        found = np.full((len(rows.time_ms), len(levels)), np.nan)
+        found[first:] = baselines.naive_quantiles(rows.log_close[start:], horizon.rows, self._day, levels)[
+            first - start :
+        ]
         return found
 
     def _rows_wanted(self, rows: _Rows) -> int:
@@ -167,6 +179,7 @@ class PairBook:
                 feature_time_ms=at,
                 issued_at_ms=max(now_ms, at) if self._live else at,
                 last_price=float(rows.close[row]),
+                levels=horizon.levels,
                 quantiles=values.tolist(),
                 version=horizon.version,
                 point_is_naive=point_is_naive,
@@ -206,6 +219,7 @@ def _score(horizon: Horizon, rows: _Rows, naive: Matrix) -> list[Prediction]:
     newest = int(rows.time_ms[-1])
     done = []
     judged = target.has_outcome(rows.of_market, horizon.rows)
+    three = naive if naive.shape[1] == len(QUANTILES) else naive[:, columns(horizon.levels)]
     for prediction in [one for one in horizon.pending.values() if one.target_time_ms <= newest]:
         del horizon.pending[prediction.id]
         at = int(np.searchsorted(rows.time_ms, prediction.target_time_ms, side="right")) - 1
@@ -214,7 +228,7 @@ def _score(horizon: Horizon, rows: _Rows, naive: Matrix) -> list[Prediction]:
         made_at = int(np.searchsorted(rows.time_ms, prediction.feature_time_ms))
         known = rows.time_ms[made_at] == prediction.feature_time_ms and bool(judged[made_at])
         known = known and bool(np.isfinite(naive[made_at]).all())
-        result = predictions.scored(prediction, float(rows.close[at]), naive[made_at].tolist() if known else None)
+        result = predictions.scored(prediction, float(rows.close[at]), three[made_at].tolist() if known else None)
         horizon.live.add(result)
         done.append(result)
     return done

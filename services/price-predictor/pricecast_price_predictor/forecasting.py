@@ -6,12 +6,14 @@ but the rows has to be saved.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pricecast_price_predictor import target
+from pricecast_core.values import LEVELS
+from pricecast_price_predictor import conformal, target
 from pricecast_price_predictor.evaluation import Matrix
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.model import PriceModel
@@ -26,6 +28,7 @@ class _Made:
     time_ms: NDArray[np.int64]
     log_close: Floats
     observed: NDArray[np.bool_]
+    groups: Matrix
     raw: Raw
 
     def __len__(self) -> int:
@@ -39,6 +42,7 @@ class _Made:
             np.concatenate((earlier.time_ms, self.time_ms)),
             np.concatenate((earlier.log_close, self.log_close)),
             np.concatenate((earlier.observed, self.observed)),
+            np.concatenate((earlier.groups, self.groups)),
             Raw(
                 np.concatenate((earlier.raw.lower, self.raw.lower)),
                 np.concatenate((earlier.raw.upper, self.raw.upper)),
@@ -50,7 +54,7 @@ class _Made:
         """Returns the last rows."""
         part = slice(-rows, None)
         raw = Raw(self.raw.lower[part], self.raw.upper[part], self.raw.median[part])
-        return _Made(self.time_ms[part], self.log_close[part], self.observed[part], raw)
+        return _Made(self.time_ms[part], self.log_close[part], self.observed[part], self.groups[part], raw)
 
 
 class Forecaster:
@@ -58,11 +62,13 @@ class Forecaster:
 
     Args:
         price_model: The model.
+        levels: Levels of the quantiles.
     """
 
-    def __init__(self, price_model: PriceModel) -> None:
+    def __init__(self, price_model: PriceModel, levels: Sequence[float] = LEVELS) -> None:
         self.model = price_model
-        self._calibrator = price_model.calibrator()
+        self._levels = tuple(levels)
+        self._calibrator = price_model.calibrator(self._levels)
         self._through_ms = price_model.trained_through_ms
         self._awaited: _Made | None = None  # the last horizon's rows: their outcomes are yet to come
 
@@ -89,26 +95,27 @@ class Forecaster:
             table: Features of at least the `rows_wanted`, made from `rows_needed` before the first new one.
 
         Returns:
-            Index of the first new row, and quantiles of the log-return of it and those that follow, shape (rows, 3);
+            Index of the first new row, and quantiles of the log-return of it and those that follow, shape (rows, levels);
             NaN while the features aren't known.
         """
         horizon = self.model.horizon_rows
         first = int(np.searchsorted(table.time_ms, self._through_ms, side="right"))
         if first == len(table):
-            return first, np.empty((0, 3))
+            return first, np.empty((0, len(self._levels)))
         new = table.rows(first, len(table))
         raw = self.model.predict(new)
-        made = _Made(new.time_ms, new.log_close, new.observed, raw)
+        groups = self._calibrator.groups(conformal.state(new), new.time_ms)
+        made = _Made(new.time_ms, new.log_close, new.observed, groups, raw)
         seen = made.after(self._awaited, self.model.spec.candle_seconds * 1000)
         known = target.has_outcome(seen.observed, horizon)
         actual = np.where(known, target.future_return(seen.log_close, horizon), np.nan)
         standardised = seen.raw.standardise(actual)
-        ends = np.empty((len(new), 2))
+        ends = np.empty((len(new), len(self._levels)))
         for row in range(len(new)):
             outcome_of = len(seen) - len(new) + row - horizon
             if outcome_of >= 0:
-                self._calibrator.observe(float(standardised[outcome_of]))
-            ends[row] = self._calibrator.ends
+                self._calibrator.observe(float(standardised[outcome_of]), seen.groups[outcome_of])
+            ends[row] = self._calibrator.ends(groups[row])
         self._awaited = seen.last(horizon)
         self._through_ms = int(table.time_ms[-1])
-        return first, raw.quantiles(ends)
+        return first, raw.quantiles(ends, self._levels)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -23,8 +24,8 @@ from pricecast_price_predictor.models import kinds
 from pricecast_price_predictor.models.base import Compute, Fitted, Parameters, Raw, Sample
 from pricecast_price_predictor.windows import Floats
 
-FORMAT = 2
-"""2: the header names the model kind. An artifact of another format is refused: train again."""
+FORMAT = 3
+"""3: the ends of all levels, by state. An artifact of another format is refused: train again."""
 _STANDARDISED_BOUND = 6.0
 _INPUT_BOUND = 4.0
 _RIDGE_PER_ROW = 2.0
@@ -100,7 +101,7 @@ class _Artifact(msgspec.Struct, frozen=True):
     parameters: dict[str, float]
     median: MedianModel
     use_median: bool
-    ends: tuple[float, float]
+    ends: conformal.Ends
     trained_through_ms: int
     fitted: bytes
 
@@ -117,7 +118,7 @@ class PriceModel:
         fitted: Says how wide the distribution is.
         median_model: Regression of the median.
         use_median: False where the median is the last close.
-        ends: Ends of the interval in units of the scale, before live outcomes move them.
+        ends: Ends of the levels in units of the scale, before live outcomes move them.
         trained_through_ms: Event time of the newest row whose outcome was learned from.
     """
 
@@ -128,7 +129,7 @@ class PriceModel:
     fitted: Fitted
     median_model: MedianModel
     use_median: bool
-    ends: tuple[float, float]
+    ends: conformal.Ends
     trained_through_ms: int
 
     def predict(self, table: FeatureTable) -> Raw:
@@ -136,16 +137,18 @@ class PriceModel:
         raw = self.fitted.predict(table)
         return replace(raw, median=self.median_model.predict(table) * raw.scale) if self.use_median else raw
 
-    def calibrator(self) -> conformal.Calibrator:
-        """Returns a calibrator that starts from the model's ends."""
-        rate = conformal.LEARNING_RATE / self.horizon_rows if self.is_calibrated else 0.0
-        return conformal.Calibrator(self.ends, rate)
+    def calibrator(self, levels: Sequence[float]) -> conformal.Calibrator:
+        """Returns a calibrator of some levels that starts from the model's ends."""
+        if not self.is_calibrated:
+            return conformal.Calibrator(self.ends, levels, 0.0)
+        rate = conformal.learning_rate(self.horizon_rows, self.spec.candle_seconds)
+        return conformal.Calibrator(self.ends, levels, rate, conformal.GROUP_RATE / self.horizon_rows)
 
     def with_median(self, use: bool) -> PriceModel:
         """Returns the model with its median used or not. The ends are left as they are."""
         return replace(self, use_median=use and self.is_calibrated)
 
-    def judged(self, *, use_median: bool, ends: tuple[float, float]) -> PriceModel:
+    def judged(self, *, use_median: bool, ends: conformal.Ends) -> PriceModel:
         """Returns the model with what out-of-sample outcomes said; one that isn't calibrated stays as it is."""
         return replace(self, use_median=use_median, ends=ends) if self.is_calibrated else self
 
@@ -236,9 +239,15 @@ def fit(sample: Sample, recipe: Recipe | None = None) -> PriceModel:
         fitted=fitted,
         median_model=MedianModel.fit(table, standardised, rows) if kind.calibrated else MedianModel((), (), (), ()),
         use_median=False,
-        ends=conformal.fit_ends(standardised[rows]) if kind.calibrated else (-1.0, 1.0),
+        ends=_first_ends(sample, standardised, rows) if kind.calibrated else conformal.NORMAL,
         trained_through_ms=int(table.time_ms[rows[-1] + sample.horizon]),
     )
+
+
+def _first_ends(sample: Sample, standardised: Floats, rows: NDArray[np.intp]) -> conformal.Ends:
+    """Returns the ends of the rows learned from, with the groups' parts at rest."""
+    ends = conformal.fit_ends(standardised[rows])
+    return conformal.with_groups(ends, conformal.state(sample.table)[rows])
 
 
 def _bounded(table: FeatureTable, name: str, missing: float) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
-from pricecast_price_predictor.evaluation import pinball, skill
+from pricecast_price_predictor.evaluation import columns, pinball, skill
 
 NAIVE = "naive"
 """Model name of the forecast that is made until there is a model: last close and yesterday's distribution."""
@@ -27,6 +27,7 @@ def make(
     feature_time_ms: int,
     issued_at_ms: int,
     last_price: float,
+    levels: Sequence[float],
     quantiles: Sequence[float],
     version: ModelVersion | None,
     point_is_naive: bool,
@@ -41,12 +42,14 @@ def make(
         feature_time_ms: Event time of the row that it was made at.
         issued_at_ms: When it is made, in the market's time.
         last_price: Close of that row.
-        quantiles: The three quantiles of the log-return.
+        levels: The levels that are forecast, `QUANTILES` among them.
+        quantiles: Their quantiles of the log-return.
         version: The model; None for the naive forecast.
         point_is_naive: Whether the point forecast is the last price.
         simulated: Whether the market is a simulation.
     """
-    lower, median, upper = (last_price * math.exp(quantile) for quantile in quantiles)
+    prices = [last_price * math.exp(quantile) for quantile in quantiles]
+    lower, median, upper = (prices[column] for column in columns(levels))
     metrics = version.metrics if version is not None else {}
     return Prediction(
         pipeline=pipeline,
@@ -59,6 +62,8 @@ def make(
         predicted_price=last_price if point_is_naive else median,
         lower=lower,
         upper=upper,
+        levels=tuple(levels),
+        quantiles=tuple(prices),
         model_name=version.model_name if version is not None else NAIVE,
         model_version=version.version if version is not None else 0,
         model_trained_through_ms=version.trained_through_ms if version is not None else 0,

@@ -10,8 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from pricecast_price_predictor.baselines import QUANTILES
-from pricecast_price_predictor.evaluation import Scores, pinball, reliability
+from pricecast_core.values import QUANTILES
+from pricecast_price_predictor.evaluation import Scores, columns, pinball, reliability
 from pricecast_price_predictor.model_selection import Trained
 from pricecast_price_predictor.walkforward import Forecasts
 
@@ -108,8 +108,8 @@ def _errors(forecasts: Forecasts, horizon: int) -> Figure:
     window = max(20 * horizon, len(days) // 60, 1)
     actual = forecasts.actual[known]
     for name, quantiles, colour in (
-        ("model", forecasts.quantiles[known], "C0"),
-        ("naive", forecasts.naive[known], "C7"),
+        ("model", forecasts.interval()[known], "C0"),
+        ("naive", forecasts.naive[known][:, columns(forecasts.levels)], "C7"),
     ):
         loss = pinball(actual, quantiles).mean(axis=1) * 1e4
         inside = (actual >= quantiles[:, 0]) & (actual <= quantiles[:, -1])
@@ -131,12 +131,12 @@ def _calibration(forecasts: Forecasts) -> Figure:
     quantiles, actual = forecasts.quantiles[known], forecasts.actual[known]
     width = quantiles[:, -1] - quantiles[:, 0]
     groups = np.array_split(np.argsort(width, kind="stable"), 10) if len(width) >= 10 else []
-    for column, level in enumerate(QUANTILES):
+    for column, level in enumerate(forecasts.levels):
         shares = [float((actual[rows] <= quantiles[rows, column]).mean()) for rows in groups]
         left.plot(range(1, len(shares) + 1), shares, "o-", color=f"C{column}", label=f"{level:.0%}")
         left.axhline(level, color=f"C{column}", linestyle=":")
     left.set(title="Share below each quantile", xlabel="decile of the forecast's width", ylim=(0, 1))
-    left.legend(frameon=False, ncols=3, loc=(0.05, 0.67))
+    left.legend(frameon=False, ncols=4, loc=(0.02, 0.62), fontsize="small")
     standardised = forecasts.standardised[known]
     if len(standardised):
         low, high = np.quantile(standardised, [0.005, 0.995])
@@ -152,7 +152,7 @@ def _last_days(forecasts: Forecasts) -> Figure:
     axes = figure.subplots()
     part = slice(max(0, len(forecasts.time_ms) - _PRICE_ROWS), None)
     hours = _days(forecasts.time_ms[part]) * 24
-    quantiles = forecasts.quantiles[part] * 1e4
+    quantiles = forecasts.interval()[part] * 1e4
     axes.fill_between(hours, quantiles[:, 0], quantiles[:, -1], alpha=0.25, linewidth=0, label="80% interval")
     axes.plot(hours, forecasts.actual[part] * 1e4, "k.", markersize=2.5, label="what came")
     axes.set(title="The last forecasts", xlabel="hours", ylabel="return over the horizon, bp")

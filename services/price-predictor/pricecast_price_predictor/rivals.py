@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pricecast_price_predictor.evaluation import Scores, pinball, score
+from pricecast_price_predictor.evaluation import Scores, columns, pinball, score
 from pricecast_price_predictor.walkforward import Forecasts
 from pricecast_price_predictor.windows import Floats
 
@@ -75,13 +75,13 @@ def standings(contestants: Mapping[str, Forecasts]) -> list[Standing]:
     for forecasts in contestants.values():
         known = known & np.isfinite(forecasts.quantiles).all(axis=1)
     actual, naive, time_ms = first.actual[known], first.naive[known], first.time_ms[known]
-    reference = pinball(actual, naive).mean(axis=1)
-    leader = pinball(actual, first.quantiles[known]).mean(axis=1)
+    reference = pinball(actual, naive[:, columns(first.levels)]).mean(axis=1)
+    leader = pinball(actual, first.interval()[known]).mean(axis=1)
     found = []
     for kind, forecasts in contestants.items():
-        quantiles = forecasts.quantiles[known]
-        loss = pinball(actual, quantiles).mean(axis=1)
-        found.append(Standing(kind, score(actual, quantiles, naive), lead(leader, loss, reference, time_ms)))
+        loss = pinball(actual, forecasts.interval()[known]).mean(axis=1)
+        scores = score(actual, forecasts.quantiles[known], naive, first.levels, first.volatility[known])
+        found.append(Standing(kind, scores, lead(leader, loss, reference, time_ms)))
     return found
 
 

@@ -74,6 +74,7 @@ class Predictor:
                 settings.horizons_seconds,
                 live=settings.live,
                 simulated=settings.simulated,
+                levels=settings.levels,
             )
             for pair in settings.pairs
         }

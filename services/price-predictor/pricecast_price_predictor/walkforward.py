@@ -17,11 +17,13 @@ import polars as pl
 
 from pricecast_core.errors import SettingsError
 from pricecast_core.settings.price_predictor import FIRST_TRAINING_SHARE
+from pricecast_core.values import LEVELS
 from pricecast_price_predictor import baselines, conformal, model, target
-from pricecast_price_predictor.evaluation import Matrix, Scores, score
+from pricecast_price_predictor.evaluation import Matrix, Scores, columns, score
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.model import PriceModel, Recipe
 from pricecast_price_predictor.models.base import Sample
+from pricecast_price_predictor.models.kinds import kind_of
 from pricecast_price_predictor.windows import Floats
 
 
@@ -43,6 +45,9 @@ class Forecasts:
         quantiles: The model's quantiles.
         naive: The naive quantiles.
         standardised: Outcome in units of the predicted scale.
+        volatility: Local volatility that was known then.
+        state: The same against that of the week.
+        levels: Levels of the quantiles.
     """
 
     time_ms: np.ndarray
@@ -50,6 +55,13 @@ class Forecasts:
     quantiles: Matrix
     naive: Matrix
     standardised: Floats
+    volatility: Floats
+    state: Floats
+    levels: Sequence[float] = LEVELS
+
+    def interval(self) -> Matrix:
+        """Returns the interval's ends and the median, shape (rows, 3)."""
+        return self.quantiles[:, columns(self.levels)]
 
     def frame(self, **about: str | int) -> pl.DataFrame:
         """Returns a row for each forecast, for a file of forecasts.
@@ -62,14 +74,14 @@ class Forecasts:
                 **about,
                 "time_ms": self.time_ms,
                 "actual": self.actual,
-                **{f"q{level:g}": self.quantiles[:, column] for column, level in enumerate(baselines.QUANTILES)},
-                **{f"naive_q{level:g}": self.naive[:, column] for column, level in enumerate(baselines.QUANTILES)},
+                **{f"q{level:g}": self.quantiles[:, column] for column, level in enumerate(self.levels)},
+                **{f"naive_q{level:g}": self.naive[:, column] for column, level in enumerate(self.levels)},
             }
         )
 
     def scores(self) -> Scores:
         """Scores them."""
-        return score(self.actual, self.quantiles, self.naive)
+        return score(self.actual, self.quantiles, self.naive, self.levels, self.volatility)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,7 @@ class WalkForward:
 
     folds: Sequence[Forecasts]
     use_median: bool
-    ends: tuple[float, float]
+    ends: conformal.Ends
 
     def pooled(self) -> Forecasts:
         """Returns all folds as one."""
@@ -110,7 +122,7 @@ def replay(price_model: PriceModel, table: FeatureTable, naive: Matrix, start: i
     Args:
         price_model: Trained on rows before `start`.
         table: Features, from the first row.
-        naive: Naive quantiles of every row of the table.
+        naive: Naive quantiles of every row of the table at `LEVELS`.
         start: First row.
         stop: The row after the last.
     """
@@ -120,8 +132,11 @@ def replay(price_model: PriceModel, table: FeatureTable, naive: Matrix, start: i
     known = target.has_outcome(table.observed, price_model.horizon_rows)[start:stop]
     actual = np.where(known, actual, np.nan)
     standardised = raw.standardise(actual)
-    ends = conformal.trace(price_model.calibrator(), standardised, price_model.horizon_rows)
-    return Forecasts(part.time_ms, actual, raw.quantiles(ends), naive[start:stop], standardised)
+    calibrator, state = price_model.calibrator(LEVELS), conformal.state(part)
+    ends = conformal.trace(calibrator, standardised, calibrator.groups(state, part.time_ms), price_model.horizon_rows)
+    return Forecasts(
+        part.time_ms, actual, raw.quantiles(ends, LEVELS), naive[start:stop], standardised, part.scale, state
+    )
 
 
 def evaluate(
@@ -136,7 +151,7 @@ def evaluate(
         on_fold: Called after each fold, for a progress bar.
     """
     table = sample.table
-    naive = baselines.naive_quantiles(table.log_close, sample.horizon, sample.spec.day)
+    naive = naive_of(sample)
     plain: list[Forecasts] = []
     moved: list[Forecasts] = []
     chosen: list[Forecasts] = []
@@ -148,8 +163,16 @@ def evaluate(
         chosen.append(moved[-1] if use else plain[-1])
         on_fold()
     use = median_wins(moved)
-    outcomes = concatenate(moved if use else plain).standardised
-    return WalkForward(chosen, use, conformal.fit_ends(outcomes))
+    found = concatenate(moved if use else plain)
+    ends = conformal.fit_ends(found.standardised)
+    if kind_of(recipe.kind).calibrated:
+        ends = conformal.fit_groups(ends, found.standardised, found.state, found.time_ms, sample.horizon)
+    return WalkForward(chosen, use, ends)
+
+
+def naive_of(sample: Sample) -> Matrix:
+    """Returns the naive quantiles of every row of a sample's table at `LEVELS`."""
+    return baselines.naive_quantiles(sample.table.log_close, sample.horizon, sample.spec.day, LEVELS)
 
 
 def write_forecasts(frames: Sequence[pl.DataFrame], out: Path) -> None:
@@ -176,9 +199,9 @@ def median_wins(folds: Sequence[Forecasts]) -> bool:
 def concatenate(parts: Sequence[Forecasts]) -> Forecasts:
     """Returns several stretches of forecasts as one."""
     return Forecasts(
-        np.concatenate([part.time_ms for part in parts]),
-        np.concatenate([part.actual for part in parts]),
-        np.concatenate([part.quantiles for part in parts]),
-        np.concatenate([part.naive for part in parts]),
-        np.concatenate([part.standardised for part in parts]),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("time_ms", "actual", "quantiles", "naive", "standardised", "volatility", "state")
+        ),
+        levels=parts[0].levels,
     )

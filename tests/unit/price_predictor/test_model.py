@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from statistics import NormalDist
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ import structlog
 import structlog.testing
 
 from pricecast_core.errors import StoreError
+from pricecast_core.values import LEVELS
 from pricecast_price_predictor import (
     baselines,
     conformal,
@@ -21,7 +23,7 @@ from pricecast_price_predictor import (
     tuning,
     walkforward,
 )
-from pricecast_price_predictor.evaluation import pinball, score
+from pricecast_price_predictor.evaluation import columns, pinball, score
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.model import PriceModel, Recipe
@@ -52,7 +54,7 @@ def fitted(table: FeatureTable) -> PriceModel:
 
 
 def naive_of(table: FeatureTable) -> np.ndarray:
-    return baselines.naive_quantiles(table.log_close, HORIZON, SPEC.day)
+    return baselines.naive_quantiles(table.log_close, HORIZON, SPEC.day, LEVELS)
 
 
 def changed_from(table: FeatureTable, row: int) -> FeatureTable:
@@ -106,15 +108,16 @@ def test_the_artifact_names_its_kind_and_an_unknown_or_old_one_is_refused(fitted
     assert stored["kind"] == "Ensemble"
     with pytest.raises(StoreError, match="'Oracle' is unknown; train again"):
         PriceModel.from_bytes(msgspec.msgpack.encode({**stored, "kind": "Oracle"}))
-    with pytest.raises(StoreError, match="format 1 is not 2; train again"):
-        PriceModel.from_bytes(msgspec.msgpack.encode({"format": 1, "booster": b""}))
+    with pytest.raises(StoreError, match="format 2 is not 3; train again"):
+        PriceModel.from_bytes(msgspec.msgpack.encode({"format": 2, "kind": "Trees"}))
 
 
 def test_the_naive_kind_forecasts_the_naive_distribution(table: FeatureTable) -> None:
     naive = naive_of(table)
     priced = model.fit(Sample(SPEC, table, HORIZON, 5_000), Recipe("Naive"))
     forecasts = walkforward.replay(PriceModel.from_bytes(priced.to_bytes()), table, naive, 5_000, 6_000)
-    np.testing.assert_allclose(forecasts.quantiles, naive[5_000:], rtol=0, atol=1e-15)
+    three = columns(LEVELS)
+    np.testing.assert_allclose(forecasts.quantiles[:, three], naive[5_000:, three], rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -298,8 +301,29 @@ def test_pinball_is_least_at_the_quantile() -> None:
     assert np.linspace(0.5, 2.0, 31)[int(np.argmin(losses))] == pytest.approx(1.28, abs=0.06)
 
 
-def test_the_calibrator_of_a_longer_horizon_moves_slower(fitted: PriceModel) -> None:
-    calibrator = fitted.calibrator()
-    before = calibrator.ends[1]
-    calibrator.observe(1e9)
-    assert np.log(calibrator.ends[1] / before) == pytest.approx(conformal.LEARNING_RATE / HORIZON * 0.9)
+def test_a_models_calibrator_moves_by_the_step_of_its_horizon(fitted: PriceModel) -> None:
+    calibrator = fitted.calibrator([0.1, 0.5, 0.9])
+    groups = np.zeros(calibrator.groups(np.zeros(1), np.zeros(1, dtype=np.int64)).shape[1])
+    before = calibrator.ends(groups)[-1]
+    calibrator.observe(1e9, groups)
+    step = conformal.learning_rate(HORIZON, SPEC.candle_seconds) * 0.9
+    assert np.log(calibrator.ends(groups)[-1] / before) == pytest.approx(step)
+
+
+def test_levels_are_scored_each_on_its_own_and_together() -> None:
+    rng = np.random.default_rng(1)
+    volatility = np.repeat([0.5, 1.0, 2.0, 3.0, 4.0], 4_000)
+    actual = volatility * rng.standard_normal(len(volatility))
+    normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
+    alike, right = np.tile(2.4 * normal, (len(actual), 1)), volatility[:, None] * normal
+    scores = score(actual, right, alike, LEVELS, volatility)
+    assert list(scores.below.values()) == pytest.approx(LEVELS, abs=0.01)
+    assert scores.coverage_by_volatility == pytest.approx([0.8] * 5, abs=0.02)
+    assert scores.crps == pytest.approx(np.mean(volatility) / np.sqrt(np.pi), rel=0.05)  # of a normal distribution
+    assert scores.crps < scores.naive_crps
+    quiet, *_, busy = score(actual, alike, right, LEVELS, volatility).coverage_by_volatility
+    assert quiet > 0.99
+    assert busy < 0.6
+    assert scores.as_metrics()["below_0.05"] == pytest.approx(0.05, abs=0.01)
+    three = columns(LEVELS)
+    assert scores.pinball == score(actual, right[:, three], alike[:, three]).pinball

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from pricecast_core.errors import SettingsError
+from pricecast_core.values import QUANTILES
 from pricecast_price_predictor.arena import arena, read
 from pricecast_price_predictor.evaluation import pinball
 from pricecast_price_predictor.features import FeatureSpec
@@ -48,7 +49,8 @@ def test_two_that_are_alike_are_called_different_as_rarely_as_the_interval_promi
 def forecasts(width: float, known: slice) -> Forecasts:
     quantiles = np.full((ROWS, 3), np.nan)
     quantiles[known] = [-width, 0.0, width]
-    return Forecasts(TIMES, noise(4), quantiles, np.tile([-2.0, 0.0, 2.0], (ROWS, 1)), noise(4))
+    naive, rest = np.tile([-2.0, 0.0, 2.0], (ROWS, 1)), np.zeros(ROWS)
+    return Forecasts(TIMES, noise(4), quantiles, naive, noise(4), rest, rest, QUANTILES)
 
 
 def test_all_are_scored_on_the_rows_that_each_has_forecast() -> None:

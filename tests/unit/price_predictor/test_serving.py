@@ -21,6 +21,7 @@ from pricecast_core.stores.features_sql import SqlFeatureStore
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
+from pricecast_core.values import LEVELS, QUANTILES
 from pricecast_price_predictor import (
     baselines,
     feature_view,
@@ -238,13 +239,15 @@ def test_live_forecasts_are_those_of_the_backtest_whatever_the_batches(world, ba
         here.feed(rows[start : min(start + 7, 2_600)])
     spec = trained.model.spec
     table = features.compute(spec, grid.regular(rows, 60))
-    naive = baselines.naive_quantiles(table.log_close, 5, spec.day)
+    naive = baselines.naive_quantiles(table.log_close, 5, spec.day, LEVELS)
     expected = walkforward.replay(trained.model, table, naive, 2_500, 2_600).quantiles
     made = [one for one in here.history() if one.model_name == NAME]
     assert len(made) == 100
     for one, quantiles in zip(made, expected, strict=True):
-        assert one.lower == one.last_price * math.exp(quantiles[0])
-        assert one.upper == one.last_price * math.exp(quantiles[2])
+        assert one.lower == one.last_price * math.exp(quantiles[1])
+        assert one.upper == one.last_price * math.exp(quantiles[-2])
+        assert one.levels == LEVELS
+        assert one.quantiles == tuple(one.last_price * math.exp(quantile) for quantile in quantiles)
 
 
 def test_features_used_live_are_those_read_for_training_for_every_minute_of_a_replay(
@@ -381,6 +384,7 @@ def test_rolling_scores_are_those_of_one_version() -> None:
                 feature_time_ms=1_700_000_000_000,
                 issued_at_ms=1_700_000_000_000,
                 last_price=100.0,
+                levels=QUANTILES,
                 quantiles=(-loss, 0.0, loss),
                 version=None,
                 point_is_naive=True,

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from pricecast_core.settings.base import HorizonList, PairList
 from pricecast_core.settings.to_feature_store import FeatureStoreSettings
-from pricecast_core.values import MOST_HORIZONS, CandleSeconds
+from pricecast_core.values import LEVELS, MOST_HORIZONS, MOST_LEVELS, QUANTILES, CandleSeconds, LevelList
 
 FIRST_TRAINING_SHARE = 0.4
 """Share of the rows that only ever train in a walk-forward evaluation."""
@@ -41,6 +41,12 @@ class PricePredictorSettings(PredictionStoreSettings):
         min_length=1,
         max_length=MOST_HORIZONS,
         description="How far ahead to predict; multiples of the candle",
+    )
+    levels: LevelList = Field(
+        default_factory=lambda: list(LEVELS),
+        min_length=len(QUANTILES),
+        max_length=MOST_LEVELS,
+        description="Quantiles to forecast, 0.1, 0.5 and 0.9 among them",
     )
     simulated: bool = Field(False, description="True if the market is a simulation; every prediction says so")
     live: bool = Field(True, description="False in replays: the market's time then is the time of the newest row")

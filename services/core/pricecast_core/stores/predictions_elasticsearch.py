@@ -283,6 +283,8 @@ def _kinds(info: msgspec.inspect.Type) -> set[type[msgspec.inspect.Type]]:
         return _kinds(info.type)
     if isinstance(info, msgspec.inspect.UnionType):
         return {kind for option in info.types for kind in _kinds(option)}
+    if isinstance(info, msgspec.inspect.VarTupleType):  # a field of Elasticsearch holds one value or many
+        return _kinds(info.item_type)
     return {type(info)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pricecast_price_predictor.pool import Pool
 
+_MIDDLE = 0.5
 Parameters = Mapping[str, float]
 """Hyper-parameters by name; whole numbers are ints."""
 
@@ -107,11 +108,10 @@ class Raw:
         off = returns - self.median
         return np.asarray(off / np.where(off < 0, self.lower, self.upper))
 
-    def quantiles(self, ends: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the quantiles for ends of shape (rows, 2): shape (rows, 3), never crossing."""
-        return np.column_stack(
-            (self.median + self.lower * ends[:, 0], self.median, self.median + self.upper * ends[:, 1])
-        )
+    def quantiles(self, ends: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float64]:
+        """Returns the quantiles for ends of shape (rows, levels), never crossing as long as the ends don't."""
+        sides = [self.lower if level < _MIDDLE else self.upper for level in levels]
+        return np.column_stack([self.median + side * ends[:, number] for number, side in enumerate(sides)])
 
 
 class Fitted(Protocol):

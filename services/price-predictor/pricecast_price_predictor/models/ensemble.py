@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import optuna
 
 _SHORT_SECONDS = 1800
-_SHORT = (0.45, 0.45, 0.1)
-_LONG = (0.35, 0.35, 0.3)
-_LONG_ALONE = (0.0, 0.6, 0.4)
+_SHORT = (0.5, 0.4, 0.1)
+_LONG = (0.4, 0.2, 0.4)
+_LONG_ALONE = (0.0, 0.5, 0.5)
 _SHORT_ALONE = (0.0, 0.9, 0.1)
 
 

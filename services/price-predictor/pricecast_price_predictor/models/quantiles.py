@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import xgboost as xgb
 
+from pricecast_core.values import QUANTILES
 from pricecast_price_predictor import target
-from pricecast_price_predictor.baselines import QUANTILES
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.models.base import Compute, Parameters, Raw, Sample
 from pricecast_price_predictor.models.trees import TreeParameters, Trees, read_booster, settings

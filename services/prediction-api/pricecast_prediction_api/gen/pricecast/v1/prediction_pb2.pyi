@@ -1,15 +1,16 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Prediction(_message.Message):
-    __slots__ = ("pair", "horizon_seconds", "issued_at", "target_time", "last_price", "predicted_price", "lower", "upper", "model_name", "model_version", "skill", "beats_naive", "point_is_naive", "simulated", "feature_time", "pipeline", "model_trained_through", "outcome", "is_over", "namespace")
+    __slots__ = ("pair", "horizon_seconds", "issued_at", "target_time", "last_price", "predicted_price", "lower", "upper", "model_name", "model_version", "skill", "beats_naive", "point_is_naive", "simulated", "feature_time", "pipeline", "model_trained_through", "outcome", "is_over", "namespace", "quantiles")
     PAIR_FIELD_NUMBER: _ClassVar[int]
     HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +31,7 @@ class Prediction(_message.Message):
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     IS_OVER_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    QUANTILES_FIELD_NUMBER: _ClassVar[int]
     pair: str
     horizon_seconds: int
     issued_at: _timestamp_pb2.Timestamp
@@ -50,7 +52,16 @@ class Prediction(_message.Message):
     outcome: Outcome
     is_over: bool
     namespace: str
-    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., target_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_price: _Optional[float] = ..., predicted_price: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., skill: _Optional[_Union[Skill, _Mapping]] = ..., beats_naive: _Optional[bool] = ..., point_is_naive: _Optional[bool] = ..., simulated: _Optional[bool] = ..., feature_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pipeline: _Optional[str] = ..., model_trained_through: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., is_over: _Optional[bool] = ..., namespace: _Optional[str] = ...) -> None: ...
+    quantiles: _containers.RepeatedCompositeFieldContainer[Quantile]
+    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., target_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_price: _Optional[float] = ..., predicted_price: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., skill: _Optional[_Union[Skill, _Mapping]] = ..., beats_naive: _Optional[bool] = ..., point_is_naive: _Optional[bool] = ..., simulated: _Optional[bool] = ..., feature_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pipeline: _Optional[str] = ..., model_trained_through: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., is_over: _Optional[bool] = ..., namespace: _Optional[str] = ..., quantiles: _Optional[_Iterable[_Union[Quantile, _Mapping]]] = ...) -> None: ...
+
+class Quantile(_message.Message):
+    __slots__ = ("level", "price")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    level: float
+    price: float
+    def __init__(self, level: _Optional[float] = ..., price: _Optional[float] = ...) -> None: ...
 
 class Skill(_message.Message):
     __slots__ = ("distribution", "point")
