@@ -33,6 +33,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     without="--no-install-package nvidia-nccl-cu12 --no-install-package nvidia-nccl-cu13"; \
     case "$SERVICE" in \
         trades) more="--extra kraken-v1 $without" ;; \
+        prediction-api) more="--extra mcp $without" ;; \
         finetune) more="--extra train --extra comet" ;; \
         *) more="$without" ;; \
     esac; \

@@ -62,6 +62,7 @@ VARIANTS = {
         "predictionApi.access.tokensSecret": "callers",
         "predictionApi.access.oidc.issuer": "https://issuer.example",
         "predictionApi.access.oidc.audience": "pricecast",
+        "predictionApi.mcp": "true",
         "predictionApi.access.corsOrigins": "{https://desk.example}",
     },
     "callers with certificates": {"predictionApi.tlsSecret": "tls", "predictionApi.access.clientCaSecret": "ca"},

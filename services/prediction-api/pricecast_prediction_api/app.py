@@ -24,7 +24,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pricecast_prediction_api.access.gate import COOKIE, Gate
-from pricecast_prediction_api.gateway import CALL_SECONDS, Gateway, enter
+from pricecast_prediction_api.agents import PATH, Agents
+from pricecast_prediction_api.gateway import CALL_SECONDS, Gateway, enter, send_problem
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.grpc_server import SERVICE
 from pricecast_prediction_api.http_rules import rules_of
@@ -53,10 +54,16 @@ class App:
         latest: Whose freshness `/health` tells.
         gate: Who may call.
         cors_origins: Origins whose pages may call.
+        mcp: Whether agents may call at /mcp.
     """
 
     def __init__(
-        self, methods: PredictionMethods, latest: LatestPredictions, gate: Gate, cors_origins: Sequence[str] = ()
+        self,
+        methods: PredictionMethods,
+        latest: LatestPredictions,
+        gate: Gate,
+        cors_origins: Sequence[str] = (),
+        mcp: bool = False,
     ) -> None:
         rules = rules_of(SERVICE)
         self._gate = gate
@@ -76,6 +83,7 @@ class App:
             ],
             exception_handlers={ApiError: _problem},
         )
+        self.agents = Agents(self._route) if mcp else None
         self._answer: ASGIApp = self._route
         if cors_origins:
             self._answer = CORSMiddleware(
@@ -103,8 +111,18 @@ class App:
         """Sends what is under /v1 straight to the gateway."""
         if scope["path"].startswith("/v1/"):
             await self._gateway(scope, receive, send)
+        elif self.agents is not None and scope["path"] == PATH:
+            await self._serve_agent(self.agents, scope, receive, send)
         else:
             await self._pages(scope, receive, send)
+
+    async def _serve_agent(self, agents: Agents, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await enter(self._gate, scope)
+        except ApiError as error:
+            await send_problem(send, error)
+            return
+        await agents.app(scope, receive, send)
 
     async def _get_page(self, _: Request) -> Response:
         return FileResponse(_PAGE / "index.html", headers={"content-security-policy": _PAGE_POLICY})

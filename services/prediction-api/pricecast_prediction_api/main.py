@@ -94,7 +94,8 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
     methods = PredictionMethods(latest, store, settings.pipeline)
     gate = Gate(settings)
     grpc_server = GrpcServer(methods, gate)
-    http, http_socket = http_server(settings, App(methods, latest, gate, settings.cors_origins), GRACE_SECONDS)
+    app = App(methods, latest, gate, settings.cors_origins, mcp=settings.mcp)
+    http, http_socket = http_server(settings, app, GRACE_SECONDS)
     grpc_port = await grpc_server.start(
         settings.grpc_host, settings.grpc_port, certificates.credentials() if certificates else None
     )
@@ -110,6 +111,8 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
     health.info("grpc", lambda: f"{settings.grpc_host}:{grpc_port}")
     health.info("http", lambda: f"{settings.api_host}:{http_port}")
     background = [asyncio.create_task(work) for work in (latest.run(), tell_health(), heartbeat.run())]
+    if app.agents is not None:
+        background.append(asyncio.create_task(app.agents.run()))
     if certificates is not None and http.config.ssl is not None:
         background.append(asyncio.create_task(certificates.watch(http.config.ssl)))
     serving = asyncio.create_task(http.serve([http_socket]))

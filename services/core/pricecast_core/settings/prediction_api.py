@@ -60,6 +60,10 @@ class PredictionApiSettings(ServiceSettings):
     requests_per_second: float = Field(
         0, ge=0, description="Requests that each address may make where no token is asked for; 0 sets no limit"
     )
+    mcp: bool = Field(
+        False,
+        description="Whether agents are served at /mcp (Model Context Protocol, streamable HTTP); 60 MB more memory",
+    )
     cors_origins: list[str] = Field(
         [], description="Origins whose web pages may ask, such as `https://desk.example`; `*` is any"
     )

@@ -1,0 +1,1 @@
+"""Forecasts for agents: a Model Context Protocol server over the prediction API."""
