@@ -93,7 +93,7 @@ def score(
     known = np.isfinite(actual) & np.isfinite(naive).all(axis=1) & np.isfinite(forecast).all(axis=1)
     actual, forecast, naive = actual[known], forecast[known], naive[known]
     if len(actual) == 0:
-        return Scores(0, *([0.0] * 10))
+        return Scores(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     whole, whole_naive = pinball(actual, forecast, levels).mean(axis=0), pinball(actual, naive, levels).mean(axis=0)
     three = columns(levels)
     below = {

@@ -199,9 +199,12 @@ def median_wins(folds: Sequence[Forecasts]) -> bool:
 def concatenate(parts: Sequence[Forecasts]) -> Forecasts:
     """Returns several stretches of forecasts as one."""
     return Forecasts(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("time_ms", "actual", "quantiles", "naive", "standardised", "volatility", "state")
-        ),
+        time_ms=np.concatenate([part.time_ms for part in parts]),
+        actual=np.concatenate([part.actual for part in parts]),
+        quantiles=np.concatenate([part.quantiles for part in parts]),
+        naive=np.concatenate([part.naive for part in parts]),
+        standardised=np.concatenate([part.standardised for part in parts]),
+        volatility=np.concatenate([part.volatility for part in parts]),
+        state=np.concatenate([part.state for part in parts]),
         levels=parts[0].levels,
     )
