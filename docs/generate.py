@@ -13,13 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-import asyncapi
 import msgspec
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from pricecast_core import metrics, services, settings, topics
+from pricecast_core import asyncapi, metrics, services, settings, topics
 from pricecast_core.settings import ServiceSettings
 from pricecast_operator import metrics as operator_metrics
 from pricecast_operator.settings import OperatorSettings
