@@ -35,6 +35,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         trades) more="--extra kraken-v1 $without" ;; \
         prediction-api) more="--extra mcp $without" ;; \
         finetune) more="--extra train --extra comet" ;; \
+        to-feature-store|price-predictor) more="--extra hopsworks $without" ;; \
         *) more="$without" ;; \
     esac; \
     for extra in $EXTRAS; do more="$more --extra $extra"; done; \

@@ -197,7 +197,7 @@ def _to_feature_store(
     backends: Backends,
     common: dict[str, Any],
 ) -> ServiceProcess:
-    settings = s.ToFeatureStoreSettings(**common, feature_store=_store_kind(spec.storage.features.kind), group=group)
+    settings = s.ToFeatureStoreSettings(**common, **_feature_store(spec), group=group)
     return ServiceProcess(service, settings, backends.features())
 
 
@@ -249,7 +249,7 @@ def _predictor_processes(
 ) -> list[ServiceProcess]:
     settings = s.PricePredictorSettings(
         **common,
-        feature_store=_store_kind(spec.storage.features.kind),
+        **_feature_store(spec),
         model_registry=_store_kind(spec.storage.models.kind),
         prediction_store=backends.prediction_store,
         pairs=spec.pairs[:PAIRS_EACH],
@@ -278,6 +278,13 @@ def _predictor_processes(
         for row, schedule, more in rows
         for number, told in parts.items()
     ]
+
+
+def _feature_store(spec: PricePipelineSpec) -> dict[str, Any]:
+    """Returns the settings of the feature store, less its secrets."""
+    store, secrets = spec.storage.features, {"api_key_secret_ref", "ca_secret_ref"}
+    project = {} if store.hopsworks is None else _prefixed("hopsworks", store.hopsworks, leave_out=secrets)
+    return {"feature_store": _store_kind(store.kind), **project}
 
 
 def _store_kind(kind: str) -> str:

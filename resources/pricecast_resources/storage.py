@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
-from pricecast_core.values import BROKERS, URL_LENGTH, HttpUrl, whole
-from pricecast_resources.base import Model, SecretKeyRef, rule, rules
+from pricecast_core.settings.to_feature_store import FeatureStoreSettings
+from pricecast_core.values import BROKERS, HOST_NAME, URL_LENGTH, HttpUrl, whole
+from pricecast_resources.base import Model, SecretKeyRef, of_setting, rule, rules
 
 
 class KafkaStorage(Model):
@@ -22,14 +23,52 @@ class KafkaStorage(Model):
     )
 
 
+class HopsworksStorage(Model):
+    """A project of Hopsworks."""
+
+    host: str = Field(
+        pattern=whole(HOST_NAME),
+        max_length=253,
+        examples=["eu-west.cloud.hopsworks.ai"],
+        description="Host of Hopsworks, without https://.",
+    )
+    port: int = of_setting(FeatureStoreSettings, "hopsworks_port", "Port of Hopsworks.")
+    project: str = Field(
+        pattern=r"^[A-Za-z0-9_]{1,63}$", max_length=63, description="Project whose feature store is used."
+    )
+    api_key_secret_ref: SecretKeyRef = Field(
+        description="Where its API key is, with the scopes project, featurestore, kafka and job."
+    )
+    ca_secret_ref: SecretKeyRef | None = Field(
+        None, description="Where the PEM of the authority that signed its certificate is, if no public one did."
+    )
+
+
 class FeatureStorage(Model):
-    """Feature store and model registry in SQL, or Hopsworks."""
+    """Feature store in SQL, or in Hopsworks."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "(self.kind == 'Hopsworks') == has(self.hopsworks)",
+                "must be given if, and only if, kind is Hopsworks",
+                "hopsworks",
+            )
+        )
+    )
 
     kind: Literal["SQL", "Hopsworks"] = Field("SQL", description="Kind of feature store.")
     url_secret_ref: SecretKeyRef = Field(
         default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
         description="Where the SQLAlchemy URL is.",
     )
+    hopsworks: HopsworksStorage | None = Field(None, description="The project, if kind is Hopsworks.")
+
+    @model_validator(mode="after")
+    def _hopsworks_is_described(self) -> FeatureStorage:
+        if (self.kind == "Hopsworks") != (self.hopsworks is not None):
+            raise ValueError("hopsworks: must be given if, and only if, kind is Hopsworks")
+        return self
 
 
 class ModelStorage(Model):

@@ -56,6 +56,7 @@ def _finetune(field: str, **changes: Any) -> Bad:
 
 
 _KEY = {"name": "secret", "key": "key"}
+_HOPSWORKS = {"host": "hopsworks.example", "project": "prices", "apiKeySecretRef": _KEY}
 
 BAD = (
     _pipeline("pairs", pairs=None),
@@ -113,6 +114,12 @@ BAD = (
     _pipeline("news.signals", news={"archive": {"location": "x"}, "signals": {"finetuneJob": "news"}}),
     _pipeline("storage.kafka.brokers", storage__kafka__brokers="redpanda"),
     _pipeline("storage.features.kind", storage__features__kind="Feast"),
+    _pipeline("storage.features.hopsworks", storage__features__kind="Hopsworks"),
+    _pipeline("storage.features.hopsworks", storage__features={"hopsworks": _HOPSWORKS}),
+    _pipeline(
+        "storage.features.hopsworks.host",
+        storage__features={"kind": "Hopsworks", "hopsworks": {**_HOPSWORKS, "host": "https://hopsworks.example"}},
+    ),
     _pipeline("storage.features.urlSecretRef.key", storage__features__urlSecretRef={"name": "storage"}),
     _pipeline("storage.predictions.url", storage__predictions__url="elasticsearch:9200"),
     _pipeline("topics.partitions", topics__partitions=0),

@@ -405,7 +405,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.planned_for = (known.generation, news_model)
             known.secrets = frozenset(ref.name for process in planned.processes for ref in process.secrets.values())
         versions = {secret: (await self._secrets.get(name[0], secret)).version for secret in sorted(known.secrets)}
-        databases = self._databases(name[0], spec)
+        databases = self._databases(name[0], spec, planned)
         options = self.options.with_images(images)
         rendered_for = (known.planned_for, spec.partitions, versions, databases, options)
         if rendered_for != known.rendered_for:
@@ -414,10 +414,11 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.rendered_for = rendered_for
         return planned
 
-    def _databases(self, namespace: str, spec: PricePipelineSpec) -> dict[SecretKeyRef, Address]:
+    def _databases(self, namespace: str, spec: PricePipelineSpec, planned: Plan) -> dict[SecretKeyRef, Address]:
         """Returns where the databases are, as far as Secrets say."""
         found = {}
-        for ref in {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}:
+        used = {ref for process in planned.processes for ref in process.secrets.values()}
+        for ref in used & {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}:
             url = self._database_url(namespace, ref)
             if not isinstance(url, Problem):
                 parsed = parse_url(url)

@@ -31,7 +31,14 @@ class ClusterBackends:
 
     def features(self) -> Access:
         """Variables that give access to the feature store."""
-        return {"FEATURE_STORE_URL": self.storage.features.url_secret_ref}
+        store = self.storage.features
+        if store.hopsworks is None:
+            return {"FEATURE_STORE_URL": store.url_secret_ref}
+        ca = store.hopsworks.ca_secret_ref
+        return {
+            "HOPSWORKS_API_KEY": store.hopsworks.api_key_secret_ref,
+            **({"HOPSWORKS_CA": ca} if ca is not None else {}),
+        }
 
     def models(self) -> Access:
         """Variables that give access to the model registry."""
@@ -50,5 +57,6 @@ class ClusterBackends:
         }
 
     def news_cache(self) -> Access:
-        """Variables that give access to the cache of news signals, beside the features."""
-        return {"CACHE_URL": self.storage.features.url_secret_ref}
+        """Variables that give access to the cache of news signals: beside the features in SQL, else the pod's own."""
+        store = self.storage.features
+        return {"CACHE_URL": store.url_secret_ref} if store.hopsworks is None else {}

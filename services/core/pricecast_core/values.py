@@ -41,6 +41,7 @@ JOB_NAME_RULE = "write at most 52 of a-z, 0-9 and -, from a letter or digit to a
 
 _HOST = r"([^\s/?#@:,\[\]]+|\[[0-9A-Fa-f:.]+\])"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+HOST_NAME = r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?"
 _HTTP_URL = rf"https?://([^\s/?#@]+@)?{_HOST}(:{_PORT})?([/?#]\S*)?"
 _WEBSOCKET_URL = _HTTP_URL.replace("https?", "wss?", 1)
 BROKERS = f"{_HOST}:{_PORT}(,{_HOST}:{_PORT})*"

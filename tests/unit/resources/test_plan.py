@@ -20,6 +20,8 @@ BACKENDS = LocalBackends(DataFolder(Path("/data")), "127.0.0.1:9092")
 PRICE_PATH = ["trades", "candles", "technical-indicators", "to-feature-store"]
 PREDICTOR = ["train", "retrain", "price-predictor"]
 
+HOPSWORKS = {"host": "hopsworks.example", "project": "prices", "apiKeySecretRef": {"name": "hopsworks", "key": "key"}}
+
 
 def planned(**spec: Any) -> Plan:
     return plan("btc", PricePipelineSpec.model_validate({"pairs": ["BTC/USD"], **spec}), BACKENDS)
@@ -44,7 +46,10 @@ def test_news_processes_are_optional_and_come_before_the_predictor() -> None:
 
 
 def test_features_of_prices_and_news_go_to_the_same_store() -> None:
-    found = planned(news={"rss": {"urls": ["https://example.com/feed"]}}, storage={"features": {"kind": "Hopsworks"}})
+    found = planned(
+        news={"rss": {"urls": ["https://example.com/feed"]}},
+        storage={"features": {"kind": "Hopsworks", "hopsworks": HOPSWORKS}},
+    )
     stores = {
         each.settings.feature_store for each in found.processes if isinstance(each.settings, s.ToFeatureStoreSettings)
     }

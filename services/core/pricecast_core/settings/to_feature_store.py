@@ -8,6 +8,9 @@ from pydantic import Field, SecretStr
 
 from pricecast_core.settings.base import StreamSettings
 
+HOPSWORKS_PORTS = (3306, 5005, 9092)
+"""Ports of the online store, the query service and Kafka, beside that of the REST API."""
+
 
 class FeatureStoreSettings(StreamSettings):
     """Where features are kept."""
@@ -17,6 +20,20 @@ class FeatureStoreSettings(StreamSettings):
         SecretStr("sqlite:///.pricecast/features.db"),
         description="SQLAlchemy URL: sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DB",
     )
+    hopsworks_host: str = Field("", description="Host of Hopsworks, without https://")
+    hopsworks_port: int = Field(443, ge=1, le=65535, description="Port of Hopsworks")
+    hopsworks_project: str = Field("", description="Project of Hopsworks whose feature store is used")
+    hopsworks_api_key: SecretStr | None = Field(None, description="API key of Hopsworks")
+    hopsworks_ca: SecretStr | None = Field(
+        None, description="PEM of the authority that signed Hopsworks' certificate, where the machine doesn't trust it"
+    )
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where Hopsworks' REST API, online store, query service and Kafka listen."""
+        if self.feature_store != "hopsworks":
+            return super().addresses
+        return [f"https://{self.hopsworks_host}:{port}" for port in (self.hopsworks_port, *HOPSWORKS_PORTS)]
 
 
 class ToFeatureStoreSettings(FeatureStoreSettings):

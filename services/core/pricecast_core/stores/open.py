@@ -7,6 +7,7 @@ from pricecast_core.settings.prediction_api import PredictionApiSettings
 from pricecast_core.settings.price_predictor import PredictionStoreSettings, PricePredictorSettings
 from pricecast_core.settings.to_feature_store import FeatureStoreSettings
 from pricecast_core.stores.features import FeatureStore
+from pricecast_core.stores.hopsworks import HopsworksAccess
 from pricecast_core.stores.models import ModelRegistry
 from pricecast_core.stores.predictions import PredictionStore
 
@@ -21,7 +22,23 @@ def open_feature_store(settings: FeatureStoreSettings) -> FeatureStore:
         from pricecast_core.stores.features_sql import SqlFeatureStore
 
         return SqlFeatureStore(settings.feature_store_url.get_secret_value())
-    raise SettingsError(f"FEATURE_STORE: {settings.feature_store!r} is not built in yet; use sql")
+    from pricecast_core.stores.features_hopsworks import HopsworksFeatureStore
+
+    return HopsworksFeatureStore(_hopsworks(settings))
+
+
+def _hopsworks(settings: FeatureStoreSettings) -> HopsworksAccess:
+    for name in ("hopsworks_host", "hopsworks_project", "hopsworks_api_key"):
+        if not getattr(settings, name):
+            raise SettingsError(f"{name.upper()}: is not set; the feature store hopsworks needs it")
+    key, ca = settings.hopsworks_api_key, settings.hopsworks_ca
+    return HopsworksAccess(
+        host=settings.hopsworks_host,
+        port=settings.hopsworks_port,
+        project=settings.hopsworks_project,
+        api_key=key.get_secret_value() if key else "",
+        ca=ca.get_secret_value() if ca else "",
+    )
 
 
 def open_model_registry(settings: PricePredictorSettings) -> ModelRegistry:
