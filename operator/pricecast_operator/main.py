@@ -14,10 +14,8 @@ from kubernetes import config
 from kubernetes.client import ApiClient
 
 from pricecast_core import logs
-from pricecast_core.errors import SettingsError
 from pricecast_core.health import Health
-from pricecast_core.service import EX_CONFIG, EX_FAILED
-from pricecast_core.settings import load
+from pricecast_core.service import EX_FAILED, configured
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.lease import Lease, LeaseTakenError
 from pricecast_operator.cluster.objects import Ref
@@ -31,13 +29,7 @@ _DEFINITIONS_SECONDS = 60
 
 def main() -> None:
     """Runs the operator until SIGTERM."""
-    try:
-        settings = load(OperatorSettings)
-    except SettingsError as error:
-        logs.configure(SERVICE)
-        logs.get(SERVICE).error("settings refused", error=str(error))
-        sys.exit(EX_CONFIG)
-    logs.configure(SERVICE, settings.log_level, settings.log_style)
+    settings = configured(SERVICE, OperatorSettings)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # what can't be reached is a condition
     log = logs.get(SERVICE)

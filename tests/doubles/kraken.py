@@ -16,7 +16,6 @@ import json
 import math
 import random
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -24,13 +23,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from tests.doubles.exchange import ExchangeDouble
 
 PAGE_ROWS = 1_000
 SNAPSHOT_ROWS = 50
@@ -88,7 +89,7 @@ class Faults:
     lose: int = 0
 
 
-class KrakenDouble:
+class KrakenDouble(ExchangeDouble):
     """The exchange. All methods may be called from any thread.
 
     Args:
@@ -98,41 +99,20 @@ class KrakenDouble:
     """
 
     def __init__(self, pairs: Iterable[str] = ("BTC/USD",), port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(port, tls)
         self.deals: dict[str, list[Deal]] = {pair: [] for pair in pairs}
         self.faults = Faults()
         self.rest_calls: list[dict[str, str]] = []
         self.connections = 0
         self.bad_rows: dict[str, list[Any]] = {}
-        self._port = port
-        self._tls = tls
-        self._subscribers: dict[ServerConnection, tuple[int, set[str]]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="kraken-double", daemon=True)
-        self._server: Server | None = None
-        self._heartbeats: asyncio.Task[None] | None = None
-
-    @property
-    def rest_url(self) -> str:
-        return f"https://localhost:{self._port}" if self._tls else f"http://127.0.0.1:{self._port}"
 
     @property
     def v1_url(self) -> str:
-        return f"wss://localhost:{self._port}" if self._tls else f"ws://127.0.0.1:{self._port}"
+        return self.websocket_url
 
     @property
     def v2_url(self) -> str:
         return f"{self.v1_url}/v2"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._run(self._start())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
 
     def add(self, pair: str, *deals: Deal) -> None:
         """Makes trades happen: REST knows them and subscribers are told."""
@@ -145,10 +125,6 @@ class KrakenDouble:
         self.add(pair, deal)
         return deal
 
-    def disconnect(self) -> None:
-        """Breaks every WebSocket without a word."""
-        self._run(self._disconnect())
-
     def send_raw(self, message: str) -> None:
         """Sends any text to all subscribers."""
         self._run(self._broadcast(lambda _version, _pairs: message))
@@ -157,39 +133,8 @@ class KrakenDouble:
         """Returns how many connections have subscribed to a pair."""
         return sum(pair in pairs for _, pairs in list(self._subscribers.values()))
 
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
-
-    async def _start(self) -> None:
-        self._server = await serve(
-            self._websocket,
-            "127.0.0.1",
-            self._port,
-            process_request=self._http,
-            ping_interval=None,
-            close_timeout=0.2,
-            ssl=self._tls,
-        )
-        self._port = next(iter(self._server.sockets)).getsockname()[1]
-        self._heartbeats = asyncio.create_task(self._beat())
-
-    async def _stop(self) -> None:
-        assert self._heartbeats is not None
-        assert self._server is not None
-        self._heartbeats.cancel()
-        await self._disconnect()
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _disconnect(self) -> None:
-        for connection in list(self._subscribers):
-            connection.transport.abort()
-        self._subscribers.clear()
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(0.25)
-            await self._broadcast(lambda version, _: json.dumps({"channel" if version == 2 else "event": "heartbeat"}))
+    async def beat(self) -> None:
+        await self._broadcast(lambda version, _: json.dumps({"channel" if version == 2 else "event": "heartbeat"}))
 
     async def _add(self, pair: str, deals: Iterable[Deal]) -> None:
         for deal in deals:
@@ -216,7 +161,7 @@ class KrakenDouble:
                 with contextlib.suppress(ConnectionClosed):
                     await connection.send(text)
 
-    async def _http(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def http(self, connection: ServerConnection, request: Request) -> Response | None:
         address = urlsplit(request.path)
         if not address.path.startswith("/0/public/"):
             return None
@@ -258,7 +203,7 @@ class KrakenDouble:
             "result": {f"X{base}Z{quote}": rows, "last": last},
         }
 
-    async def _websocket(self, connection: ServerConnection) -> None:
+    async def converse(self, connection: ServerConnection) -> None:
         self.connections += 1
         assert connection.request is not None
         version = 2 if connection.request.path.startswith("/v2") else 1

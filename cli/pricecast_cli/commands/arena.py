@@ -17,11 +17,12 @@ def register(app: typer.Typer) -> None:
 def arena(
     bars: Annotated[list[Path], typer.Argument(help="Kraken OHLCVT CSV; several of one candle length are a pool.")],
     horizons: Annotated[
-        str, typer.Option(help="Horizons in seconds, comma separated; each where it is a multiple of the candle.")
-    ] = "300,900,3600",
+        str,
+        typer.Option(help="Horizons in seconds, comma separated; 300,900,3600 where they are multiples of the candle."),
+    ] = "",
     kinds: Annotated[
-        str, typer.Option(help="Model kinds, comma separated; the first is compared with each.")
-    ] = "Ensemble,Trees,HarSeasonal,Ewma,Quantiles,Naive",
+        str, typer.Option(help="Model kinds, comma separated, the first compared with each; by default all.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each file and horizon.")] = False,
     out: Annotated[Path | None, typer.Option(help="File for each row's forecasts: .csv or .parquet.")] = None,
 ) -> None:
@@ -33,11 +34,12 @@ def arena(
     from pricecast_cli.local.programs import script
     from pricecast_core.errors import SettingsError
 
-    parts = [part.strip() for part in horizons.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and int(part) for part in parts):
+    parts, names = ([part.strip() for part in each.split(",") if part.strip()] for each in (horizons, kinds))
+    if not all(part.isdecimal() and int(part) for part in parts):
         raise SettingsError(f"--horizons: {horizons!r} can't be read; write seconds such as 300,3600")
-    command = [script("price-predictor"), "arena", *map(str, bars), "--horizons", *parts]
-    command += ["--kinds", *(part.strip() for part in kinds.split(",") if part.strip())]
+    command = [script("price-predictor"), "arena", *map(str, bars)]
+    command += ["--horizons", *parts] if parts else []
+    command += ["--kinds", *names] if names else []
     command += ["--json"] if as_json else []
     command += ["--out", str(out)] if out is not None else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)

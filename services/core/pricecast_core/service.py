@@ -59,13 +59,12 @@ class Stop:
         self._callbacks.append(callback)
 
 
-def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> None:
-    """Runs a service to its end and exits the process.
+def configured(name: str, kind: type[S]) -> S:
+    """Returns the settings of a process, its log set up as they say; exits with what is wrong with them.
 
     Args:
-        name: Name of the service, in logs and metrics.
+        name: Name of the process, in logs.
         kind: Class of its settings.
-        work: The service itself: returns when the work is done or `Stop` is set.
     """
     try:
         settings = load(kind)
@@ -74,6 +73,18 @@ def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> No
         logs.get(name).error("settings refused", error=str(error))
         sys.exit(EX_CONFIG)
     logs.configure(name, settings.log_level, settings.log_style)
+    return settings
+
+
+def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> None:
+    """Runs a service to its end and exits the process.
+
+    Args:
+        name: Name of the service, in logs and metrics.
+        kind: Class of its settings.
+        work: The service itself: returns when the work is done or `Stop` is set.
+    """
+    settings = configured(name, kind)
     log = logs.get(name)
     stop, health = Stop(), Health()
 

@@ -11,8 +11,6 @@ from pricecast_core.errors import PricecastError
 from pricecast_core.health import Health
 from pricecast_core.settings import PricePredictorSettings
 
-ARENA_KINDS = ("Ensemble", "Trees", "HarSeasonal", "Ewma", "Quantiles", "Naive")
-
 
 def main() -> None:
     """Entry point of the console script."""
@@ -42,10 +40,12 @@ def main() -> None:
 
 def _arena(arguments: argparse.Namespace) -> None:
     """Runs the arena: files in, a table out; it needs no settings, stores or streams."""
-    from pricecast_price_predictor.arena import arena  # noqa: PLC0415
+    from pricecast_price_predictor.arena import DEFAULT_HORIZONS, arena  # noqa: PLC0415
+    from pricecast_price_predictor.models.kinds import KINDS  # noqa: PLC0415
 
+    horizons, kinds = arguments.horizons or DEFAULT_HORIZONS, arguments.kinds or list(KINDS)
     try:
-        arena(arguments.bars, arguments.horizons, arguments.kinds, as_json=arguments.json, out=arguments.out)
+        arena(arguments.bars, horizons, kinds, as_json=arguments.json, out=arguments.out)
     except (PricecastError, ValueError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the command's one line on what is wrong
         sys.exit(service.EX_CONFIG)
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     backtest.add_argument("--out", type=Path, help="file for each row's forecasts: .csv or .parquet")
     arena = commands.add_parser("arena", help="every model kind on bars of files, under one scorer")
     arena.add_argument("bars", type=Path, nargs="+", help="Kraken OHLCVT CSV")
-    arena.add_argument("--horizons", type=int, nargs="+", default=[300, 900, 3600], help="seconds")
-    arena.add_argument("--kinds", nargs="+", default=list(ARENA_KINDS), help="model kinds, the one compared first")
+    arena.add_argument("--horizons", type=int, nargs="+", help="seconds")
+    arena.add_argument("--kinds", nargs="+", help="model kinds, the one compared first; all by default")
     arena.add_argument("--json", action="store_true", help="one line of JSON for each file and horizon")
     arena.add_argument("--out", type=Path, help="file for each row's forecasts: .csv or .parquet")
     return parser
