@@ -53,7 +53,10 @@ def _schema(kind: type[messages.Message]) -> dict[str, Any]:
     schema = msgspec.json.schema(kind)
     name = str(schema.pop("$ref")).rpartition("/")[2]
     own = schema["$defs"].pop(name)
-    return _plain({"$schema": DIALECT, **own, **({"$defs": schema["$defs"]} if schema["$defs"] else {})})
+    whole: dict[str, Any] = _plain(
+        {"$schema": DIALECT, **own, **({"$defs": schema["$defs"]} if schema["$defs"] else {})}
+    )
+    return whole
 
 
 def _plain(node: Any) -> Any:
