@@ -35,7 +35,8 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         trades) more="--extra kraken-v1 $without" ;; \
         prediction-api) more="--extra mcp $without" ;; \
         finetune) more="--extra train --extra comet" ;; \
-        to-feature-store|price-predictor) more="--extra hopsworks $without" ;; \
+        to-feature-store) more="--extra hopsworks $without" ;; \
+        price-predictor) more="--extra comet --extra hopsworks $without" ;; \
         *) more="$without" ;; \
     esac; \
     for extra in $EXTRAS; do more="$more --extra $extra"; done; \

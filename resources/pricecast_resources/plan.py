@@ -250,7 +250,7 @@ def _predictor_processes(
     settings = s.PricePredictorSettings(
         **common,
         **_feature_store(spec),
-        model_registry=_store_kind(spec.storage.models.kind),
+        **_model_registry(spec),
         prediction_store=backends.prediction_store,
         pairs=spec.pairs[:PAIRS_EACH],
         companion_pairs=spec.features.companion_pairs,
@@ -285,6 +285,13 @@ def _feature_store(spec: PricePipelineSpec) -> dict[str, Any]:
     store, secrets = spec.storage.features, {"api_key_secret_ref", "ca_secret_ref"}
     project = {} if store.hopsworks is None else _prefixed("hopsworks", store.hopsworks, leave_out=secrets)
     return {"feature_store": _store_kind(store.kind), **project}
+
+
+def _model_registry(spec: PricePipelineSpec) -> dict[str, Any]:
+    """Returns the settings of the model registry, less its secrets."""
+    models = spec.storage.models
+    project = {} if models.comet is None else _prefixed("comet", models.comet, leave_out={"api_key_secret_ref"})
+    return {"model_registry": _store_kind(models.kind), **project}
 
 
 def _store_kind(kind: str) -> str:

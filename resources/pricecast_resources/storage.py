@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pricecast_core.settings.price_predictor import PricePredictorSettings
 from pricecast_core.settings.to_feature_store import FeatureStoreSettings
 from pricecast_core.values import BROKERS, HOST_NAME, URL_LENGTH, HttpUrl, whole
 from pricecast_resources.base import Model, SecretKeyRef, of_setting, rule, rules
@@ -71,15 +72,38 @@ class FeatureStorage(Model):
         return self
 
 
+class CometStorage(Model):
+    """A project of Comet."""
+
+    url: HttpUrl = of_setting(PricePredictorSettings, "comet_url", "Address of Comet.")
+    workspace: str = Field("", max_length=253, description="Workspace; empty means the account's default.")
+    project: str = Field(
+        "pricecast", min_length=1, max_length=253, description="Project that trainings are experiments of."
+    )
+    api_key_secret_ref: SecretKeyRef = Field(description="Where its API key is.")
+
+
 class ModelStorage(Model):
-    """Model registry in SQL, or Comet."""
+    """Model registry in SQL, or in Comet."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("(self.kind == 'Comet') == has(self.comet)", "must be given if, and only if, kind is Comet", "comet")
+        )
+    )
 
     kind: Literal["SQL", "Comet"] = Field("SQL", description="Kind of model registry.")
     url_secret_ref: SecretKeyRef = Field(
         default_factory=lambda: SecretKeyRef(name="pricecast-storage", key="sql-url"),
         description="Where the SQLAlchemy URL is.",
     )
-    comet_api_key_secret_ref: SecretKeyRef | None = Field(None, description="Where Comet's API key is.")
+    comet: CometStorage | None = Field(None, description="The project, if kind is Comet.")
+
+    @model_validator(mode="after")
+    def _comet_is_described(self) -> ModelStorage:
+        if (self.kind == "Comet") != (self.comet is not None):
+            raise ValueError("comet: must be given if, and only if, kind is Comet")
+        return self
 
 
 class PredictionStorage(Model):

@@ -42,11 +42,10 @@ class ClusterBackends:
 
     def models(self) -> Access:
         """Variables that give access to the model registry."""
-        key = self.storage.models.comet_api_key_secret_ref
-        return {
-            "MODEL_REGISTRY_URL": self.storage.models.url_secret_ref,
-            **({"COMET_API_KEY": key} if key is not None else {}),
-        }
+        models = self.storage.models
+        if models.comet is None:
+            return {"MODEL_REGISTRY_URL": models.url_secret_ref}
+        return {"COMET_API_KEY": models.comet.api_key_secret_ref}
 
     def predictions(self) -> Access:
         """Variables that give access to Elasticsearch."""

@@ -16,3 +16,16 @@ def test_hopsworks_needs_only_its_own_secret_and_may_be_reached() -> None:
     assert {name: ref.name for name, ref in writer.secrets.items()} == {"HOPSWORKS_API_KEY": "hopsworks"}
     assert writer.settings.document()["hopsworks_host"] == "hopsworks.example"
     assert writer.settings.addresses == [f"https://hopsworks.example:{port}" for port in (443, 3306, 5005, 9092)]
+
+
+def test_comet_needs_only_its_own_secret_and_may_be_reached() -> None:
+    spec = {
+        "pairs": ["BTC/USD"],
+        "storage": {"models": {"kind": "Comet", "comet": {"apiKeySecretRef": {"name": "comet", "key": "key"}}}},
+    }
+    parsed = PricePipelineSpec.model_validate(spec)
+    planned = plan("btc", parsed, ClusterBackends(parsed.storage))
+    trainer = next(process for process in planned.processes if process.name == "train")
+    assert trainer.secrets["COMET_API_KEY"].name == "comet"
+    assert "MODEL_REGISTRY_URL" not in trainer.access
+    assert trainer.settings.addresses == ["https://www.comet.com"]

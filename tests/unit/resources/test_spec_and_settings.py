@@ -32,8 +32,9 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "exchange and news": {"news": NEWS},
     "files": {"source": {"kind": "Replay", "replay": {"files": ["a.csv"]}}},
     "simulation": {"source": {"kind": "Simulated"}},
-    "hopsworks": {
+    "named systems": {
         "storage": {
+            "models": {"kind": "Comet", "comet": {"apiKeySecretRef": {"name": "comet", "key": "api-key"}}},
             "features": {
                 "kind": "Hopsworks",
                 "hopsworks": {
@@ -41,7 +42,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
                     "project": "prices",
                     "apiKeySecretRef": {"name": "hopsworks", "key": "api-key"},
                 },
-            }
+            },
         }
     },
 }
@@ -128,7 +129,7 @@ def test_a_spec_that_says_nothing_gives_the_defaults_of_the_settings(case: str) 
         for field in settings.model_fields_set - DECIDED:
             info = type(settings).model_fields[field]
             given = {"ollama_model", "ollama_url", "hub_repository", "dataset", "rss_urls", "replay_files", "version"}
-            given |= {"feature_store", "hopsworks_host", "hopsworks_project"}
+            given |= {"feature_store", "model_registry", "hopsworks_host", "hopsworks_project"}
             if info.is_required() or field in {*given, "output_dir"}:
                 continue
             default = info.get_default(call_default_factory=True, validated_data={})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -55,7 +56,13 @@ class PricePredictorSettings(PredictionStoreSettings):
     model_registry_url: SecretStr = Field(
         SecretStr("sqlite:///.pricecast/models.db"), description="SQLAlchemy URL of runs and registered models"
     )
-    comet_api_key: SecretStr | None = Field(None, description="API key of Comet; without one, an offline archive")
+    comet_url: str = Field("https://www.comet.com", description="Address of Comet")
+    comet_workspace: str = Field("", description="Workspace of Comet; empty means the account's default")
+    comet_project: str = Field("pricecast", description="Project of Comet that trainings are experiments of")
+    comet_api_key: SecretStr | None = Field(
+        None, description="API key of Comet; without one, runs are archived for `pricecast models upload`"
+    )
+    comet_archive_dir: Path = Field(Path(".pricecast/comet"), description="Folder of archives, without an API key")
 
     training_lookback_days: float = Field(30, gt=0, description="History to learn from")
     training_min_rows: int = Field(2_000, ge=200, le=10_000_000, description="Fewest feature rows to train on, by pair")
@@ -85,3 +92,9 @@ class PricePredictorSettings(PredictionStoreSettings):
         """Returns how many candles of a pair the model of a horizon takes: its first fold must have what to learn from."""
         first_fold = WARM_UP_ROWS + LEAST_LEARNABLE + horizon_seconds // self.candle_seconds
         return max(self.training_min_rows, math.ceil(first_fold / FIRST_TRAINING_SHARE))
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where Comet is, beside the feature store."""
+        comet = [self.comet_url] if self.model_registry == "comet" else []
+        return [*super().addresses, *comet]

@@ -52,7 +52,25 @@ def open_model_registry(settings: PricePredictorSettings) -> ModelRegistry:
         from pricecast_core.stores.models_sql import SqlModelRegistry
 
         return SqlModelRegistry(settings.model_registry_url.get_secret_value())
-    raise SettingsError(f"MODEL_REGISTRY: {settings.model_registry!r} is not built in yet; use sql")
+    if settings.comet_api_key is None:
+        from pricecast_core.stores.models_comet_offline import ArchivingModelRegistry
+
+        return ArchivingModelRegistry(
+            settings.model_registry_url.get_secret_value(),
+            settings.comet_url,
+            settings.comet_project,
+            settings.comet_archive_dir,
+        )
+    from pricecast_core.stores.models_comet import CometAccess, CometModelRegistry
+
+    return CometModelRegistry(
+        CometAccess(
+            url=settings.comet_url,
+            workspace=settings.comet_workspace,
+            project=settings.comet_project,
+            api_key=settings.comet_api_key.get_secret_value(),
+        )
+    )
 
 
 def open_prediction_store(settings: PredictionStoreSettings | PredictionApiSettings) -> PredictionStore:
