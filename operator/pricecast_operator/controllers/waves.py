@@ -53,7 +53,7 @@ class Waves:
         if _condition(status, "Ready").get("status") != "True":
             self._waiting.discard(name)
             return target  # it has nothing to lose, and says nothing about the images
-        if self._failed or len(self._running) >= self._at_once:
+        if self._failed or self._ailing or len(self._running) >= self._at_once:
             self._waiting.add(name)
             return held
         self._waiting.discard(name)
@@ -94,8 +94,8 @@ class Waves:
         return name in self._waiting
 
     def next(self) -> list[Name]:
-        """Returns those that wait and may go on now."""
-        if self._failed:
+        """Returns those that wait and may go on now: none while one ails, for it may be about to fail."""
+        if self._failed or self._ailing:
             return []
         return sorted(self._waiting)[: max(0, self._at_once - len(self._running))]
 

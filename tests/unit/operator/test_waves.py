@@ -81,6 +81,18 @@ def test_one_that_takes_too_long_has_failed() -> None:
     assert fleet.reasons()[0] == "UpgradeFailed"
 
 
+def test_no_other_is_moved_while_one_ails() -> None:
+    fleet, waves = Fleet(20, {2: "ImagePullFailed"}), Waves(at_once=3)
+    for _ in range(20):
+        fleet.round(waves)
+    assert fleet.on(NEW) <= 5  # the two beside it arrive, and may have been followed before it ailed
+    assert "UpgradeFailed" not in fleet.reasons()
+    fleet.works.clear()
+    for _ in range(20):
+        fleet.round(waves)
+    assert fleet.on(NEW) == 20
+
+
 def test_a_pod_that_fails_once_while_it_rolls_is_no_failure() -> None:
     fleet, waves = Fleet(3, {0: "CrashLoop"}), Waves(at_once=1)
     for _ in range(3):
