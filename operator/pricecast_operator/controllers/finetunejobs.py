@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pricecast_operator import metrics
-from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.objects import Ref, Wanted
-from pricecast_operator.controllers.children import Children
-from pricecast_operator.controllers.resources import Again, Announce, Known, Name, Resources
+from pricecast_operator.controllers.resources import Known, Name, Resources, Surroundings
 from pricecast_operator.render.finetune import render_finetune
 from pricecast_operator.render.pipeline import Owner
 from pricecast_operator.render.pods import RenderOptions
@@ -37,27 +35,19 @@ class FinetuneJobs(Resources[_Job, FinetuneJobSpec]):
     """All FinetuneJobs.
 
     Args:
-        cluster: The API server.
-        children: Objects that exist.
-        announce: Tells people of conditions that turned.
-        again: Has a job reconciled after so many seconds.
+        surroundings: What it works with.
         options: What rendering needs to know.
         finished: Called with namespace and name of a job that has published its model.
     """
 
     def __init__(
         self,
-        cluster: Cluster,
-        children: Children,
-        announce: Announce,
-        again: Again,
+        surroundings: Surroundings,
         *,
         options: RenderOptions,
         finished: Callable[[str, str], None],
     ) -> None:
-        super().__init__(
-            KIND, FinetuneJobSpec, _Job, cluster=cluster, children=children, announce=announce, again=again
-        )
+        super().__init__(KIND, FinetuneJobSpec, _Job, surroundings)
         self._options = options
         self._finished = finished
 

@@ -30,6 +30,7 @@ from pricecast_operator.controllers.children import OURS, Children, Key, owner_k
 from pricecast_operator.controllers.finetunejobs import FinetuneJobs
 from pricecast_operator.controllers.pipelines import Pipelines
 from pricecast_operator.controllers.queue import WorkQueue
+from pricecast_operator.controllers.resources import Name, Surroundings
 from pricecast_operator.controllers.secrets import Secrets
 from pricecast_operator.controllers.waves import Waves
 from pricecast_operator.observe.calls import Calls
@@ -98,18 +99,12 @@ class Operator:
         self._secrets = Secrets(cluster)
         self.children = Children(cluster)
         self.finetune_jobs = FinetuneJobs(
-            cluster,
-            self.children,
-            self._announce,
-            lambda name, delay: self.queue.add(("FinetuneJob", *name), delay),
+            self._surroundings("FinetuneJob"),
             options=options,
             finished=self._model_published,
         )
         self.pipelines = Pipelines(
-            cluster,
-            self.children,
-            self._announce,
-            lambda name, delay: self.queue.add(("PricePipeline", *name), delay),
+            self._surroundings("PricePipeline"),
             topics=topics,
             calls=calls,
             secrets=self._secrets,
@@ -130,6 +125,12 @@ class Operator:
         self._started = False
         health.alive("loop", self._stalled)
         health.ready("started", lambda: None if self._started else "is starting")
+
+    def _surroundings(self, kind: str) -> Surroundings:
+        def again(name: Name, delay: float) -> None:
+            self.queue.add((kind, *name), delay)
+
+        return Surroundings(self._cluster, self.children, self._announce, again)
 
     def registry(self) -> kopf.OperatorRegistry:
         """Returns kopf's handlers."""

@@ -17,11 +17,9 @@ from pricecast_core.stores.models import model_name
 from pricecast_core.stores.sql import parse_url
 from pricecast_core.values import PIPELINE_ID_LENGTH, pipeline_id, slug
 from pricecast_operator import metrics
-from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.inventory import Inventory, Note
 from pricecast_operator.cluster.objects import WORKLOADS, Child, Ref, Refusal, Wanted
-from pricecast_operator.controllers.children import Children
-from pricecast_operator.controllers.resources import Again, Announce, Known, Name, Resources, is_paused
+from pricecast_operator.controllers.resources import Known, Name, Resources, Surroundings, is_paused
 from pricecast_operator.controllers.secrets import Secrets
 from pricecast_operator.controllers.waves import UPGRADED, Waves
 from pricecast_operator.observe.calls import Calls
@@ -98,10 +96,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
     """All PricePipelines.
 
     Args:
-        cluster: The API server.
-        children: Objects that exist.
-        announce: Tells people of turns.
-        again: Has a pipeline reconciled after so many seconds.
+        surroundings: What it works with.
         topics: Kafka's admin API.
         calls: Runs what blocks.
         secrets: Secrets that specs name.
@@ -117,10 +112,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
 
     def __init__(
         self,
-        cluster: Cluster,
-        children: Children,
-        announce: Announce,
-        again: Again,
+        surroundings: Surroundings,
         *,
         topics: Topics,
         calls: Calls,
@@ -131,9 +123,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         waves: Waves,
         quiet_seconds: float,
     ) -> None:
-        super().__init__(
-            KIND, PricePipelineSpec, _Pipeline, cluster=cluster, children=children, announce=announce, again=again
-        )
+        super().__init__(KIND, PricePipelineSpec, _Pipeline, surroundings)
         self.options = options
         self._topics = topics
         self._calls = calls

@@ -74,6 +74,23 @@ K = TypeVar("K", bound=Known)
 S = TypeVar("S", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the controllers of all kinds work with.
+
+    Attributes:
+        cluster: The API server.
+        children: Objects that exist.
+        announce: Tells people of turns.
+        again: Has a resource reconciled after so many seconds.
+    """
+
+    cluster: Cluster
+    children: Children
+    announce: Announce
+    again: Again
+
+
 class Resources(ABC, Generic[K, S]):
     """All resources of one kind.
 
@@ -81,10 +98,7 @@ class Resources(ABC, Generic[K, S]):
         kind: The kind.
         spec: Model of its spec.
         known: What is remembered of one, made from its body.
-        cluster: The API server.
-        children: Objects that exist.
-        announce: Tells people of turns.
-        again: Has a resource reconciled after so many seconds.
+        surroundings: What it works with.
     """
 
     def __init__(
@@ -92,19 +106,15 @@ class Resources(ABC, Generic[K, S]):
         kind: str,
         spec: type[S],
         known: Callable[[Mapping[str, Any]], K],
-        *,
-        cluster: Cluster,
-        children: Children,
-        announce: Announce,
-        again: Again,
+        surroundings: Surroundings,
     ) -> None:
         self.kind = kind
         self._spec = spec
         self._new = known
-        self._cluster = cluster
-        self._children = children
-        self._announce = announce
-        self._again = again
+        self._cluster = surroundings.cluster
+        self._children = surroundings.children
+        self._announce = surroundings.announce
+        self._again = surroundings.again
         self._known: dict[Name, K] = {}
 
     def names(self) -> list[Name]:

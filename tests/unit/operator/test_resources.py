@@ -12,7 +12,7 @@ from pricecast_operator.cluster.api import Cluster, ClusterError
 from pricecast_operator.cluster.objects import Child, Ref
 from pricecast_operator.controllers.children import Children
 from pricecast_operator.controllers.finetunejobs import FinetuneJobs
-from pricecast_operator.controllers.resources import ReconcileError
+from pricecast_operator.controllers.resources import ReconcileError, Surroundings
 from pricecast_operator.render.pods import RenderOptions
 from tests.contracts.manifests import FINETUNE
 
@@ -86,7 +86,8 @@ def told() -> Told:
 def jobs(server: Server, told: Told) -> FinetuneJobs:
     cluster = cast("Cluster", server)
     children = Children(cluster)
-    return FinetuneJobs(cluster, children, told, lambda *_: None, options=RenderOptions(), finished=lambda *_: None)
+    surroundings = Surroundings(cluster, children, told, lambda *_: None)
+    return FinetuneJobs(surroundings, options=RenderOptions(), finished=lambda *_: None)
 
 
 def resource(server: Server, generation: int = 1, **spec: Any) -> dict[str, Any]:
@@ -196,14 +197,9 @@ async def test_what_someone_else_made_is_left_alone_and_named(
     jobs.seen(resource(server))
     await jobs.reconcile(NAME)
     (ref,) = [ref for ref in server.objects if ref.kind == kind]
-    theirs = FinetuneJobs(
-        cast("Cluster", server),
-        Children(cast("Cluster", server)),
-        Told(),
-        lambda *_: None,
-        options=RenderOptions(),
-        finished=lambda *_: None,
-    )
+    cluster = cast("Cluster", server)
+    surroundings = Surroundings(cluster, Children(cluster), Told(), lambda *_: None)
+    theirs = FinetuneJobs(surroundings, options=RenderOptions(), finished=lambda *_: None)
     for each in list(server.objects):
         if each.kind != "FinetuneJob":
             del server.objects[each]
