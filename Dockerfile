@@ -35,6 +35,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         trades) more="--extra kraken-v1 $without" ;; \
         prediction-api) more="--extra mcp $without" ;; \
         finetune) more="--extra train --extra comet" ;; \
+        news-signal) more="--extra encoder $without" ;; \
         to-feature-store) more="--extra hopsworks $without" ;; \
         price-predictor) more="--extra comet --extra hopsworks $without" ;; \
         *) more="$without" ;; \

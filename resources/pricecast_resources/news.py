@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from pricecast_core.settings import NewsSettings
+from pricecast_core.settings import NewsSettings, NewsSignalSettings
+from pricecast_core.settings.news_signal import ENCODER_HEAD
 from pricecast_core.values import DISTINCT, JOB_NAME, HttpUrl, OptionalHttpUrl
 from pricecast_resources.base import SET, Model, SecretKeyRef, of_setting, rule, rules
 from pricecast_resources.values import Coins
@@ -49,13 +50,30 @@ class ArchiveNews(Model):
     location: str = Field(min_length=1, max_length=2048, description="File or URL: .csv, .zip or .rar.")
 
 
+class EncoderFiles(Model):
+    """Where the encoder is and what was learnt on top of it."""
+
+    head: str = Field(
+        str(ENCODER_HEAD),
+        min_length=1,
+        max_length=2048,
+        description="What `pricecast news train` learnt: a file; in a pod one of services.news-signal.volumes.",
+    )
+    weights: str = of_setting(
+        NewsSignalSettings,
+        "encoder_weights",
+        "The encoder: a folder, a .zip or .jar, package:NAME or hub:OWNER/NAME; empty means where it was in training.",
+        max_length=2048,
+    )
+
+
 class NewsSignals(Model):
     """Who reads the news."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "self.provider == 'Lexicon' || has(self.model) && self.model != ''"
+                "self.provider in ['Lexicon', 'Encoder'] || has(self.model) && self.model != ''"
                 " || has(self.finetuneJob) && self.finetuneJob != ''",
                 "is empty; name the provider's model, or a finetuneJob",
                 "model",
@@ -70,12 +88,16 @@ class NewsSignals(Model):
                 "needs provider Ollama, which a FinetuneJob publishes to",
                 "finetuneJob",
             ),
+            rule("!has(self.encoder) || self.provider == 'Encoder'", "needs provider Encoder", "encoder"),
         )
     )
 
-    provider: Literal["Lexicon", "Ollama", "Anthropic", "OpenAI"] = Field(
-        "Lexicon", description="Who turns headlines into signals; Lexicon is a word list, a baseline."
+    provider: Literal["Lexicon", "Encoder", "Ollama", "Anthropic", "OpenAI"] = Field(
+        "Lexicon",
+        description="Who turns headlines into signals; Lexicon, a word list, and Encoder need no server. A laptop where "
+        "an encoder's head was trained reads by it if nothing is said here.",
     )
+    encoder: EncoderFiles | None = Field(None, description="The files of provider Encoder.")
     model: str = Field("", max_length=253, description="Model name as the provider calls it.")
     url: OptionalHttpUrl = Field(
         "",
@@ -90,12 +112,14 @@ class NewsSignals(Model):
 
     @model_validator(mode="after")
     def _provider_is_described(self) -> NewsSignals:
-        if self.provider != "Lexicon" and not self.model and not self.finetune_job:
+        if self.provider not in ("Lexicon", "Encoder") and not self.model and not self.finetune_job:
             raise ValueError(f"model: is empty; name the {self.provider} model, or a finetuneJob")
         if self.provider == "Anthropic" and self.api_key_secret_ref is None:
             raise ValueError("apiKeySecretRef: is missing; Anthropic needs an API key")
         if self.finetune_job and self.provider != "Ollama":
             raise ValueError("finetuneJob: needs provider Ollama, which a FinetuneJob publishes to")
+        if self.encoder is not None and self.provider != "Encoder":
+            raise ValueError("encoder: needs provider Encoder")
         return self
 
 

@@ -14,6 +14,7 @@ from pricecast_core import services, topics
 from pricecast_core import settings as s
 from pricecast_core.news.lexicon import MODEL_NAME as LEXICON
 from pricecast_core.services import Service
+from pricecast_core.settings.news_signal import ENCODER
 from pricecast_resources.base import Model, SecretKeyRef, seconds
 from pricecast_resources.news import News
 from pricecast_resources.pricepipeline import PricePipelineSpec, ServiceOverride
@@ -210,6 +211,8 @@ def _news_processes(
     given: dict[str, Any] = {"coins": news.coins} if news.coins else {}
     if news.signals.url:
         given["ollama_url" if news.signals.provider == "Ollama" else "openai_url"] = news.signals.url
+    if news.signals.encoder is not None:
+        given |= _prefixed("encoder", news.signals.encoder)
     # Until the FinetuneJob that is named has published its model, the word list reads.
     provider = "lexicon" if model == LEXICON else news.signals.provider.lower()
     signals = s.NewsSignalSettings(**common, **given, provider=provider, model=model)
@@ -241,7 +244,7 @@ def signal_model(news: News, published: str = "") -> str:
     """Returns the name of the model that reads the news: a fine-tuned one once it is published."""
     if news.signals.finetune_job and published:
         return published
-    return news.signals.model or LEXICON
+    return news.signals.model or (ENCODER if news.signals.provider == "Encoder" else LEXICON)
 
 
 def _predictor_processes(

@@ -7,6 +7,7 @@ of `pricecast up`, under the name by which the service knows it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -19,7 +20,9 @@ from pricecast_cli.local.folder import DataFolder
 from pricecast_core import services
 from pricecast_core.errors import SettingsError
 from pricecast_core.settings import DOCUMENT_VARIABLE
+from pricecast_core.settings.news_signal import ENCODER_HEAD
 from pricecast_resources.base import SecretKeyRef
+from pricecast_resources.news import EncoderFiles, NewsSignals
 from pricecast_resources.plan import Access, Plan, ServiceProcess, prediction_api
 from pricecast_resources.pricepipeline import PricePipelineSpec
 from pricecast_resources.storage import Storage
@@ -112,6 +115,25 @@ class LocalBackends:
 def on_embedded_stores(spec: PricePipelineSpec) -> PricePipelineSpec:
     """Returns the spec without the servers it names: a laptop has its own."""
     return spec.model_copy(update={"storage": Storage()})
+
+
+def with_best_reader(spec: PricePipelineSpec, head: Path = ENCODER_HEAD) -> PricePipelineSpec:
+    """Returns the spec with news read by the encoder, where a head was trained here and no reader is asked for.
+
+    Args:
+        spec: A pipeline's spec.
+        head: Where training leaves the head; it says where the encoder's weights were then.
+    """
+    if spec.news is None or spec.news.signals.model_fields_set:
+        return spec
+    try:
+        weights = str(json.loads(head.read_bytes())["weights"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return spec
+    if not weights.startswith(("package:", "hub:")) and not Path(weights).exists():
+        return spec
+    signals = NewsSignals(provider="Encoder", encoder=EncoderFiles(head=str(head.absolute())))
+    return spec.model_copy(update={"news": spec.news.model_copy(update={"signals": signals})})
 
 
 def script(service: str) -> str:

@@ -33,6 +33,7 @@ from pricecast_cli.local.programs import (
     broker_program,
     on_embedded_stores,
     programs_of,
+    with_best_reader,
 )
 from pricecast_cli.local.replay import read_files, settled
 from pricecast_cli.local.scores import Scores
@@ -102,7 +103,7 @@ def set_up(manifest: Manifest, folder: DataFolder, options: Options) -> Setup:
     """
     if manifest.spec.suspend:
         raise SettingsError(f"{manifest.path}: spec.suspend: true: nothing is to run; remove it to start the pipeline")
-    spec = settled(on_embedded_stores(manifest.spec))
+    spec = settled(with_best_reader(on_embedded_stores(manifest.spec)))
     notes: list[str] = []
     brokers = os.environ.get("KAFKA_BROKERS", "")
     programs: list[Program] = []

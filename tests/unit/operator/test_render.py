@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricecast_core.addresses import Address
-from pricecast_core.settings import FinetuneSettings, NewsSettings, load
+from pricecast_core.settings import FinetuneSettings, NewsSettings, NewsSignalSettings, load
 from pricecast_core.settings.exchanges import EXCHANGES
+from pricecast_core.settings.news_signal import ENCODER
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.finetune import render_finetune
@@ -309,6 +310,22 @@ def test_finetune_settings_are_read_back_by_the_service() -> None:
     assert settings.ollama_model == "pricecast-news"
     assert settings.dataset == "/dataset/dataset.jsonl"
     assert settings.version == "abcd1234"
+
+
+def test_an_encoder_is_read_from_the_pods_own_volume_and_asks_nobody() -> None:
+    signals = {"provider": "Encoder", "encoder": {"head": "/encoder/head.json", "weights": "/encoder/bge.jar"}}
+    volumes = {
+        "volumes": [{"name": "encoder", "persistentVolumeClaim": {"claimName": "encoder"}}],
+        "volumeMounts": [{"name": "encoder", "mountPath": "/encoder"}],
+    }
+    rendered = by_name(objects({"news": {"signals": signals}, "services": {"news-signal": volumes}}))
+    settings = told(rendered["ConfigMap/btc-news-signal"])
+    assert (settings["provider"], settings["model"]) == ("encoder", ENCODER)
+    assert (settings["encoder_head"], settings["encoder_weights"]) == ("/encoder/head.json", "/encoder/bge.jar")
+    assert told(rendered["ConfigMap/btc-price-predictor"])["news_model"] == ENCODER
+    mounts = rendered["Deployment/btc-news-signal"]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert {"name": "encoder", "mountPath": "/encoder"} in mounts
+    assert NewsSignalSettings(pipeline="btc", provider="encoder").addresses == []
 
 
 def test_pipeline_moves_to_the_model_that_a_finetune_job_published() -> None:

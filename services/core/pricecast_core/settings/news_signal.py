@@ -67,6 +67,8 @@ class NewsSignalSettings(StreamSettings):
         """Where the provider is."""
         if self.provider == "lexicon":
             return []
+        if self.provider == "encoder":
+            return [ANYWHERE] if self.encoder_weights.startswith("hub:") else []
         if self.provider == "anthropic":
             return [ANYWHERE, self.anthropic_url or ANYWHERE]
         return [self.ollama_url if self.provider == "ollama" else self.openai_url or ANYWHERE]
