@@ -118,6 +118,19 @@ class Prediction(Model):
     )
 
 
+class Rollback(Model):
+    """When the version that served before serves again."""
+
+    min_scored: int = of_setting(
+        PricePredictorSettings, "rollback_min_scored", "Outcomes that both have forecast before they are compared."
+    )
+    margin: float = of_setting(
+        PricePredictorSettings,
+        "rollback_margin",
+        "By how much of skill it must be ahead: 0.005 is half a point. A lead that chance explains never counts.",
+    )
+
+
 class Models(Model):
     """Which version of a model serves."""
 
@@ -126,6 +139,9 @@ class Models(Model):
         "pinned_version",
         "Version that serves instead of the promoted one, for each pair and horizon that has it: a way back to an earlier "
         "model. Training goes on; without this field, what it promotes serves.",
+    )
+    rollback: Rollback = Field(
+        default_factory=Rollback, description="When a newly promoted version gives way to the one before."
     )
 
 

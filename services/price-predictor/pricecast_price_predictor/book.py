@@ -15,7 +15,7 @@ import polars as pl
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
 from pricecast_core.values import LEVELS, QUANTILES
-from pricecast_price_predictor import baselines, grid, predictions, target
+from pricecast_price_predictor import baselines, grid, predictions, shadows, target
 from pricecast_price_predictor.evaluation import Matrix, columns
 from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
@@ -25,7 +25,7 @@ from pricecast_price_predictor.model import PriceModel
 from pricecast_price_predictor.predictions import RollingScores
 from pricecast_price_predictor.target import horizon_rows
 
-_SPARE_ROWS = 10
+_SPARE_ROWS = 2 * shadows.ROWS
 
 
 @dataclass(slots=True)

@@ -67,8 +67,8 @@ class Forecaster:
 
     def __init__(self, price_model: PriceModel, levels: Sequence[float] = LEVELS) -> None:
         self.model = price_model
-        self._levels = tuple(levels)
-        self._calibrator = price_model.calibrator(self._levels)
+        self.levels = tuple(levels)
+        self._calibrator = price_model.calibrator(self.levels)
         self._through_ms = price_model.trained_through_ms
         self._awaited: _Made | None = None  # the last horizon's rows: their outcomes are yet to come
 
@@ -76,6 +76,10 @@ class Forecaster:
     def through_ms(self) -> int:
         """Event time of the newest row forecast; before the first, of the newest row trained on."""
         return self._through_ms
+
+    def skip_to(self, time_ms: int) -> None:
+        """Leaves out the rows up to a time."""
+        self._through_ms = max(self._through_ms, time_ms)
 
     def rows_needed(self) -> int:
         """Returns how many rows up to a new one its features need."""
@@ -101,7 +105,7 @@ class Forecaster:
         horizon = self.model.horizon_rows
         first = int(np.searchsorted(table.time_ms, self._through_ms, side="right"))
         if first == len(table):
-            return first, np.empty((0, len(self._levels)))
+            return first, np.empty((0, len(self.levels)))
         new = table.rows(first, len(table))
         raw = self.model.predict(new)
         groups = self._calibrator.groups(conformal.state(new), new.time_ms)
@@ -110,7 +114,7 @@ class Forecaster:
         known = target.has_outcome(seen.observed, horizon)
         actual = np.where(known, target.future_return(seen.log_close, horizon), np.nan)
         standardised = seen.raw.standardise(actual)
-        ends = np.empty((len(new), len(self._levels)))
+        ends = np.empty((len(new), len(self.levels)))
         for row in range(len(new)):
             outcome_of = len(seen) - len(new) + row - horizon
             if outcome_of >= 0:
@@ -118,4 +122,4 @@ class Forecaster:
             ends[row] = self._calibrator.ends(groups[row])
         self._awaited = seen.last(horizon)
         self._through_ms = int(table.time_ms[-1])
-        return first, raw.quantiles(ends, self._levels)
+        return first, raw.quantiles(ends, self.levels)

@@ -100,7 +100,7 @@ def scored(prediction: Prediction, actual_price: float, naive_quantiles: Sequenc
 
 
 class RollingScores:
-    """Skill and coverage over the newest scored predictions of one model version.
+    """Skill and coverage over the newest scored predictions of the model version that made the newest.
 
     Args:
         window: How many are looked at.
@@ -111,16 +111,23 @@ class RollingScores:
         self._version = 0
 
     def add(self, prediction: Prediction) -> None:
-        """Adds a scored prediction; one of a newer model version starts afresh, one of an older is left out."""
-        if prediction.model_version < self._version or prediction.naive_pinball_loss is None:
+        """Adds a scored prediction; a later one of another version starts afresh, an earlier one is left out."""
+        if prediction.naive_pinball_loss is None:
             return
-        if prediction.model_version > self._version:
+        if prediction.model_version != self._version:
+            if self._scored and prediction.feature_time_ms < self._scored[-1].feature_time_ms:
+                return
             self._scored.clear()
             self._version = prediction.model_version
         self._scored.append(prediction)
 
     def __len__(self) -> int:
         return len(self._scored)
+
+    @property
+    def scored(self) -> Sequence[Prediction]:
+        """The predictions."""
+        return self._scored
 
     @property
     def model_version(self) -> int:

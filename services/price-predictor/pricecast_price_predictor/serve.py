@@ -32,6 +32,7 @@ from pricecast_price_predictor.book import Horizon, PairBook, newest_ms, ready_t
 from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
+from pricecast_price_predictor.shadows import Shadow, better
 
 SERVICE = PRICE_PREDICTOR.group
 MODEL_LOOK_SECONDS = 2.0
@@ -90,6 +91,7 @@ class Predictor:
         self._looked_for_models = float("-inf")
         self._refused: dict[str, int] = {}
         self._asked: dict[str, int] = {}
+        self._shadows: dict[str, Shadow | None] = {}
         self._outbox: list[Prediction] = []
         self._published = 0  # so many of the outbox's first are on the topic
         self.started = False
@@ -226,6 +228,8 @@ class Predictor:
             self._refused[name] = version.version
             log.error("a model can't be used", model=name, version=version.version, error=str(error))
             return False
+        if horizon.version is not None and horizon.forecaster is not None:
+            self._shadows[name] = Shadow(horizon.version, horizon.forecaster)
         horizon.use(version, price_model)
         labels = (pair, str(seconds))
         metrics.MODEL_VERSION.labels(*labels).set(version.version)
@@ -278,6 +282,8 @@ class Predictor:
             made = book.update(seen, int(time.time() * 1000))
             self._outbox += made
             self._measure(book, made)
+            for horizon in book.horizons.values():
+                self._shadow(pair, horizon, seen)
             self._trim(pair, ready)
         for pair in set(self._all_pairs) - set(self._settings.pairs):
             self._trim(pair, newest_ms(self._rows[pair]))
@@ -315,6 +321,37 @@ class Predictor:
                 metrics.LIVE_POINT_SKILL.labels(*labels).set(horizon.live.point_skill)
                 metrics.LIVE_COVERAGE.labels(*labels).set(horizon.live.coverage)
                 self._ask_for_training(book.pair, horizon)
+
+    def _shadow(self, pair: str, horizon: Horizon, seen: FeatureView) -> None:
+        """Lets the version that served before forecast on, and serve again where it does better."""
+        if horizon.version is None or seen.rows.is_empty() or self._settings.pinned_version is not None:
+            return
+        name = model_name(self._settings.pipeline, slug(pair), horizon.seconds)
+        try:
+            if name not in self._shadows:
+                self._shadows[name] = self._predecessor(name, horizon.version, newest_ms(seen.rows))
+            shadow = self._shadows[name]
+            if shadow is None or not shadow.advance(seen) or horizon.live.model_version != horizon.version.version:
+                return
+            least, margin = self._settings.rollback_min_scored, self._settings.rollback_margin
+            if reason := better(horizon.live, shadow, least, margin):
+                self._registry.promote(name, shadow.version.version, reason)
+                log.warning("a former version serves again", model=name, version=shadow.version.version, reason=reason)
+        except StoreError as error:
+            log.warning("the model registry is away; versions are compared later", model=name, error=str(error))
+
+    def _predecessor(self, name: str, version: ModelVersion, time_ms: int) -> Shadow | None:
+        """Returns the newest version beside the one in use that has served; None if there is none that can be read."""
+        former = (each for each in self._registry.versions(name) if each.stage == "archived" and each != version)
+        found = next(former, None)
+        if found is None:
+            return None
+        data = self._registry.artifact(name, found.version)
+        try:
+            return Shadow.after(found, PriceModel.from_bytes(data), time_ms)
+        except StoreError as error:
+            log.info("the version before can't be compared", model=name, version=found.version, reason=str(error))
+            return None
 
     def _ask_for_training(self, pair: str, horizon: Horizon) -> None:
         """Asks, once for a version, for a new training where the model has lost its skill."""

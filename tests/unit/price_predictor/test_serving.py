@@ -18,7 +18,7 @@ from pricecast_core.messages import FeatureRowStored, Prediction
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import news_signals_group, technical_indicators_group
 from pricecast_core.stores.features_sql import SqlFeatureStore
-from pricecast_core.stores.models import model_name
+from pricecast_core.stores.models import TrainingRun, model_name
 from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_core.values import LEVELS, QUANTILES
@@ -34,6 +34,7 @@ from pricecast_price_predictor import (
     walkforward,
 )
 from pricecast_price_predictor.forecasting import Forecaster
+from pricecast_price_predictor.model import PriceModel
 from pricecast_price_predictor.model_selection import Options
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.predictions import RollingScores
@@ -370,6 +371,66 @@ def test_rows_are_let_go_of_and_the_forecasts_stay_the_same(world, bars) -> None
     made = here.history()
     assert made[-1].lower == pytest.approx(rows["close"][1_999] * math.exp(naive[1_999, 0]))
     assert len(made) == 2_000 - 24
+
+
+def changed(data: bytes, factor: float) -> bytes:
+    """A model whose intervals are so many times as wide."""
+    price_model = PriceModel.from_bytes(data)
+    ends = tuple(factor * end for end in price_model.ends.values)
+    return replace(price_model, ends=msgspec.structs.replace(price_model.ends, values=ends)).to_bytes()
+
+
+def plant(one: World, factor: float) -> None:
+    """Promotes a version that is another's, but for the width of its intervals."""
+    version = one.registry.versions(NAME)[0]
+    artifact = changed(one.registry.artifact(NAME, version.version), factor)
+    run = TrainingRun(NAME, version.parameters, version.metrics, version.trained_through_ms, artifact)
+    one.registry.promote(NAME, one.registry.register(run).version, "planted")
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["in-one-life", "killed-meanwhile"])
+def test_a_version_that_turns_out_worse_gives_way_to_the_one_before(world, bars, killed: bool) -> None:
+    rows = bars(2_600)
+    one = world(rollback_min_scored=100)
+    one.feed(rows[:1_500])
+    one.train(0.05)
+    one.feed(rows[1_500:1_600])
+    plant(one, 5.0)
+    for start in range(1_600, 2_600, 25):
+        if killed and start == 1_800:
+            one.predictor = one.fresh()
+        one.feed(rows[start : start + 25])
+        if one.predictor.models()[NAME] == 1 and start > 1_700:
+            break
+    assert one.predictor.models()[NAME] == 1
+    back = one.registry.production([NAME])[NAME]
+    assert (back.version, back.reason.split(":")[0]) == (1, "serves again")
+    assert "version 2" in back.reason
+    assert {made.model_version for made in one.history()} == {0, 1, 2}
+
+
+def test_a_version_that_does_as_well_as_the_one_before_stays(world, bars) -> None:
+    rows = bars(2_400)
+    one = world(rollback_min_scored=50)
+    one.feed(rows[:1_500])
+    one.train(0.05)
+    one.feed(rows[1_500:1_600])
+    plant(one, 1.02)
+    for start in range(1_600, 2_400, 25):
+        one.feed(rows[start : start + 25])
+    assert one.registry.production([NAME])[NAME].version == 2
+
+
+def test_a_pinned_version_stays_however_it_does(world, bars) -> None:
+    rows = bars(2_100)
+    one = world(rollback_min_scored=50, pinned_version=2)
+    one.feed(rows[:1_500])
+    one.train(0.05)
+    one.feed(rows[1_500:1_600])
+    plant(one, 5.0)
+    for start in range(1_600, 2_100, 25):
+        one.feed(rows[start : start + 25])
+    assert one.registry.production([NAME])[NAME].version == 2
 
 
 def test_rolling_scores_are_those_of_one_version() -> None:

@@ -88,6 +88,13 @@ class PricePredictorSettings(PredictionStoreSettings):
         200, ge=10, description="Scored predictions over which a skill below zero asks for an early retrain"
     )
 
+    rollback_min_scored: int = Field(
+        200, ge=10, le=1_000, description="Outcomes after which a version that served before may serve again"
+    )
+    rollback_margin: float = Field(
+        0.005, ge=0, le=1, description="By how much of skill it must then be ahead, beyond what chance explains"
+    )
+
     def rows_to_learn(self, horizon_seconds: int) -> int:
         """Returns how many candles of a pair the model of a horizon takes: its first fold must have what to learn from."""
         first_fold = WARM_UP_ROWS + LEAST_LEARNABLE + horizon_seconds // self.candle_seconds
