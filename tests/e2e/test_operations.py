@@ -193,14 +193,8 @@ def test_kubectl_scale_goes_up_to_the_partitions(stack: Stack, quiet: str) -> No
             for each in stack.kube.list("Deployment", quiet)
         }
 
-    until("scaled", lambda: replicas()["candles"] == 2, 30)
-    assert replicas() == {
-        "trades": 1,
-        "candles": 2,
-        "technical-indicators": 2,
-        "to-feature-store": 2,
-        "price-predictor": 1,
-    }
+    scaled = {"trades": 1, "candles": 2, "technical-indicators": 2, "to-feature-store": 2, "price-predictor": 1}
+    until("scaled", lambda: replicas() == scaled, 30)  # written one after the other
     until("the rest is told of", lambda: _reason(stack, quiet, "Scaled") == "PartitionsLimit", 30)
     stack.kubectl("-n", quiet, "scale", "pp/quiet", "--replicas=1")
 
