@@ -155,6 +155,21 @@ def test_an_archive_is_published_once_however_often_it_is_read(bench: Bench) -> 
     assert [letter.service for letter in bench.read(topics.DEAD_LETTERS)] == ["news", "news"]  # one a run
 
 
+def test_an_archive_of_mostly_refused_entries_ends_with_its_reason(bench: Bench) -> None:
+    path = archive(bench.folder, ["Bitcoin rises", *[""] * 6])
+    assert bench.start("news", SOURCE="archive", ARCHIVE=str(path)).wait(60) == 78
+    assert [item.title for item in bench.read(topics.NEWS)] == ["Bitcoin rises"]
+    [said] = [line for line in (bench.folder / "news.log").read_text().splitlines() if "settings refused" in line]
+    assert "archive: 6 of 7 entries were refused (the first: " in said
+
+
+def test_a_feed_all_of_whose_entries_are_refused_is_not_ready_and_says_why(bench: Bench) -> None:
+    with GdeltDouble() as api:
+        api.articles = [article(1, datetime.now(UTC) - timedelta(hours=3)) | {"title": ""}]
+        bench.start("news", SOURCE="gdelt", GDELT_URL=api.url)
+        eventually(lambda: "all 1 entries were refused" in json.dumps(bench.health("news")))
+
+
 def test_live_news_goes_on_after_a_pause_and_a_restart(bench: Bench) -> None:
     with CryptoPanicDouble() as api:
         settings = {

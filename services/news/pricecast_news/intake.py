@@ -19,6 +19,9 @@ from pricecast_news.web import RateLimitedError
 SERVICE = services.NEWS.group
 MAX_BACKOFF_SECONDS = 900.0
 MAX_REMEMBERED_REFUSALS = 100_000
+FEW_REFUSED = 5
+_FEW_SHARE = 0.01
+"""So many entries of an archive, or this share of a long one, may be no headlines before it is to be mended first."""
 MAX_HELD = 10_000
 """Headlines that may wait for their time: more come from no honest clock."""
 log = logs.get(__name__)
@@ -114,6 +117,8 @@ class Intake:
         self.problem: str | None = "nothing read yet"
         self.error: SettingsError | None = None
         """Why the source was given up for good."""
+        self._read = self._refused = 0
+        self._first_fault = ""
 
     @property
     def name(self) -> str:
@@ -142,7 +147,12 @@ class Intake:
             else:
                 failures, wait = 0, self._poll_seconds
                 if self._source.finite:
-                    log.info("all read", source=self.name)
+                    log.info("all read", source=self.name, refused=self._refused)
+                    if self._refused > max(FEW_REFUSED, _FEW_SHARE * self._read):
+                        self.error = SettingsError(
+                            f"{self.name}: {self._refused:,} of {self._read:,} entries were refused (the first: "
+                            f"{self._first_fault}); mend or remove what is no headline"
+                        )
                     return
             stop.wait(wait)
 
@@ -153,12 +163,16 @@ class Intake:
             SourceError: If the source can't be read; what it gave before is handed on.
             SettingsError: If it never will be.
         """
+        read = refused = 0
         try:
             for item in self._source.read():
                 if stop.is_set():
                     return
                 metrics.NEWS_READ.labels(self.name).inc()
+                read += 1
                 if isinstance(item, Refused):
+                    refused += 1
+                    self._first_fault = str(item.error) if refused == 1 else self._first_fault
                     self._outlet.refuse(item)
                 else:
                     self._outlet.put(item, self.name)
@@ -168,7 +182,10 @@ class Intake:
             raise
         finally:
             self._outlet.flush()
-        self.problem = None
+        if read:  # an unchanged feed gives nothing, and is as it was
+            self._read, self._refused = read, refused
+        all_refused = self._read and self._refused == self._read
+        self.problem = f"all {self._read} entries were refused: {self._first_fault}" if all_refused else None
 
 
 def backoff(error: SourceError, failures: int, poll_seconds: float) -> float:
