@@ -18,6 +18,7 @@ from pricecast_cli.commands.options import DataDirOption, PipelineOption, find_f
 from pricecast_core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from pricecast_core.kafka import Brokers
     from pricecast_core.streaming.letters import Letter
 
 BrokersOption = Annotated[
@@ -129,23 +130,24 @@ def replay(
 
 
 @contextlib.contextmanager
-def _connected(data_dir: object, pipeline: str, brokers: str) -> Iterator[tuple[str, str]]:
-    """Gives the brokers and the name of the pipeline that are meant."""
+def _connected(data_dir: object, pipeline: str, brokers: str) -> Iterator[tuple[Brokers, str]]:
+    """Gives the brokers and the name of the pipeline that are meant; what lets one in is in the services' variables."""
     from pathlib import Path
 
     from pricecast_cli.local.broker import brokers_of
+    from pricecast_core.settings import StreamSettings, load
 
     if brokers:
         if not pipeline:
             raise SettingsError("--pipeline: is missing; name the pipeline, in a cluster as NAMESPACE.NAME")
-        yield brokers, pipeline
+        yield load(StreamSettings, pipeline=pipeline, kafka_brokers=brokers).kafka, pipeline
         return
     folder = find_folder(data_dir if isinstance(data_dir, Path) else None, pipeline)
     with brokers_of(folder) as address:
         yield address, str(folder.read_state().get("pipeline", folder.path.name))
 
 
-def _chosen(brokers: str, pipeline: str, service: str, reason: str) -> Iterator[Letter]:
+def _chosen(brokers: Brokers, pipeline: str, service: str, reason: str) -> Iterator[Letter]:
     from pricecast_core.streaming.letters import letters
 
     for letter in letters(brokers, pipeline):
@@ -153,7 +155,7 @@ def _chosen(brokers: str, pipeline: str, service: str, reason: str) -> Iterator[
             yield letter
 
 
-def _by_place(brokers: str, pipeline: str, places: list[str]) -> list[Letter]:
+def _by_place(brokers: Brokers, pipeline: str, places: list[str]) -> list[Letter]:
     found = {letter.place: letter for letter in _chosen(brokers, pipeline, "", "") if letter.place in places}
     for place in places:
         if place not in found:

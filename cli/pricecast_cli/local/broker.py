@@ -14,13 +14,15 @@ from pricecast_cli.local.ports import free_port
 from pricecast_cli.local.probe import ask
 from pricecast_cli.local.programs import broker_program
 from pricecast_core.errors import PricecastError, SettingsError
+from pricecast_core.kafka import Brokers
+from pricecast_core.settings import StreamSettings, load
 
 _START_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 
 
 @contextlib.contextmanager
-def brokers_of(folder: DataFolder) -> Iterator[str]:
+def brokers_of(folder: DataFolder) -> Iterator[Brokers]:
     """Gives the bootstrap servers of a pipeline that was run from this folder.
 
     Raises:
@@ -29,7 +31,11 @@ def brokers_of(folder: DataFolder) -> Iterator[str]:
     """
     state = folder.read_state()
     if folder.supervisor() is not None:
-        yield str(state["kafka"])
+        address = str(state["kafka"])
+        if os.environ.get("KAFKA_BROKERS", "") == address:  # not the embedded one, which lets everybody in
+            yield load(StreamSettings, pipeline=str(state["pipeline"])).kafka
+        else:
+            yield address
     elif not folder.broker.exists():
         other = os.environ.get("KAFKA_BROKERS", "") or state.get("kafka", "")
         raise SettingsError(f"data folder: {folder.path} holds no topics; name the broker that does: --brokers {other}")

@@ -91,7 +91,7 @@ def _recall(settings: NewsSettings, seen: Seen, stop: Stop) -> None:
     topic = topics.topic_name(settings.pipeline, topics.NEWS)
     while not stop.is_set():
         try:
-            values = tail(settings.kafka_brokers, topic, LIMIT)
+            values = tail(settings.kafka, topic, LIMIT)
         except StreamError as error:
             log.warning("can't read what was published before, trying again", error=str(error))
             stop.wait(1.0)

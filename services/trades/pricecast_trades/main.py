@@ -66,7 +66,7 @@ class Service:
 
     def _session(self) -> None:
         settings = self._settings
-        ensure_topics(settings.kafka_brokers, settings.pipeline, (TRADES, CANDLES, DEAD_LETTERS))
+        ensure_topics(settings.kafka, settings.pipeline, (TRADES, CANDLES, DEAD_LETTERS))
         publisher = TransactionalPublisher(SERVICE, settings, self._stop, self._waiting)
         with closing(self._batches()) as batches:
             for batch in batches:

@@ -44,7 +44,7 @@ class TopicEnds:
                 return False
             return trades[-1].trade_id is not None or trades[0].timestamp_ms < trades[-1].timestamp_ms
 
-        found = last_values(self._settings.kafka_brokers, self._topic(TRADES), self._settings.pairs, enough)
+        found = last_values(self._settings.kafka, self._topic(TRADES), self._settings.pairs, enough)
         newest: dict[str, list[Trade]] = {}
         for pair, values in found.items():
             trades = _readable(Trade, values)
@@ -59,7 +59,7 @@ class TopicEnds:
             return [candle for candle in _readable(Candle, values) if candle.closed]
 
         found = last_values(
-            self._settings.kafka_brokers,
+            self._settings.kafka,
             self._topic(CANDLES),
             self._settings.pairs,
             lambda _, values: bool(closed(values)),
@@ -69,7 +69,7 @@ class TopicEnds:
     def covered(self) -> dict[str, Covered]:
         """Returns which times the closed candles hold trades of, by pair. Reads all of them."""
         found: dict[str, Covered] = {}
-        for kept_from, _, value in all_values(self._settings.kafka_brokers, self._topic(CANDLES)):
+        for kept_from, _, value in all_values(self._settings.kafka, self._topic(CANDLES)):
             for candle in _readable(Candle, [value]):
                 found.setdefault(candle.pair, Covered(begins=kept_from == 0)).add(candle)
         return found
@@ -77,7 +77,7 @@ class TopicEnds:
     def refused(self) -> frozenset[RefusedLine]:
         """Returns what was refused last, more than one batch can hold."""
         found = last_values(
-            self._settings.kafka_brokers,
+            self._settings.kafka,
             self._topic(DEAD_LETTERS),
             [self._service],
             lambda _, values: len(values) >= _LETTERS,

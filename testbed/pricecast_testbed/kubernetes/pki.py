@@ -23,16 +23,20 @@ def create(folder: Path, node_address: str, service_address: str, node_name: str
     """
     if (folder / "complete").exists():
         return
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    authority = folder / "ca.crt"
-    run(["openssl", "req", "-x509", *_KEY, "-days", _DAYS, "-subj", "/CN=testbed", *_out(folder, "ca")])
+    authority(folder)
     run(["openssl", "genrsa", "-out", folder / "sa.key", "2048"])
     run(["openssl", "rsa", "-in", folder / "sa.key", "-pubout", "-out", folder / "sa.pub"])
     service = [f"DNS:kubernetes{suffix}" for suffix in ("", ".default", ".default.svc")]
-    _sign(folder, "apiserver", "/CN=kube-apiserver", [f"IP:{node_address}", f"IP:{service_address}", *service])
-    _sign(folder, "kubelet", f"/O=system:nodes/CN=system:node:{node_name}", [f"IP:{node_address}", f"DNS:{node_name}"])
-    _sign(folder, "admin", "/O=system:masters/CN=admin", [])
-    authority.with_name("complete").touch()
+    sign(folder, "apiserver", "/CN=kube-apiserver", [f"IP:{node_address}", f"IP:{service_address}", *service])
+    sign(folder, "kubelet", f"/O=system:nodes/CN=system:node:{node_name}", [f"IP:{node_address}", f"DNS:{node_name}"])
+    sign(folder, "admin", "/O=system:masters/CN=admin", [])
+    (folder / "complete").touch()
+
+
+def authority(folder: Path) -> None:
+    """Makes an authority: `ca.crt` and `ca.key`."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    run(["openssl", "req", "-x509", *_KEY, "-days", _DAYS, "-subj", "/CN=testbed", *_out(folder, "ca")])
 
 
 def kubeconfig(folder: Path, who: str, server: str) -> str:
@@ -61,13 +65,14 @@ def _out(folder: Path, name: str) -> list[str | Path]:
     return ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt"]
 
 
-def _sign(folder: Path, name: str, subject: str, names: Sequence[str]) -> None:
+def sign(folder: Path, name: str, subject: str, names: Sequence[str]) -> None:
+    """Makes a certificate that the folder's authority signs: `name.crt` and `name.key`."""
     extensions = ["keyUsage=digitalSignature,keyEncipherment", "extendedKeyUsage=serverAuth,clientAuth"]
     if names:
         extensions.append(f"subjectAltName={','.join(names)}")
     request, extra = folder / f"{name}.csr", folder / f"{name}.ext"
     extra.write_text("\n".join(extensions))
     run(["openssl", "req", *_KEY, "-subj", subject, "-keyout", folder / f"{name}.key", "-out", request])
-    authority: list[str | Path] = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial"]
+    signer: list[str | Path] = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial"]
     signing: list[str | Path] = ["-in", request, "-out", folder / f"{name}.crt", "-extfile", extra]
-    run(["openssl", "x509", "-req", "-days", _DAYS, *authority, *signing])
+    run(["openssl", "x509", "-req", "-days", _DAYS, *signer, *signing])

@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from pricecast_core.errors import SettingsError
+from pricecast_core.kafka import VARIABLES, Kafka, Mechanism, Protocol, secured
 from pricecast_core.values import DISTINCT, Horizon, PipelineId, ReadCoin, ReadPair
 
 DOCUMENT_VARIABLE = "PRICECAST_SETTINGS"
@@ -70,6 +71,20 @@ class StreamSettings(ServiceSettings):
     kafka_brokers: str = Field(
         "127.0.0.1:9092", description="Kafka or Redpanda bootstrap servers, host:port[,host:port]"
     )
+    kafka_protocol: Protocol = Field(
+        "PLAINTEXT", description="Whether connections to Kafka are encrypted (SSL) and say who asks (SASL)"
+    )
+    kafka_mechanism: Mechanism = Field("SCRAM-SHA-512", description="How a connection says who asks")
+    kafka_username: SecretStr | None = Field(None, description="User, for PLAIN and SCRAM")
+    kafka_password: SecretStr | None = Field(None, description="Password of the user")
+    kafka_ca: SecretStr | None = Field(
+        None, description="Certificates (PEM) of who signs the brokers' ones; empty takes the system's"
+    )
+    kafka_certificate: SecretStr | None = Field(None, description="Certificate (PEM) of this client, for mutual TLS")
+    kafka_key: SecretStr | None = Field(None, description="Private key (PEM) of the certificate")
+    kafka_token_url: SecretStr | None = Field(None, description="Where tokens are had, for OAUTHBEARER")
+    kafka_client_id: SecretStr | None = Field(None, description="Client that tokens are asked for")
+    kafka_client_secret: SecretStr | None = Field(None, description="Secret of the client")
     instance: str = Field(
         "",
         pattern=r"^[-a-zA-Z0-9_.]*$",
@@ -91,6 +106,23 @@ class StreamSettings(ServiceSettings):
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         "earliest", description="Where a new consumer group starts"
     )
+
+    @model_validator(mode="after")
+    def _can_be_let_in(self) -> Self:
+        try:
+            _ = self.kafka
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def kafka(self) -> Kafka:
+        """Kafka, and what it takes to be let in."""
+        if self.kafka_protocol == "PLAINTEXT":
+            return Kafka(self.kafka_brokers)
+        given = {name: getattr(self, name.lower()) for name in VARIABLES}
+        secrets = {name: value.get_secret_value() for name, value in given.items() if value is not None}
+        return secured(self.kafka_brokers, self.kafka_protocol, self.kafka_mechanism, secrets)
 
 
 S = TypeVar("S", bound=ServiceSettings)

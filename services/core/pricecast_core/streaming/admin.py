@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import admin as kafka_admin
 
 from pricecast_core.errors import PricecastError, StoppedWaitingError
+from pricecast_core.kafka import Brokers, connection
 from pricecast_core.streaming.noise import client_log
 from pricecast_core.topics import TopicSpec, topic_name
 
@@ -33,17 +34,23 @@ class StreamStoppedError(StreamError, StoppedWaitingError):
     """The process was asked to stop while it waited for the broker."""
 
 
-def ensure_topics(brokers: str, pipeline: str, specs: Iterable[TopicSpec]) -> None:
+def ensure_topics(brokers: Brokers, pipeline: str, specs: Iterable[TopicSpec]) -> None:
     """Creates those of the topics that are absent. Safe to call by several processes at once.
 
     Raises:
         StreamError: If the broker can't be reached or refuses.
     """
-    admin: Any = _admin.AdminClient({"bootstrap.servers": brokers, **CLIENT})
+    reasons: list[KafkaError] = []
+    admin: Any = _admin.AdminClient({**CLIENT, **connection(brokers), "error_cb": reasons.append})
     try:
         existing = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
     except KafkaException as error:
-        raise StreamError(f"kafka_brokers: {brokers} can't be reached: {error.args[0].str()}") from None
+        admin.poll(
+            0
+        )  # that nobody answered is all that the call says; why, a password or a certificate, comes beside it
+        why = [each.str() for each in reasons if each.code() != KafkaError._ALL_BROKERS_DOWN]
+        told = ": ".join(dict.fromkeys([error.args[0].str(), *why[:1]]))
+        raise StreamError(f"kafka_brokers: {brokers} can't be reached: {told}") from None
     missing = [
         _admin.NewTopic(
             name,

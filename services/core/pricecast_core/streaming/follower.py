@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from pricecast_core import logs, metrics
 from pricecast_core.errors import BadMessageError
 from pricecast_core.health import Health
+from pricecast_core.kafka import connection
 from pricecast_core.messages import Message, decoder
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
@@ -68,7 +69,7 @@ class Follower(Generic[M]):
         group = f"{settings.pipeline}.{service}"
         configuration: dict[str, Any] = {
             **CLIENT,
-            "bootstrap.servers": settings.kafka_brokers,
+            **connection(settings.kafka),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -15,6 +15,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, Producer, T
 from pricecast_core import topics
 from pricecast_core.dead_letters import is_cut
 from pricecast_core.errors import BadMessageError
+from pricecast_core.kafka import Brokers, connection
 from pricecast_core.messages import DeadLetter, decode
 from pricecast_core.streaming.admin import CLIENT, StreamError
 from pricecast_core.streaming.positions import messages_between, reading
@@ -60,7 +61,7 @@ class Replayed:
     impossible: list[tuple[Letter, str]] = field(default_factory=list)
 
 
-def letters(brokers: str, pipeline: str) -> Iterator[Letter]:
+def letters(brokers: Brokers, pipeline: str) -> Iterator[Letter]:
     """Yields the dead letters of a pipeline, oldest first within a partition.
 
     Raises:
@@ -78,7 +79,7 @@ def letters(brokers: str, pipeline: str) -> Iterator[Letter]:
                 yield Letter(partition, message.offset(), 0 if kind == TIMESTAMP_NOT_AVAILABLE else time_ms, content)
 
 
-def replay(brokers: str, pipeline: str, chosen: Sequence[Letter]) -> Replayed:
+def replay(brokers: Brokers, pipeline: str, chosen: Sequence[Letter]) -> Replayed:
     """Writes letters to the topics that they came from, all or none of them.
 
     Raises:
@@ -102,7 +103,7 @@ def replay(brokers: str, pipeline: str, chosen: Sequence[Letter]) -> Replayed:
     return result
 
 
-def _replayed_before(brokers: str, chosen: Sequence[Letter]) -> set[str]:
+def _replayed_before(brokers: Brokers, chosen: Sequence[Letter]) -> set[str]:
     """Returns the places of letters that are on their topics already, written since the letters were."""
     found: set[str] = set()
     for name in {letter.content.topic for letter in chosen}:
@@ -115,8 +116,8 @@ def _replayed_before(brokers: str, chosen: Sequence[Letter]) -> set[str]:
     return found
 
 
-def _write(brokers: str, pipeline: str, chosen: Iterable[Letter], targets: dict[str, topics.TopicSpec]) -> None:
-    producer = Producer({**CLIENT, "bootstrap.servers": brokers, "transactional.id": f"{pipeline}.dead-letters-replay"})
+def _write(brokers: Brokers, pipeline: str, chosen: Iterable[Letter], targets: dict[str, topics.TopicSpec]) -> None:
+    producer = Producer({**CLIENT, **connection(brokers), "transactional.id": f"{pipeline}.dead-letters-replay"})
     try:
         producer.init_transactions(_SECONDS)
         producer.begin_transaction()

@@ -16,6 +16,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pricecast_core.kafka import Brokers, connection
 from pricecast_core.streaming.admin import CLIENT, StreamError
 
 Place = tuple[str, int]
@@ -27,7 +28,7 @@ _READ_SECONDS = 10.0
 _FIRST_WINDOW = 1_000
 
 
-def reader(brokers: str, group: str, **settings: Any) -> Consumer:
+def reader(brokers: Brokers, group: str, **settings: Any) -> Consumer:
     """Returns a consumer that never joins its group: it reads what is committed where it is told, or asks for offsets.
 
     Args:
@@ -38,7 +39,7 @@ def reader(brokers: str, group: str, **settings: Any) -> Consumer:
     return Consumer(
         {
             **CLIENT,
-            "bootstrap.servers": brokers,
+            **connection(brokers),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -49,7 +50,7 @@ def reader(brokers: str, group: str, **settings: Any) -> Consumer:
     )
 
 
-def tail(brokers: str, topic: str, count: int) -> list[bytes]:
+def tail(brokers: Brokers, topic: str, count: int) -> list[bytes]:
     """Returns the values of the last `count` messages of each partition of a topic, oldest first.
 
     Args:
@@ -73,7 +74,10 @@ def tail(brokers: str, topic: str, count: int) -> list[bytes]:
 
 
 def last_values(
-    brokers: str, topic: str, keys: Collection[str], enough: Callable[[str, list[bytes]], bool] = lambda _, found: True
+    brokers: Brokers,
+    topic: str,
+    keys: Collection[str],
+    enough: Callable[[str, list[bytes]], bool] = lambda _, found: True,
 ) -> dict[str, list[bytes]]:
     """Returns the values that were written last, by key, oldest first.
 
@@ -110,7 +114,7 @@ def last_values(
     return values
 
 
-def all_values(brokers: str, topic: str) -> Iterator[tuple[int, bytes, bytes]]:
+def all_values(brokers: Brokers, topic: str) -> Iterator[tuple[int, bytes, bytes]]:
     """Yields every committed message of a topic, partition by partition, as it was when that was begun.
 
     Args:
@@ -144,7 +148,7 @@ class Size:
     offsets: int
 
 
-def sizes(brokers: str, names: Iterable[str]) -> dict[str, Size]:
+def sizes(brokers: Brokers, names: Iterable[str]) -> dict[str, Size]:
     """Returns how large those of the topics are that exist.
 
     Raises:
@@ -249,7 +253,7 @@ class Unread:
         brokers: Bootstrap servers.
     """
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: Brokers) -> None:
         self._brokers = brokers
         self._known: dict[tuple[Place, int, int], int] = {}
 
@@ -307,7 +311,7 @@ class Unread:
 
 
 @contextmanager
-def reading(brokers: str, topic: str) -> Iterator[tuple[Consumer, list[int]]]:
+def reading(brokers: Brokers, topic: str) -> Iterator[tuple[Consumer, list[int]]]:
     """Gives a consumer of what is committed, and the topic's partitions.
 
     Raises:

@@ -16,6 +16,7 @@ from pricecast_core import logs, metrics
 from pricecast_core.dead_letters import dead_letter
 from pricecast_core.errors import BadMessageError
 from pricecast_core.health import Health
+from pricecast_core.kafka import Brokers, connection
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
@@ -55,7 +56,7 @@ class Publisher:
         self._producer = Producer(
             {
                 **CLIENT,
-                "bootstrap.servers": settings.kafka_brokers,
+                **connection(settings.kafka),
                 "client.id": f"{self._pipeline}.{service}",
                 "enable.idempotence": True,
                 "message.timeout.ms": 0,  # for ever: giving up would lose data
@@ -65,7 +66,7 @@ class Publisher:
             }
         )
         health.ready("broker", self._check)
-        self._await_topics(settings.kafka_brokers, specs.values())
+        self._await_topics(settings.kafka, specs.values())
 
     def publish(self, topic: TopicSpec, key: str, message: Message) -> None:
         """Queues a message; waits while the queue is full.
@@ -123,7 +124,7 @@ class Publisher:
         except StreamError as error:
             log.warning("closing with messages undelivered", error=str(error))
 
-    def _await_topics(self, brokers: str, specs: Iterable[TopicSpec]) -> None:
+    def _await_topics(self, brokers: Brokers, specs: Iterable[TopicSpec]) -> None:
         specs = list(specs)
         while True:
             try:

@@ -195,7 +195,7 @@ class Stream(Generic[M]):
     def _run_once(self) -> None:
         settings = self._settings
         self._task.discard()
-        ensure_topics(settings.kafka_brokers, settings.pipeline, self._specs.values())
+        ensure_topics(settings.kafka, settings.pipeline, self._specs.values())
         app = self._app = _Application(self._task.discard, **self._configuration())
         topic = app.topic(
             self.source,
@@ -219,6 +219,7 @@ class Stream(Generic[M]):
         replica = settings.instance or f"{socket.gethostname()}-{os.getpid()}"
         consumer: dict[str, Any] = {
             **CLIENT,
+            **dict(settings.kafka.security),
             "session.timeout.ms": SESSION_TIMEOUT_MS,
             "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 3,
             "allow.auto.create.topics": False,
@@ -227,13 +228,13 @@ class Stream(Generic[M]):
         }
         if settings.instance:
             consumer["group.instance.id"] = settings.instance
-        producer: dict[str, Any] = {**CLIENT, "linger.ms": 5}
+        producer: dict[str, Any] = {**CLIENT, **dict(settings.kafka.security), "linger.ms": 5}
         if self._exactly_once:
             producer["transactional.id"] = f"{self.group}.{replica}"
             producer["transaction.timeout.ms"] = TRANSACTION_TIMEOUT_MS
             consumer["max.poll.interval.ms"] = 60_000
         return {
-            "broker_address": settings.kafka_brokers,
+            "broker_address": settings.kafka_brokers,  # with credentials in it, it would be logged
             "consumer_group": self.group,
             "auto_offset_reset": settings.auto_offset_reset,
             "commit_interval": settings.commit_interval_seconds,

@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pricecast_core import logs, metrics
+from pricecast_core.kafka import connection
 from pricecast_core.messages import Message, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import StreamSettings
@@ -63,7 +64,7 @@ class TransactionalPublisher:
         self._producer = Producer(
             {
                 **CLIENT,
-                "bootstrap.servers": settings.kafka_brokers,
+                **connection(settings.kafka),
                 "client.id": f"{settings.pipeline}.{service}",
                 "transactional.id": f"{settings.pipeline}.{service}",
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,

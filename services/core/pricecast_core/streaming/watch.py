@@ -57,7 +57,7 @@ class Watch:
         excuse: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._service = service
-        self._brokers = settings.kafka_brokers
+        self._brokers = settings.kafka
         self._group = group
         self._topics = topics
         self._owned = partitions
