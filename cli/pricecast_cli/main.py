@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from pricecast_cli.commands import arena, backtest, mcp, models, news, predict, report, run, token, topics
+from pricecast_cli.commands import arena, backtest, doctor, mcp, models, news, predict, report, run, token, topics
 from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_core.service import EX_CONFIG, EX_FAILED
 
@@ -39,7 +39,7 @@ def options(
     """Options of the command itself."""
 
 
-for module in (run, predict, report, backtest, arena, token, topics, mcp):
+for module in (run, doctor, predict, report, backtest, arena, token, topics, mcp):
     module.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(news.app, name="news")
