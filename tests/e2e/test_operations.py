@@ -38,7 +38,7 @@ def quiet(stack: Stack) -> Any:
     spec = {**MANIFEST["spec"], "storage": stack.storage(), "services": images}
     stack.kube.apply({**MANIFEST, "spec": spec}, namespace)
     until("made", lambda: len(stack.kube.list("Deployment", namespace)) == 5, 60)
-    until("settled", lambda: stack.kube.get("CronJob", "quiet-retrain", namespace), 30)
+    until("settled", lambda: stack.kube.get("CronJob", "quiet-retrain", namespace), 120)
     yield namespace
     stack.kube.delete("PricePipeline", "quiet", namespace)
     stack.kube.delete("Namespace", namespace)
@@ -102,8 +102,10 @@ def test_edits_are_undone_and_what_others_add_is_left(stack: Stack, quiet: str) 
         "Deployment", "quiet-candles", quiet,
         {"metadata": {"annotations": {"team": "prices"}}, "spec": {"replicas": 4}},
     )  # fmt: skip
-    until("data", lambda: _pairs(stack, quiet) == ["BTC/USD"], 30)
-    until("replicas", lambda: (stack.kube.get("Deployment", "quiet-candles", quiet) or {})["spec"]["replicas"] == 1, 30)
+    until("data", lambda: _pairs(stack, quiet) == ["BTC/USD"], 120)
+    until(
+        "replicas", lambda: (stack.kube.get("Deployment", "quiet-candles", quiet) or {})["spec"]["replicas"] == 1, 120
+    )
     until(
         "budget",
         lambda: (stack.kube.get("PodDisruptionBudget", "quiet", quiet) or {})["spec"]["maxUnavailable"] == 1,
@@ -151,7 +153,7 @@ def test_another_pair_rolls_only_who_reads_pairs(stack: Stack, quiet: str) -> No
     def changed() -> set[str]:
         return {name for name, generation in generations(stack, quiet).items() if before.get(name) != generation}
 
-    until("rolled", lambda: changed() >= concerned, 30)
+    until("rolled", lambda: changed() >= concerned, 120)
     assert changed() == concerned
 
 
@@ -163,13 +165,13 @@ def test_another_version_of_a_secret_rolls_only_who_reads_it(stack: Stack, quiet
     def changed() -> set[str]:
         return {name for name, generation in generations(stack, quiet).items() if before.get(name) != generation}
 
-    until("rolled", lambda: changed() >= concerned, 30)
+    until("rolled", lambda: changed() >= concerned, 120)
     assert changed() == concerned
 
 
 def test_news_come_and_go_with_all_their_objects(stack: Stack, quiet: str) -> None:
     change(stack, quiet, {"news": {"rss": {"urls": ["https://news.example/feed"]}}})
-    until("made", lambda: stack.kube.get("Deployment", "quiet-news-features", quiet), 30)
+    until("made", lambda: stack.kube.get("Deployment", "quiet-news-features", quiet), 120)
     assert stack.kube.get("ServiceAccount", "quiet-news", quiet)
     change(stack, quiet, {"news": None})
 
@@ -181,7 +183,7 @@ def test_news_come_and_go_with_all_their_objects(stack: Stack, quiet: str) -> No
             if "news" in each["metadata"]["name"]
         ]
 
-    until("pruned", lambda: not left(), 30)
+    until("pruned", lambda: not left(), 120)
 
 
 def test_kubectl_scale_goes_up_to_the_partitions(stack: Stack, quiet: str) -> None:
@@ -194,8 +196,8 @@ def test_kubectl_scale_goes_up_to_the_partitions(stack: Stack, quiet: str) -> No
         }
 
     scaled = {"trades": 1, "candles": 2, "technical-indicators": 2, "to-feature-store": 2, "price-predictor": 1}
-    until("scaled", lambda: replicas() == scaled, 30)  # written one after the other
-    until("the rest is told of", lambda: _reason(stack, quiet, "Scaled") == "PartitionsLimit", 30)
+    until("scaled", lambda: replicas() == scaled, 120)  # written one after the other
+    until("the rest is told of", lambda: _reason(stack, quiet, "Scaled") == "PartitionsLimit", 120)
     stack.kubectl("-n", quiet, "scale", "pp/quiet", "--replicas=1")
 
 
@@ -209,11 +211,11 @@ def test_suspend_stops_everything_and_keeps_it(stack: Stack, quiet: str) -> None
             each["spec"]["suspend"] for each in jobs
         )
 
-    until("stopped", stopped, 30)
-    until("told", lambda: _reason(stack, quiet, "Ready") == "Suspended", 30)
+    until("stopped", stopped, 120)
+    until("told", lambda: _reason(stack, quiet, "Ready") == "Suspended", 120)
     assert len(stack.kube.list("ConfigMap", quiet, "pricecast.dev/pipeline=quiet")) == 5
     change(stack, quiet, {"suspend": False})
-    until("resumed", lambda: all(each["spec"]["replicas"] == 1 for each in stack.kube.list("Deployment", quiet)), 30)
+    until("resumed", lambda: all(each["spec"]["replicas"] == 1 for each in stack.kube.list("Deployment", quiet)), 120)
 
 
 def test_operator_killed_in_the_middle_converges_without_orphans(stack: Stack, quiet: str) -> None:

@@ -81,7 +81,7 @@ def test_a_paused_pipeline_is_left_as_it_is(stack: Stack, namespace: str) -> Non
     stack.kube.apply(manifest, namespace)
     until("made", lambda: len(stack.kube.list("Deployment", namespace)) == 5, 60)
     stack.kube.patch("PricePipeline", name, namespace, {"metadata": {"annotations": {"pricecast.dev/paused": "true"}}})
-    until("told", lambda: condition(stack, namespace, name, "Progressing").get("reason") == "Paused", 30)
+    until("told", lambda: condition(stack, namespace, name, "Progressing").get("reason") == "Paused", 120)
     stack.kube.delete("Service", f"{name}-metrics", namespace)
     stack.kube.patch("PricePipeline", name, namespace, {"spec": {"version": "pinned"}})
     until(
@@ -94,8 +94,8 @@ def test_a_paused_pipeline_is_left_as_it_is(stack: Stack, namespace: str) -> Non
     )
     assert stack.kube.get("Service", f"{name}-metrics", namespace) is None
     stack.kube.patch("PricePipeline", name, namespace, {"metadata": {"annotations": {"pricecast.dev/paused": None}}})
-    until("mended", lambda: stack.kube.get("Service", f"{name}-metrics", namespace), 30)
-    until("pinned", lambda: candles(stack, namespace, name).endswith("/candles:pinned"), 30)
+    until("mended", lambda: stack.kube.get("Service", f"{name}-metrics", namespace), 120)
+    until("pinned", lambda: candles(stack, namespace, name).endswith("/candles:pinned"), 120)
 
 
 def candles(stack: Stack, namespace: str, name: str) -> str:
