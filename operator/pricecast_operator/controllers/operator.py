@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -69,6 +70,8 @@ _FIRST_RESYNC_SECONDS = 30.0
 _KAFKA_SECONDS = 6.0
 """Time between two looks at whether Kafka is there: with the time that a look takes, its absence is told in 15 s."""
 _STALL_SECONDS = 120.0
+_MOST_ASKED = 200
+"""So many pods that aren't ready are asked in a round what they lack: if none of them answers, it lasts under a minute."""
 _EXIT_SECONDS = 20.0
 """Least time to end in, well within the grace period: a thread that waits for a server can't be told to stop."""
 log = logs.get(__name__)
@@ -286,7 +289,8 @@ class Operator:
         while True:
             self._beat = time.monotonic()
             jobs, trainings = self.finetune_jobs.running_pods(), self.pipelines.training_pods()
-            unready = self.pipelines.unready_pods()
+            lacking = self.pipelines.unready_pods()
+            unready = dict(random.sample(sorted(lacking.items()), min(len(lacking), _MOST_ASKED)))
             addresses = {*jobs.values(), *trainings.values(), *unready.values()}
             told = dict(zip(addresses, await asyncio.gather(*map(self._told_by, addresses)), strict=True))
             for name, address in jobs.items():
@@ -296,7 +300,8 @@ class Operator:
             for name, address in trainings.items():
                 if self.pipelines.waits_for(name, str(told[address].info.get("waits for") or "")):
                     self.queue.add(("PricePipeline", *name))
-            for name in self.pipelines.lacks({key: told[address].problem for key, address in unready.items()}):
+            heard = {key: told[address].problem for key, address in unready.items()}
+            for name in self.pipelines.lacks(heard, lacking.keys()):
                 self.queue.add(("PricePipeline", *name))
             await asyncio.sleep(min(15.0, self._settings.observe_seconds))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -346,11 +346,17 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             and any("running" in each.get("state", {}) and not each.get("ready") for each in _containers(child))
         }
 
-    def lacks(self, told: Mapping[tuple[Name, str], str]) -> set[Name]:
-        """Takes note of what the processes that aren't ready lack, of all pipelines; returns those where it is news."""
+    def lacks(self, told: Mapping[tuple[Name, str], str], unready: Collection[tuple[Name, str]]) -> set[Name]:
+        """Takes note of what the processes that aren't ready lack; returns the pipelines where it is news.
+
+        Args:
+            told: What those that were asked said.
+            unready: All of them: of those that weren't asked, what they said before holds.
+        """
         lacking: dict[Name, dict[str, str]] = {}
-        for (name, process), text in told.items():
-            if text:
+        for name, process in unready:
+            before = self._known[name].observed.lacking.get(process, "") if name in self._known else ""
+            if text := told.get((name, process), before):
                 lacking.setdefault(name, {})[process] = text
         changed = {
             name
