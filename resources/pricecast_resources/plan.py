@@ -263,6 +263,7 @@ def _predictor_processes(
         simulated=spec.source.kind == "Simulated",
         live=spec.source.replay is None and spec.source.mode != "Historical",
         training_lookback_days=seconds(spec.training.lookback) / 86_400,
+        model_kinds=spec.models.kinds,
         **_prefixed("rollback", spec.models.rollback),
         **_prefixed("training", spec.training, leave_out={"schedule", "lookback"}),
         news_model=signal_model(spec.news, news_model) if spec.news is not None else "",

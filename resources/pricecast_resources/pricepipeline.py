@@ -12,12 +12,14 @@ from pricecast_core.values import (
     DISTINCT,
     MOST_COMPANIONS,
     MOST_HORIZONS,
+    MOST_KINDS,
     MOST_LEVELS,
     MOST_PAIRS,
     QUANTILES,
     CandleSeconds,
     Horizon,
     LevelList,
+    ModelKind,
 )
 from pricecast_resources.base import (
     SET,
@@ -132,8 +134,17 @@ class Rollback(Model):
 
 
 class Models(Model):
-    """Which version of a model serves."""
+    """What models are made, and which version of them serves."""
 
+    kinds: Annotated[list[ModelKind], DISTINCT] = of_setting(
+        PricePredictorSettings,
+        "model_kinds",
+        "Model kinds that a training evaluates on the same rows: the wanted one first, then rivals; one that is better beyond "
+        "doubt takes its place.",
+        min_length=1,
+        max_length=MOST_KINDS,
+        json_schema_extra=SET,
+    )
     pinned: int | None = of_setting(
         PricePredictorSettings,
         "pinned_version",

@@ -28,7 +28,7 @@ from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model_selection import Options, Trained
 from pricecast_price_predictor.models.base import Compute, Sample
-from pricecast_price_predictor.models.kinds import RIVALS
+from pricecast_price_predictor.models.kinds import kind_of
 from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.tuning import Budget
@@ -47,7 +47,9 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
     Raises:
         NotEnoughHistoryError: If there are too few rows for every model, and waiting isn't wanted or was ended.
         StoreError: If a store is away.
+        SettingsError: If a model kind is unknown.
     """
+    options_of(settings)  # a typo is told before a day of history is waited for
     store = open_feature_store(settings)
     registry = open_model_registry(settings)
     try:
@@ -75,12 +77,18 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
 
 
 def options_of(settings: PricePredictorSettings) -> Options:
-    """Returns the budgets of the settings."""
+    """Returns the budgets and the model kinds of the settings.
+
+    Raises:
+        SettingsError: If there is no kind of a name.
+    """
+    wanted, *rivals = (kind_of(name).name for name in settings.model_kinds)
     return Options(
         search=Budget(settings.training_trials, settings.training_max_seconds),
         folds=settings.training_folds,
         compute=Compute(settings.training_threads, settings.training_seed),
-        rivals=RIVALS,
+        kind=wanted,
+        rivals=tuple(rivals),
     )
 
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
 from pricecast_core.settings.base import HorizonList, PairList
 from pricecast_core.settings.to_feature_store import FeatureStoreSettings
-from pricecast_core.values import LEVELS, MOST_HORIZONS, MOST_LEVELS, QUANTILES, CandleSeconds, LevelList
+from pricecast_core.values import (
+    DISTINCT,
+    LEVELS,
+    MODEL_KINDS,
+    MOST_HORIZONS,
+    MOST_KINDS,
+    MOST_LEVELS,
+    QUANTILES,
+    CandleSeconds,
+    LevelList,
+    ModelKind,
+)
 
 FIRST_TRAINING_SHARE = 0.4
 """Share of the rows that only ever train in a walk-forward evaluation."""
@@ -77,6 +88,12 @@ class PricePredictorSettings(PredictionStoreSettings):
     training_threads: int = Field(1, ge=1, le=128, description="Threads of XGBoost while training")
     training_seed: int = Field(7, ge=0, description="Seed of everything random in training")
 
+    model_kinds: Annotated[list[ModelKind], DISTINCT] = Field(
+        default_factory=lambda: list(MODEL_KINDS),
+        min_length=1,
+        max_length=MOST_KINDS,
+        description="Model kinds: the wanted one, and rivals that take its place where they are better beyond doubt",
+    )
     part: int = Field(
         1, ge=1, le=1_000, description="Which of the processes among which the pipeline's pairs are shared out"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pricecast_core.errors import SettingsError
+from pricecast_core.values import MODEL_KINDS
 from pricecast_price_predictor.models.base import Kind
 from pricecast_price_predictor.models.ensemble import Ensemble
 from pricecast_price_predictor.models.ewma import Ewma
@@ -13,9 +14,7 @@ from pricecast_price_predictor.models.trees import Trees
 
 _ALL: tuple[Kind, ...] = (Ensemble(), Trees(), HarSeasonal(), Ewma(), Quantiles(), Naive())
 KINDS = {kind.name: kind for kind in _ALL}
-DEFAULT = "Ensemble"
-RIVALS = ("HarSeasonal", "Ewma")
-"""What a training evaluates beside it: cheap ones that are hard to beat."""
+DEFAULT = MODEL_KINDS[0]
 
 
 def kind_of(name: str) -> Kind:
