@@ -9,7 +9,20 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from pricecast_cli.commands import arena, backtest, doctor, mcp, models, news, predict, report, run, token, topics
+from pricecast_cli.commands import (
+    arena,
+    backtest,
+    doctor,
+    features,
+    mcp,
+    models,
+    news,
+    predict,
+    report,
+    run,
+    token,
+    topics,
+)
 from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_core.service import EX_CONFIG, EX_FAILED
 
@@ -41,6 +54,7 @@ def options(
 
 for module in (run, doctor, predict, report, backtest, arena, token, topics, mcp):
     module.register(app)
+app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="models")
 app.add_typer(news.app, name="news")
 

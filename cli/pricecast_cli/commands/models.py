@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pricecast_cli.commands.options import ManifestArgument
 from pricecast_core.errors import SettingsError, StoreError
 
 app = typer.Typer(help="Trained models and their registries.", no_args_is_help=True)
@@ -16,6 +18,42 @@ app = typer.Typer(help="Trained models and their registries.", no_args_is_help=T
 @app.callback()
 def models() -> None:
     """Trained models and their registries."""
+
+
+@app.command()
+def copy(
+    manifest: ManifestArgument,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", help="Registry copied from: sqlite:///FILE, postgresql://..., comet://WORKSPACE/PROJECT."
+        ),
+    ],
+    target: Annotated[str, typer.Option("--to", help="Registry copied to, likewise.")],
+    pipeline: Annotated[str, typer.Option(help="In a cluster NAMESPACE.NAME; by default the manifest's name.")] = "",
+) -> None:
+    """Copies a pipeline's models, their reports and which serve to another registry, and compares them there.
+
+    Begun again, it goes on where it stopped. Comet's key is in COMET_API_KEY, its address in COMET_URL.
+    """
+    from pricecast_cli.commands.places import model_registry
+    from pricecast_core.stores.copying import copy_model
+    from pricecast_core.stores.models import model_name
+    from pricecast_core.values import slug
+    from pricecast_resources.manifest import load_manifest
+
+    found = load_manifest(manifest)
+    names = [
+        model_name(pipeline or found.name, slug(pair), horizon)
+        for pair in found.spec.pairs
+        for horizon in found.spec.prediction.horizons_seconds
+    ]
+    with (
+        contextlib.closing(model_registry(source)) as origin,
+        contextlib.closing(model_registry(target)) as destination,
+    ):
+        for name in names:
+            typer.echo(f"{name}: {copy_model(name, origin, destination)} versions, the same in both")
 
 
 @app.command()
