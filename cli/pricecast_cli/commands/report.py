@@ -52,7 +52,10 @@ def report(
     path = output or folder.path / "reports" / f"{name}-v{chosen.version}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
-    Console().print(_table(name, versions))
+    console = Console()
+    console.print(_table(name, versions))
+    if rivals := _rivals(chosen):
+        console.print(rivals)
     typer.echo(f"report of version {chosen.version}: {path}")
 
 
@@ -98,4 +101,24 @@ def _table(name: str, versions: list[ModelVersion]) -> Table:
             *("" if figure is None else f"{figure:.2%}" for figure in figures),
         )
     table.caption = "\n".join(f"{one.version}: {one.reason}" for one in versions)
+    return table
+
+
+def _rivals(version: ModelVersion) -> Table | None:
+    """Returns how a version did beside its rivals on the same rows; None where none were evaluated."""
+    metrics = version.metrics
+    kinds = [name.removesuffix(".lead") for name in metrics if name.endswith(".lead")]
+    if not kinds:
+        return None
+    table = Table(
+        title=f"version {version.version} ({version.parameters.get('kind', '')}) beside its rivals, in points of skill"
+    )
+    for column in ("rival", "its skill", "ahead of it by", "95% interval", ""):
+        table.add_column(column, no_wrap=True, justify="left" if column in ("rival", "") else "right")
+    for kind in kinds:
+        skill, ahead, low, high = (
+            metrics[f"{kind}.{name}"] * 100 for name in ("distribution_skill", "lead", "lead_low", "lead_high")
+        )
+        verdict = "ahead" if low > 0 else "behind" if high < 0 else "level"
+        table.add_row(kind, f"{skill:.2f}", f"{ahead:+.2f}", f"{low:+.2f} to {high:+.2f}", verdict)
     return table

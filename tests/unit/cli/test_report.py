@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,24 @@ def test_the_page_of_the_version_in_production_is_written_beside_a_list_of_all(f
 def test_any_version_goes_to_any_file(folder: Path) -> None:
     report(folder, "--version", "3", "--output", str(folder / "here" / "page.html"))
     assert (folder / "here" / "page.html").read_text(encoding="utf-8") == a_run().report_html
+
+
+def test_how_a_version_did_beside_its_rivals_is_told_with_the_interval(folder: Path) -> None:
+    assert "rivals" not in report(folder)
+    registry = SqlModelRegistry(DataFolder(folder).database("models"))
+    name = model_name(a_prediction().pipeline, "btc-usd", 300)
+    figures = {"distribution_skill": 0.0319, "lead": 0.0031, "lead_low": 0.0019, "lead_high": 0.0042}
+    run = replace(a_run(name), metrics={f"HarSeasonal.{key}": value for key, value in figures.items()})
+    registry.promote(name, registry.register(run).version, "beats naive")
+    registry.close()
+    (line,) = [line for line in report(folder).splitlines() if "HarSeasonal" in line]
+    assert [cell.strip() for cell in line.strip("│┃ ").split("│")] == [
+        "HarSeasonal",
+        "3.19",
+        "+0.31",
+        "+0.19 to +0.42",
+        "ahead",
+    ]
 
 
 @pytest.mark.parametrize(
