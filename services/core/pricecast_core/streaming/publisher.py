@@ -50,6 +50,7 @@ class Publisher:
         self._stop = stop
         self._error: StreamError | None = None
         self._failing_since: float | None = None
+        self._waiting: str | None = None
         specs = {spec.name: spec for spec in (*topics, DEAD_LETTERS)}
         self._names = {name: topic_name(self._pipeline, spec) for name, spec in specs.items()}
         self._written = {name: metrics.MESSAGES_OUT.labels(service, full) for name, full in self._names.items()}
@@ -130,12 +131,12 @@ class Publisher:
             try:
                 ensure_topics(brokers, self._pipeline, specs)
             except StreamError as error:
-                self._failing_since = self._failing_since or time.monotonic()
+                self._waiting = str(error)
                 log.warning("waiting for the broker", error=str(error))
                 if self._stop.wait(_RETRY_SECONDS):
                     raise StreamStoppedError(f"broker: asked to stop while it is away: {error}") from None
             else:
-                self._failing_since = None
+                self._waiting = None
                 return
 
     def _send(self, topic: TopicSpec, key: bytes, value: bytes) -> None:
@@ -173,8 +174,8 @@ class Publisher:
 
     def _check(self) -> str | None:
         since = self._failing_since
-        if since is None:
-            return None
+        if since is None or self._waiting is not None:
+            return self._waiting
         try:
             self._producer.list_topics(timeout=_CHECK_SECONDS)
         except KafkaException:
