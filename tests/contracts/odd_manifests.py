@@ -103,6 +103,19 @@ def _pairs_and_coins() -> Iterator[Odd]:
     yield from finetune(GOOD, "coins", ["T", "AAPLx"])
 
 
+def _forecasts() -> Iterator[Odd]:
+    yield from pipeline(
+        GOOD, "prediction.levels", [0.1, 0.5, 0.9], [0.9, 0.5, 0.1], [0.01, 0.1, 0.3333, 0.5, 0.9, 0.99]
+    )
+    yield from pipeline("levels", "prediction.levels", [0.1, 0.9], [0.1, 0.5, 0.95], [], [0.1, 0.5, 0.9, 0.9], 0.5)
+    yield from pipeline("levels", "prediction.levels", [0.001, 0.1, 0.5, 0.9], [0.1, 0.5, 0.9, 1], ["0.1", 0.5, 0.9])
+    yield from pipeline(GOOD, "models.kinds", ["Trees"], ["HarSeasonal", "Naive"])
+    yield from pipeline("kinds", "models.kinds", [], ["trees"], ["Ewma", "Ewma"], [""], [7], "Ewma")
+    yield from pipeline(GOOD, "models.rollback", {}, {"minScored": 10, "margin": 0})
+    yield from pipeline("minScored", "models.rollback", {"minScored": 9}, {"minScored": 1_001}, {"minScored": "10"})
+    yield from pipeline("margin", "models.rollback", {"margin": -0.1}, {"margin": 1.1})
+
+
 def _lengths_of_time() -> Iterator[Odd]:
     long = {"source__since": "30d"}
     yield from pipeline(GOOD, "prediction.horizonsSeconds", [60], [172_800], [604_800], [60, 120, 604_800], **long)
@@ -258,6 +271,7 @@ ODD = (
     *_names(),
     *_whole(),
     *_pairs_and_coins(),
+    *_forecasts(),
     *_lengths_of_time(),
     *_indicators(),
     *_fields(),
