@@ -56,7 +56,10 @@ def reader(examples: Sequence[dataset.Example], provider: str, model: str, url: 
 
     async def run() -> Scores:
         extractor = open_extractor(settings)
-        return (await evaluate(extractor, examples, model=model, concurrency=concurrency, attempts=1))[0]
+        try:
+            return (await evaluate(extractor, examples, model=model, concurrency=concurrency, attempts=1))[0]
+        finally:
+            await extractor.close()
 
     return asyncio.run(run())
 

@@ -26,6 +26,12 @@ def label(context: typer.Context) -> None:
 
 
 @app.command(context_settings=_PASSED_ON)
+def agree(context: typer.Context) -> None:
+    """Measures how far two teachers agree on headlines."""
+    _become("agree", context.args)
+
+
+@app.command(context_settings=_PASSED_ON)
 def train(context: typer.Context) -> None:
     """Trains the encoder's head on labelled headlines."""
     _become("train", context.args)

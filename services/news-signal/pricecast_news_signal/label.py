@@ -78,10 +78,13 @@ def _headline(line: str, where: str) -> str:
     raise SettingsError(f"data: {where} has neither input nor title")
 
 
-def estimate(headlines: Sequence[str], coins: Sequence[str], provider: str, model: str) -> Estimate:
+def estimate(
+    headlines: Sequence[str], coins: Sequence[str], provider: str, model: str, instructions: str = ""
+) -> Estimate:
     """Returns what labelling these will take, before anything is asked."""
-    asked = (message["content"] for headline in headlines for message in prompt.messages(headline, coins))
-    tokens_in = round(sum(map(len, asked)) / CHARACTERS_PER_TOKEN)
+    told = len(instructions or prompt.instruction(coins))
+    asked = (told + len(prompt.messages(headline, coins)[1]["content"]) for headline in headlines)
+    tokens_in = round(sum(asked) / CHARACTERS_PER_TOKEN)
     tokens_out = ANSWER_TOKENS * len(headlines)
     return Estimate(len(headlines), tokens_in, tokens_out, _price(tokens_in, tokens_out, provider, model))
 
@@ -171,6 +174,7 @@ def run(
     model: str,
     concurrency: int,
     attempts: int,
+    instructions: str = "",
     limit: int,
     agreed: bool,
 ) -> None:
@@ -183,7 +187,7 @@ def run(
     known = labelled(out)
     todo = [headline for headline in headlines_of(data) if headline not in known]
     todo = todo[:limit] if limit else todo
-    expected = estimate(todo, coins, provider, model)
+    expected = estimate(todo, coins, provider, model, instructions)
     console.print(f"{len(known)} are labelled already in {out}; to do: {expected}")
     if not todo:
         return

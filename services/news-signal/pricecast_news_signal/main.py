@@ -14,7 +14,7 @@ from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_core.news import dataset, lexicon
 from pricecast_core.service import EX_CONFIG, EX_FAILED, run
 from pricecast_core.settings import NewsSignalSettings, load
-from pricecast_core.settings.news_signal import ENCODER, ENCODER_HEAD
+from pricecast_core.settings.news_signal import DEFAULT_COINS, ENCODER, ENCODER_HEAD
 from pricecast_news_signal import evaluate, label
 from pricecast_news_signal.registry import READERS, open_extractor
 from pricecast_news_signal.serve import SERVICE, work
@@ -38,12 +38,17 @@ def _tool(options: argparse.Namespace) -> None:
     if options.command == "train":
         _train(options)
         return
+    if options.command == "agree":
+        coins = options.coins or DEFAULT_COINS
+        evaluate.print_agreement(evaluate.agree(dataset.load(options.data, coins), dataset.load(options.other, coins)))
+        return
     settings = _settings(options)
     extractor = open_extractor(settings)
     if options.command == "evaluate":
         evaluate.run(
             extractor,
             dataset.load(options.data, settings.coins),
+            coins=settings.coins,
             provider=settings.provider,
             model=settings.model,
             concurrency=settings.concurrency,
@@ -51,6 +56,8 @@ def _tool(options: argparse.Namespace) -> None:
             as_json=options.json,
         )
     else:
+        from pricecast_news_signal.readers.typed_llm import instructions  # noqa: PLC0415 (its clients take seconds)
+
         label.run(
             extractor,
             options.data,
@@ -60,6 +67,7 @@ def _tool(options: argparse.Namespace) -> None:
             model=settings.model,
             concurrency=settings.concurrency,
             attempts=settings.attempts,
+            instructions="" if settings.guidelines is None else instructions(settings.coins, settings.guidelines),
             limit=options.limit,
             agreed=options.yes,
         )
@@ -99,6 +107,8 @@ def _settings(options: argparse.Namespace) -> NewsSignalSettings:
         given[f"{provider}_url"] = options.url
     if options.coins:
         given["coins"] = options.coins
+    if getattr(options, "guidelines", None):
+        given["guidelines"] = options.guidelines
     if options.concurrency:
         given["concurrency"] = options.concurrency
     settings = load(NewsSignalSettings, **given)
@@ -138,6 +148,10 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate", parents=[common], help="measure a provider on labelled headlines (JSON lines)", epilog=epilog
     )
     tool.add_argument("--json", action="store_true", help="one line of JSON instead of a table")
+    tool = commands.add_parser("agree", help="measure how far two teachers agree on the headlines that both labelled")
+    tool.add_argument("--data", type=Path, required=True, metavar="FILE", help="headlines labelled by one")
+    tool.add_argument("--with", type=Path, required=True, metavar="FILE", dest="other", help="by the other")
+    tool.add_argument("--coins", type=_names, default=[], metavar="BTC,ETH", help="coins that signals are about")
     tool = commands.add_parser("train", help="train the encoder's head on labelled headlines (JSON lines), in seconds")
     tool.add_argument("--data", type=Path, required=True, nargs="+", metavar="FILE", help="labelled headlines")
     tool.add_argument("--weights", default="", metavar="W", help="folder, .zip, .jar, package:NAME or hub:OWNER/NAME")
@@ -147,6 +161,9 @@ def _parser() -> argparse.ArgumentParser:
         "label", parents=[common], help="label headlines by a teacher model, resumably", epilog=epilog
     )
     tool.add_argument("--out", type=Path, required=True, metavar="FILE", help="dataset to write or go on with")
+    tool.add_argument(
+        "--guidelines", type=Path, metavar="FILE", help="what the teacher is told; {coins} stands for the coins"
+    )
     tool.add_argument("--limit", type=int, default=0, metavar="N", help="label so many at most")
     tool.add_argument("--yes", action="store_true", help="don't ask whether the cost is fine")
     return parser

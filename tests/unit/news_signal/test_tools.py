@@ -176,3 +176,55 @@ def test_headlines_come_from_lines_or_json_lines(tmp_path: Path) -> None:
     assert headlines_of(tmp_path / "a.txt") == ["One", "Two"]
     (tmp_path / "a.jsonl").write_text('{"input": "One", "x": 1}\n{"title": "Two"}\n')
     assert headlines_of(tmp_path / "a.jsonl") == ["One", "Two"]
+
+
+def dataset_of(path: Path, labels: dict[str, int]) -> Path:
+    """A file in which each headline moves BTC, or nothing where the signal is 0."""
+    lines = []
+    for headline, signal in labels.items():
+        signals = [{"coin": "BTC", "signal": signal}] if signal else []
+        lines.append(json.dumps({"input": headline, "output": json.dumps({"news_signals": signals})}))
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_two_teachers_are_compared_on_what_both_labelled(run: Tool, tmp_path: Path) -> None:
+    ours = dataset_of(tmp_path / "a.jsonl", {"one": 1, "two": 1, "three": 0, "ours alone": -1})
+    theirs = dataset_of(tmp_path / "b.jsonl", {"ONE!": 1, "two": -1, "three": -1, "theirs alone": 1})
+    told = run("agree", "--data", ours, "--with", theirs)
+    assert "on 3 headlines" in told.stdout
+    assert "F1 0.400 either way" in told.stdout.replace("\n", " ")
+    other = dataset_of(tmp_path / "c.jsonl", {"another": 1})
+    assert "no headline in common" in run("agree", "--data", ours, "--with", other).stderr
+
+
+def test_every_evaluation_tries_hostile_posts_too(run: Tool, tmp_path: Path) -> None:
+    labelled_file = dataset_of(tmp_path / "a.jsonl", {"Bitcoin soars": 1})
+    told = json.loads(run("evaluate", "--data", labelled_file, "--provider", "lexicon", "--json").stdout)
+    assert (told["headlines"], told["hostile"]["valid"], told["hostile"]["faults"]) == (1, 1.0, {})
+    assert told["hostile"]["headlines"] > 40
+
+
+def test_a_teacher_is_told_what_the_guidelines_say(run: Tool, tmp_path: Path) -> None:
+    guidelines, headlines = tmp_path / "guidelines.md", tmp_path / "headlines.txt"
+    guidelines.write_text("Only hacks count. Coins: {coins}")
+    headlines.write_text("Bitcoin soars\n")
+    command: list[str | Path] = [
+        "label",
+        "--data",
+        headlines,
+        "--out",
+        tmp_path / "out.jsonl",
+        "--yes",
+        "--coins",
+        "BTC,ETH",
+    ]
+    with AnthropicDouble() as double:
+        done = run(
+            *command, "--provider", "anthropic", "--model", "claude-sonnet-4-6", "--url", double.url, "--guidelines", guidelines,
+            API_KEY=double.key,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "Only hacks count. Coins: BTC ETH" in json.dumps(double.requests[0])
+    refused = run(*command, "--provider", "anthropic", "--model", "m", "--guidelines", tmp_path / "no", API_KEY="key")
+    assert "guidelines: " in refused.stderr

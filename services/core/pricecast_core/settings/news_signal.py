@@ -50,6 +50,11 @@ class NewsSignalSettings(StreamSettings):
     anthropic_url: str = Field("", description="Base URL of Anthropic; empty means its own")
     openai_url: str = Field("", description="Base URL of an OpenAI-compatible server; empty means OpenAI's own")
     api_key: SecretStr | None = Field(None, description="API key of the provider")
+    guidelines: Path | None = Field(
+        None,
+        description="File with what Anthropic's or OpenAI's model is told instead of the built-in instruction; "
+        "`{coins}` stands for the coins",
+    )
     coins: CoinList = Field(default_factory=lambda: list(DEFAULT_COINS), description="Coins that signals are about")
     concurrency: int = Field(2, ge=1, le=64, description="Headlines read at the same time")
     batch_size: int = Field(16, ge=1, le=1_000, description="Headlines taken from the topic at once")

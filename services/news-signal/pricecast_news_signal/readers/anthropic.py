@@ -26,4 +26,4 @@ def open_extractor(settings: NewsSignalSettings) -> TypedExtractor:
         max_retries=0,
     )
     model = AnthropicModel(settings.model, provider=AnthropicProvider(anthropic_client=client))
-    return TypedExtractor(model, settings.coins)
+    return TypedExtractor(model, settings.coins, guidelines=settings.guidelines)

@@ -19,4 +19,4 @@ def open_extractor(settings: NewsSignalSettings) -> TypedExtractor:
         max_retries=0,
     )
     model = OpenAIChatModel(settings.model, provider=OpenAIProvider(openai_client=client))
-    return TypedExtractor(model, settings.coins, by_schema=True)
+    return TypedExtractor(model, settings.coins, guidelines=settings.guidelines, by_schema=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -36,25 +37,49 @@ def _output_type(coins: Sequence[str]) -> type[BaseModel]:
     return create_model("NewsSignals", __base__=_Strict, news_signals=(items, Field(max_length=len(coins))))
 
 
+def instructions(coins: Sequence[str], guidelines: Path | None) -> str:
+    """Returns what a large model is told.
+
+    Args:
+        coins: The coins that signals may be about.
+        guidelines: A file to take it from, in which `{coins}` stands for the coins.
+
+    Raises:
+        SettingsError: If the file can't be read.
+    """
+    if guidelines is None:
+        return prompt.instruction(coins)
+    try:
+        text = guidelines.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"guidelines: {guidelines} can't be read: {error}; give a text file") from None
+    if not text.strip():
+        raise SettingsError(f"guidelines: {guidelines} is empty; say how headlines are to be labelled")
+    return text.replace("{coins}", " ".join(coins))
+
+
 class TypedExtractor:
     """Signals by a large model with typed output.
 
     Args:
         model: The model and its provider.
         coins: The coins that signals may be about.
+        guidelines: File with what it is told; by default the built-in instruction.
         by_schema: Asks for the output by a JSON schema, which most servers of OpenAI's protocol enforce, rather than
             as the call of a tool, which many of their models don't know.
     """
 
     cacheable = True
 
-    def __init__(self, model: Model, coins: Sequence[str], *, by_schema: bool = False) -> None:
+    def __init__(
+        self, model: Model, coins: Sequence[str], *, guidelines: Path | None = None, by_schema: bool = False
+    ) -> None:
         self._coins = tuple(coins)
         output = _output_type(coins)
         self._agent: Agent[None, BaseModel] = Agent(
             model,
             output_type=NativeOutput(output) if by_schema else output,
-            instructions=prompt.instruction(coins),
+            instructions=instructions(coins, guidelines),
             retries=0,  # the reader counts the attempts
             model_settings={"temperature": 0.0, "max_tokens": MAX_ANSWER_TOKENS},
         )
