@@ -69,7 +69,8 @@ def test_one_of_twenty_fails_on_the_new_images(stack: Stack, namespace: str, nod
         assert stack.kube.condition("PricePipeline", name, "Ready", namespace), name  # the victim by its pods of before
         if condition(stack, namespace, name, "Upgraded").get("reason") == "UpgradeWaits":
             assert candles(stack, namespace, name) == before[name]
-            assert victim in condition(stack, namespace, name, "Upgraded")["message"]
+            message = lambda name=name: condition(stack, namespace, name, "Upgraded")["message"]  # noqa: E731
+            until("told for whom", lambda message=message: victim in message(), 30)
 
     node.can_pull = lambda _: True
     moved = lambda: all(settled(name) and candles(stack, namespace, name).endswith(NEW) for name in names)  # noqa: E731

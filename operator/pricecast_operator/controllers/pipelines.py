@@ -197,6 +197,9 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         if upgrade is not None:
             before = [each for each in this.previous.get("conditions", ()) if each["type"] == UPGRADED]
             status["conditions"] += merge(before, [upgrade], this.generation, this.now)
+            if upgrade.reason == "UpgradeFailed" and not any(each["reason"] == upgrade.reason for each in before):
+                for waiting in self._waves.waiting():
+                    self._again(waiting, 0.0)  # to tell for whom
             if upgrade.reason != "UpgradeWaits":
                 self._again(name, _WAVE_SECONDS)  # time passes, whether or not anything happens
         for waiting in self._waves.next():

@@ -93,6 +93,10 @@ class Waves:
         """Returns whether a pipeline keeps what it has until its turn comes."""
         return name in self._waiting
 
+    def waiting(self) -> list[Name]:
+        """Returns those whose turn has not come."""
+        return sorted(self._waiting)
+
     def next(self) -> list[Name]:
         """Returns those that wait and may go on now: none while one ails, for it may be about to fail."""
         if self._failed or self._ailing:
