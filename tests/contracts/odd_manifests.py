@@ -110,7 +110,7 @@ def _forecasts() -> Iterator[Odd]:
     yield from pipeline("levels", "prediction.levels", [0.1, 0.9], [0.1, 0.5, 0.95], [], [0.1, 0.5, 0.9, 0.9], 0.5)
     yield from pipeline("levels", "prediction.levels", [0.001, 0.1, 0.5, 0.9], [0.1, 0.5, 0.9, 1], ["0.1", 0.5, 0.9])
     yield from pipeline(GOOD, "models.kinds", ["Trees"], ["HarSeasonal", "Naive"])
-    yield from pipeline("kinds", "models.kinds", [], ["trees"], ["Ewma", "Ewma"], [""], [7], "Ewma")
+    yield from pipeline("kinds", "models.kinds", [], ["trees"], ["Ewma", "Ewma"], [""], ["Oracle"], [7], "Ewma")
     yield from pipeline(GOOD, "models.rollback", {}, {"minScored": 10, "margin": 0})
     yield from pipeline("minScored", "models.rollback", {"minScored": 9}, {"minScored": 1_001}, {"minScored": "10"})
     yield from pipeline("margin", "models.rollback", {"margin": -0.1}, {"margin": 1.1})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -52,7 +52,9 @@ LONGEST_CANDLE_SECONDS = 86_400
 LONGEST_HORIZON_SECONDS = 604_800
 MOST_HORIZONS = 8
 MOST_KINDS = 8
-MODEL_KINDS = ("Ensemble", "HarSeasonal", "Ewma")
+ModelKind = Literal["Ensemble", "Trees", "HarSeasonal", "Ewma", "Quantiles", "Naive"]
+"""The model kinds; the predictor has a module for each."""
+MODEL_KINDS: tuple[ModelKind, ...] = ("Ensemble", "HarSeasonal", "Ewma")
 """Model kinds of a training that names no others: the one that is wanted, and rivals that are cheap and hard to beat."""
 QUANTILES = (0.1, 0.5, 0.9)
 """Levels that every forecast has: the ends of the 80% interval and the median. Skill is measured on them."""
@@ -199,7 +201,6 @@ def _with_the_interval(levels: list[float]) -> list[float]:
     return sorted(levels)
 
 
-ModelKind = Annotated[str, Field(pattern=whole("[A-Z][A-Za-z0-9]{0,39}"), examples=["Ensemble", "HarSeasonal"])]
 Level = Annotated[float, Field(ge=LOWEST_LEVEL, le=HIGHEST_LEVEL)]
 LevelList = Annotated[list[Level], DISTINCT, AfterValidator(_with_the_interval)]
 """Quantile levels of a forecast, ascending once read."""

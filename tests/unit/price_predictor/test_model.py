@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from statistics import NormalDist
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ import structlog
 import structlog.testing
 
 from pricecast_core.errors import StoreError
-from pricecast_core.values import LEVELS
+from pricecast_core.values import LEVELS, ModelKind
 from pricecast_price_predictor import (
     baselines,
     conformal,
@@ -118,6 +119,10 @@ def test_the_naive_kind_forecasts_the_naive_distribution(table: FeatureTable) ->
     forecasts = walkforward.replay(PriceModel.from_bytes(priced.to_bytes()), table, naive, 5_000, 6_000)
     three = columns(LEVELS)
     np.testing.assert_allclose(forecasts.quantiles[:, three], naive[5_000:, three], rtol=0, atol=1e-15)
+
+
+def test_the_kinds_that_a_manifest_may_name_are_those_that_there_are() -> None:
+    assert set(get_args(ModelKind)) == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
