@@ -21,7 +21,7 @@ from tests.doubles.gdelt import GdeltDouble, article
 
 fuzz = settings(
     max_examples=150,
-    deadline=5_000,
+    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 _scalars = (

@@ -184,7 +184,7 @@ _dates = _words | st.sampled_from(
 _items = st.lists(st.tuples(_words, _dates, _words, _words), max_size=5)
 
 
-@settings(max_examples=150, deadline=2_000)
+@settings(max_examples=150, deadline=None)
 @given(_items, st.sampled_from(["rss", "atom", "raw"]), st.sampled_from(["utf-8", "latin-1", "utf-16", "cp1251"]))
 def test_whatever_a_feed_holds_each_entry_is_news_or_refused(
     found: list[tuple[str, str, str, str]], kind: str, encoding: str
@@ -207,7 +207,7 @@ def test_whatever_a_feed_holds_each_entry_is_news_or_refused(
     assert all(isinstance(each, Refused) or each.title for each in items)
 
 
-@settings(max_examples=150, deadline=2_000)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400), st.dictionaries(st.just("Content-Type"), st.text(max_size=20)))
 def test_any_bytes_are_a_feed_or_none_and_never_a_crash(body: bytes, headers: dict[str, str]) -> None:
     for document in (body, feed() + body, b"<rss><channel><item>" + body):
