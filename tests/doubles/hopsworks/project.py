@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
-import random
+import secrets
 import ssl
 import tempfile
 import threading
@@ -44,7 +44,7 @@ class HopsworksDouble:
 
     def __init__(self, brokers: str, *, api_key: str = "key.0123456789") -> None:
         self.api_key = api_key
-        self.host = "127." + ".".join(str(random.randint(1, 254)) for _ in range(3))
+        self.host = "127." + ".".join(str(1 + secrets.randbelow(254)) for _ in range(3))  # tests seed `random`
         self.requests: list[str] = []
         self.unknown: list[str] = []
         self.refusals: list[tuple[int, Any]] = []
