@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 import typer
@@ -124,7 +124,7 @@ def examine(name: str, spec: PricePipelineSpec, environ: Environ) -> Iterator[Fi
     settings = load(PricePredictorSettings, environ, **given)
     secrets = list(_secrets(settings))
     checks: dict[str, Callable[[], str]] = {
-        f"Kafka at {spec.storage.kafka.brokers}": lambda: _kafka(spec),
+        f"Kafka at {spec.storage.kafka.brokers}": lambda: _kafka(spec, settings),
         f"features in {spec.storage.features.kind}": lambda: _features(name, spec, settings, environ),
         f"models in {spec.storage.models.kind}": lambda: _models(name, spec, settings, environ),
         f"predictions at {spec.storage.predictions.url}": lambda: _predictions(settings),
@@ -176,20 +176,13 @@ def _needs(variable: str, ref: SecretKeyRef, environ: Environ) -> None:
         raise NotCheckedError(f"set {variable} to what is in the Secret {ref.name}, key {ref.key}")
 
 
-def _kafka(spec: PricePipelineSpec) -> str:
-    from confluent_kafka import KafkaException
-    from confluent_kafka import admin as kafka_admin
+def _kafka(spec: PricePipelineSpec, settings: PricePredictorSettings) -> str:
+    from pricecast_core.streaming.admin import StreamError, connected
 
-    from pricecast_core.streaming.admin import CLIENT, StreamError
-
-    untyped: Any = kafka_admin
-    admin = untyped.AdminClient({"bootstrap.servers": spec.storage.kafka.brokers, **CLIENT})
     try:
-        brokers = len(admin.list_topics(timeout=_CONNECT_SECONDS).brokers)
-    except KafkaException as error:
-        raise StreamError(
-            f"can't be reached: {error.args[0].str()}; check spec.storage.kafka.brokers, and that it listens there"
-        ) from None
+        brokers = len(connected(settings.kafka, _CONNECT_SECONDS)[1].brokers)
+    except StreamError as error:
+        raise StreamError(f"{error}; check spec.storage.kafka.brokers, and that it listens there") from None
     if brokers < spec.topics.replication_factor:
         raise StreamError(
             f"{brokers} brokers for topics.replicationFactor {spec.topics.replication_factor}; lower it, or add brokers"

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pricecast_cli.commands.options import DataDirOption, PipelineOption, find_folder
+from pricecast_cli.commands.options import TOKEN_VARIABLE, DataDirOption, PipelineOption, api_at, find_folder
 from pricecast_core.errors import SettingsError
-
-TOKEN_VARIABLE = "PRICECAST_TOKEN"  # noqa: S105 (a name)
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +36,4 @@ def mcp(
         address = folder.read_state().get("addresses", {}).get("http", "")
         if folder.supervisor() is None or not address:
             raise SettingsError(f"--address: {folder.path.name} is not up here; run `pricecast up`, or name an API")
-    if not address.startswith(("http://", "https://")):
-        address = f"http://{address}"
-    server(over_http(address, os.environ.get(TOKEN_VARIABLE, ""))).run("stdio")
+    server(over_http(api_at(address), os.environ.get(TOKEN_VARIABLE, ""))).run("stdio")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -67,11 +66,11 @@ def upload(
 
     An archive that was sent gets the ending .sent, so that sending again goes on where it stopped.
     """
+    from pricecast_cli.commands.places import api_key
+    from pricecast_core.stores.client_errors import without
     from pricecast_core.stores.models_comet_offline import upload as send
 
-    key = os.environ.get("COMET_API_KEY", "")
-    if not key:
-        raise SettingsError("COMET_API_KEY: is not set; set it to an API key of Comet")
+    key = api_key("COMET_API_KEY")
     archives = sorted(folder.glob("*.zip"))
     if not archives:
         raise SettingsError(f"FOLDER: {folder}: has no archives; name COMET_ARCHIVE_DIR of the training")
@@ -79,9 +78,8 @@ def upload(
         try:
             taken = send(url, key, archive)
         except Exception as error:
-            words = " ".join(str(error).split())[:300].replace(key, "***")
             raise StoreError(
-                f"{archive}: can't be sent: {words}; check the key and {url}. {number} of {len(archives)} are sent"
+                f"{archive}: can't be sent: {without(key, error)}; check the key and {url}. {number} of {len(archives)} are sent"
             ) from None
         archive.rename(archive.with_suffix(".sent"))
         typer.echo(f"{archive.name}: {'sent' if taken else 'Comet has it already'}")

@@ -26,6 +26,15 @@ PipelineOption = Annotated[
 ]
 
 
+TOKEN_VARIABLE = "PRICECAST_TOKEN"  # noqa: S105 (a name)
+"""The variable that holds the token of a prediction API that asks for one."""
+
+
+def api_at(address: str) -> str:
+    """Returns the base URL of a prediction API; HOST:PORT alone is plain HTTP."""
+    return (address if address.startswith(("http://", "https://")) else f"http://{address}").rstrip("/")
+
+
 def folder_of(name: str, data_dir: Path | None) -> DataFolder:
     """Returns the data folder of a pipeline."""
     return DataFolder(data_dir or ROOT / name)

@@ -23,7 +23,7 @@ def feature_store(url: str) -> FeatureStore:
     project = parsed.path.strip("/")
     if not parsed.hostname or not project:
         raise SettingsError(f"{url!r}: is not a feature store; write hopsworks://HOST[:PORT]/PROJECT")
-    key, ca = _key("HOPSWORKS_API_KEY"), os.environ.get("HOPSWORKS_CA", "")
+    key, ca = api_key("HOPSWORKS_API_KEY"), os.environ.get("HOPSWORKS_CA", "")
     return HopsworksFeatureStore(HopsworksAccess(parsed.hostname, parsed.port or 443, project, key, ca))
 
 
@@ -39,10 +39,11 @@ def model_registry(url: str) -> ModelRegistry:
     if not workspace or not project:
         raise SettingsError(f"{url!r}: is not a model registry; write comet://WORKSPACE/PROJECT")
     address = os.environ.get("COMET_URL", "") or "https://www.comet.com"
-    return CometModelRegistry(CometAccess(address, workspace, project, _key("COMET_API_KEY")))
+    return CometModelRegistry(CometAccess(address, workspace, project, api_key("COMET_API_KEY")))
 
 
-def _key(variable: str) -> str:
+def api_key(variable: str) -> str:
+    """Returns the API key in a variable."""
     key = os.environ.get(variable, "")
     if not key:
         raise SettingsError(f"{variable}: is not set; set it to an API key")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 import urllib.error
 import urllib.parse
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pricecast_cli.commands.options import DataDirOption, PipelineOption, find_folder
+from pricecast_cli.commands.options import TOKEN_VARIABLE, DataDirOption, PipelineOption, api_at, find_folder
 from pricecast_core.errors import StoreError
 from pricecast_core.values import read_pair
 
@@ -33,7 +34,10 @@ def predict(
     data_dir: DataDirOption = None,
     pipeline: PipelineOption = "",
 ) -> None:
-    """Shows the latest prediction of a pair, for each horizon."""
+    """Shows the latest prediction of a pair, for each horizon.
+
+    Where the API at --address asks for a token, PRICECAST_TOKEN holds it.
+    """
     name = read_pair(pair)
     if address:
         typer.echo(json.dumps(_ask(address, name, pipeline), indent=None if as_json else 2))
@@ -60,12 +64,13 @@ def predict(
 
 
 def _ask(address: str, pair: str, pipeline: str) -> Any:
-    base = address if address.startswith(("http://", "https://")) else f"http://{address}"
-    url = f"{base.rstrip('/')}/v1/pairs/{urllib.parse.quote(pair)}/prediction"
+    url = f"{api_at(address)}/v1/pairs/{urllib.parse.quote(pair)}/prediction"
     if pipeline:
         url += f"?pipeline={urllib.parse.quote(pipeline)}"
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"} if token else {})  # noqa: S310
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - http(s) alone, above
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - http(s) alone
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise StoreError(f"{url}: {error.code}: {error.read().decode(errors='replace')}") from None

@@ -214,7 +214,7 @@ def _await_history(settings: PricePredictorSettings, store: FeatureStore, health
         return
     log.info("waiting for history", missing=_missing(settings, store) or "the newest rows")
     health.info("waits for", lambda: _waits_for(settings, store))
-    if stop.is_set():  # told to end while it started: a follower that begins now would not hear of it
+    if stop.is_set():  # told to end while it was still importing: no need to join a group and leave it again
         raise NotEnoughHistoryError("told to end before there was enough history")
     try:
         publisher = Publisher(SERVICE, settings, [FEATURES], health, stop)

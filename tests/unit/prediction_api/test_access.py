@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -380,6 +381,18 @@ def test_no_caller_passes_more_often_than_its_rate(per_second: float, pauses: li
         assert wait <= 1 / per_second + 1e-6
     assert passed <= max(1.0, per_second) + clock * per_second + 1e-6
     assert rates.take("bob", per_second) == 0
+
+
+def test_the_command_asks_with_the_token_in_its_variable(guarded: ApiProcess, tokens: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "pricecast_cli", "predict", "ETH/USD", "--address", guarded.http, "--json"]
+
+    def run(**variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+
+    found = run(PRICECAST_TOKEN=tokens["demo"])
+    assert (found.returncode, json.loads(found.stdout)["pair"]) == (0, "ETH/USD")
+    refused = run(PRICECAST_TOKEN="")
+    assert (refused.returncode, "401" in refused.stderr) == (1, True)
 
 
 def test_a_pattern_covers_a_namespace() -> None:

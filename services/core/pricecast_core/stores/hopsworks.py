@@ -13,17 +13,19 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pricecast_core.errors import SettingsError, StoreError
+from pricecast_core.errors import SettingsError
+from pricecast_core.stores.client_errors import told
 
 EXTRA = "pricecast-core[hopsworks]"
 _REQUEST_SECONDS = 30.0
-_REMEDIES = {
+_REMEDIES: Mapping[int | str, str] = {
+    "CERTIFICATE_VERIFY_FAILED": "set HOPSWORKS_CA to the certificate of the authority that signed the server's",
     401: "check HOPSWORKS_API_KEY: it is unknown, expired or revoked",
     403: "give the API key the scopes project, featurestore, kafka and job, and its user a role in the project",
     404: "check HOPSWORKS_PROJECT",
@@ -117,20 +119,9 @@ def release() -> None:
                 _open.pop().close()
 
 
-@contextmanager
-def errors(access: HopsworksAccess, operation: str) -> Iterator[None]:
-    """Turns whatever the client raises into a `StoreError` with a remedy; no message of its holds the key."""
-    try:
-        yield
-    except (StoreError, SettingsError):
-        raise
-    except Exception as error:
-        status = getattr(getattr(error, "response", None), "status_code", 0)
-        remedy = _REMEDIES.get(status, f"check that {access} can be reached and is well")
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            remedy = "set HOPSWORKS_CA to the certificate of the authority that signed the server's"
-        words = " ".join(str(error).split())[:500] or type(error).__name__
-        raise StoreError(f"{operation} failed: {words.replace(access.api_key, '***')}; {remedy}") from None
+def errors(access: HopsworksAccess, operation: str) -> AbstractContextManager[None]:
+    """Tells whatever the client raises as a `StoreError` with a remedy; no message of its holds the key."""
+    return told(operation, access, access.api_key, _REMEDIES)
 
 
 def _client() -> Any:

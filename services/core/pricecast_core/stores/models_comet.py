@@ -16,13 +16,14 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pricecast_core.errors import SettingsError, StoreError
+from pricecast_core.stores.client_errors import told
 from pricecast_core.stores.models import ModelVersion, TrainingRun
 
 EXTRA = "pricecast-core[comet]"
@@ -32,7 +33,7 @@ _MET = "met"
 _PROMOTED = re.compile(r"^(.*?)(?: \[promoted at (\d+)\])?$", re.DOTALL)
 _ATTEMPTS = 20
 _MODEL, _RUN, _REPORT = "model.bin", "run.json", "report.html"
-_REMEDIES = {
+_REMEDIES: Mapping[int | str, str] = {
     401: "check COMET_API_KEY: it is unknown, expired or revoked",
     403: "give the API key's user a role in the workspace",
     429: "the rate limit or quota is used up: wait, or raise it",
@@ -182,17 +183,8 @@ class CometModelRegistry:
         """Gives back connections."""
         self._api = None
 
-    @contextmanager
-    def _errors(self, operation: str) -> Iterator[None]:
-        try:
-            yield
-        except (StoreError, SettingsError):
-            raise
-        except Exception as error:
-            status = getattr(getattr(error, "response", None), "status_code", 0)
-            remedy = _REMEDIES.get(status, f"check that {self._access.url} can be reached and is well")
-            words = " ".join(str(error).split())[:300] or type(error).__name__
-            raise StoreError(f"{operation} failed: {words.replace(self._access.api_key, '***')}; {remedy}") from None
+    def _errors(self, operation: str) -> AbstractContextManager[None]:
+        return told(operation, self._access.url, self._access.api_key, _REMEDIES)
 
     def _connected(self) -> Any:
         if self._api is None:

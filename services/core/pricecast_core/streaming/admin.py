@@ -34,23 +34,32 @@ class StreamStoppedError(StreamError, StoppedWaitingError):
     """The process was asked to stop while it waited for the broker."""
 
 
+def connected(brokers: Brokers, timeout_seconds: float = _TIMEOUT_SECONDS) -> tuple[Any, Any]:
+    """Returns a client of the broker, and what the broker says of itself: its brokers and topics.
+
+    Raises:
+        StreamError: If the broker can't be reached; says why, as far as it tells.
+    """
+    reasons: list[KafkaError] = []
+    admin: Any = _admin.AdminClient({**CLIENT, **connection(brokers), "error_cb": reasons.append})
+    try:
+        return admin, admin.list_topics(timeout=timeout_seconds)
+    except KafkaException as error:
+        # That nobody answered is all that the call says; why, a password or a certificate, comes beside it.
+        admin.poll(0)
+        why = [each.str() for each in reasons if each.code() != KafkaError._ALL_BROKERS_DOWN]
+        told = ": ".join(dict.fromkeys([error.args[0].str(), *why[:1]]))
+        raise StreamError(f"kafka_brokers: {brokers} can't be reached: {told}") from None
+
+
 def ensure_topics(brokers: Brokers, pipeline: str, specs: Iterable[TopicSpec]) -> None:
     """Creates those of the topics that are absent. Safe to call by several processes at once.
 
     Raises:
         StreamError: If the broker can't be reached or refuses.
     """
-    reasons: list[KafkaError] = []
-    admin: Any = _admin.AdminClient({**CLIENT, **connection(brokers), "error_cb": reasons.append})
-    try:
-        existing = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
-    except KafkaException as error:
-        admin.poll(
-            0
-        )  # that nobody answered is all that the call says; why, a password or a certificate, comes beside it
-        why = [each.str() for each in reasons if each.code() != KafkaError._ALL_BROKERS_DOWN]
-        told = ": ".join(dict.fromkeys([error.args[0].str(), *why[:1]]))
-        raise StreamError(f"kafka_brokers: {brokers} can't be reached: {told}") from None
+    admin, cluster = connected(brokers)
+    existing = cluster.topics
     missing = [
         _admin.NewTopic(
             name,
