@@ -16,14 +16,6 @@ from tests.integration.trades_process import eventually, messages, running, trad
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    broker = EmbeddedBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
 def exchange() -> Iterator[CoinbaseDouble]:
     with CoinbaseDouble() as exchange:
         yield exchange

@@ -15,20 +15,11 @@ from pricecast_core.stores.features import FeatureGroup, FeatureStore
 from pricecast_core.stores.features_hopsworks import HopsworksFeatureStore, stored_name
 from pricecast_core.stores.hopsworks import HopsworksAccess
 from pricecast_core.stores.open import open_feature_store
-from pricecast_embedded_broker import EmbeddedBroker
 from tests.contracts.features import GROUP, FeatureStoreContract, OpenStore, a_row
 from tests.doubles.hopsworks import HopsworksDouble
 
 CANARY = "canary.Zm9yIHRoZSBrZXk"
 pytestmark = pytest.mark.xdist_group("hopsworks")
-
-
-@pytest.fixture(scope="module")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    broker = EmbeddedBroker(tmp_path_factory.mktemp("broker"))
-    broker.start()
-    yield broker.address
-    broker.stop()
 
 
 @pytest.fixture

@@ -30,14 +30,6 @@ NOW_US = time.time_ns() // 1000
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    broker = EmbeddedBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
 def exchange() -> Iterator[KrakenDouble]:
     with KrakenDouble(["BTC/USD", "ETH/USD"]) as exchange:
         yield exchange

@@ -26,14 +26,6 @@ from tests.waiting import eventually
 START_MS = 1_767_225_600_000
 
 
-@pytest.fixture(scope="module")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    broker = EmbeddedBroker(tmp_path_factory.mktemp("broker"))
-    broker.start()
-    yield broker.address
-    broker.stop()
-
-
 @pytest.fixture
 def settings(brokers: str) -> StreamSettings:
     return StreamSettings(pipeline=f"t{uuid.uuid4().hex[:8]}", kafka_brokers=brokers, stall_timeout_seconds=5)

@@ -11,7 +11,6 @@ import secrets
 import ssl
 import tempfile
 import threading
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +23,7 @@ from pyarrow import flight
 from tests.doubles.hopsworks.certificates import Authority
 from tests.doubles.hopsworks.rest import handler_of
 from tests.doubles.hopsworks.storage import Storage
+from tests.doubles.http import HttpDouble
 
 
 class HopsworksDouble:
@@ -58,25 +58,21 @@ class HopsworksDouble:
         own = self.authority.sign("hopsworks", hosts=("flyingduck.service.hopsworks.test",), addresses=(self.host,))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*own.written(folder, "server"))
-        self._http = ThreadingHTTPServer((self.host, 0), handler_of(self))
-        self._http.daemon_threads = True
-        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.port = int(self._http.server_address[1])
+        self._http = HttpDouble(handler_of(self), host=self.host, tls=context)
+        self.port = self._http.port
         self._flight = _QueryService(self, f"grpc+tls://{self.host}:5005", own.certificate, own.key)
         self._mysql = _OnlineStore(self.host, self.storage)
         self.mysql_port = self._mysql.port
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self._closing.enter_context(self._http)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self._closing.close()
         self._flight.shutdown()
         self._mysql.close()
         self.storage.close()
-        self._closing.close()
 
     def materialise(self) -> None:
         """Runs every materialization job."""
