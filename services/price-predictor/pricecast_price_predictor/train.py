@@ -28,7 +28,6 @@ from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model_selection import Options, Trained
 from pricecast_price_predictor.models.base import Compute, Sample
-from pricecast_price_predictor.models.kinds import kind_of
 from pricecast_price_predictor.pool import Pool
 from pricecast_price_predictor.target import horizon_rows
 from pricecast_price_predictor.tuning import Budget
@@ -47,9 +46,7 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
     Raises:
         NotEnoughHistoryError: If there are too few rows for every model, and waiting isn't wanted or was ended.
         StoreError: If a store is away.
-        SettingsError: If a model kind is unknown.
     """
-    options_of(settings)  # a typo is told before a day of history is waited for
     store = open_feature_store(settings)
     registry = open_model_registry(settings)
     try:
@@ -77,12 +74,8 @@ def train(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
 
 
 def options_of(settings: PricePredictorSettings) -> Options:
-    """Returns the budgets and the model kinds of the settings.
-
-    Raises:
-        SettingsError: If there is no kind of a name.
-    """
-    wanted, *rivals = (kind_of(name).name for name in settings.model_kinds)
+    """Returns the budgets and the model kinds of the settings."""
+    wanted, *rivals = settings.model_kinds
     return Options(
         search=Budget(settings.training_trials, settings.training_max_seconds),
         folds=settings.training_folds,
