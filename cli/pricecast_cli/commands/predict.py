@@ -68,9 +68,11 @@ def _ask(address: str, pair: str, pipeline: str) -> Any:
     if pipeline:
         url += f"?pipeline={urllib.parse.quote(pipeline)}"
     token = os.environ.get(TOKEN_VARIABLE, "")
-    request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"} if token else {})  # noqa: S310
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - http(s) alone
+        # The request reads the address, so a malformed one fails here, too.
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) alone
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise StoreError(f"{url}: {error.code}: {error.read().decode(errors='replace')}") from None
