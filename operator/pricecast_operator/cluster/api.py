@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 from kubernetes import dynamic
 from kubernetes.client import ApiClient
-from kubernetes.client.exceptions import ApiException
-from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from kubernetes.dynamic.resource import Resource, Subresource
 
-from pricecast_core.errors import PricecastError
 from pricecast_operator import metrics
+from pricecast_operator.cluster.errors import ClusterError, translated
 from pricecast_operator.cluster.objects import Ref, fields_as_applied
 from pricecast_operator.render.labels import MANAGER
 from pricecast_operator.render.pods import Manifest
@@ -33,8 +30,6 @@ _dynamic: Any = dynamic  # untyped
 _THREADS = 8
 _RAW: dict[str, Any] = {"serialize": False, "_request_timeout": (10, 60)}
 """Answers as they come, and no waiting for ever: seconds for a connection and for each part of an answer."""
-_NOT_PERMITTED = re.compile(r" cannot \w+ resource ")
-"""How RBAC says no; a webhook, Pod Security or a range of limits says it otherwise."""
 _PAGE = 100
 """Objects in a page of a list: parsed, a page of Deployments takes some megabytes."""
 API_VERSIONS = {
@@ -57,43 +52,6 @@ API_VERSIONS = {
     "Service": "v1",
     "ServiceAccount": "v1",
 }
-
-
-class ClusterError(PricecastError):
-    """The API server refused a call or can't be reached.
-
-    Attributes:
-        status: HTTP status; 0 where there was no answer.
-        reason: One word, such as Conflict.
-        message: The API server's words.
-        namespace_ends: Whether it was refused because the namespace is being deleted.
-    """
-
-    def __init__(self, what: str, status: int, reason: str, message: str, *, namespace_ends: bool = False) -> None:
-        super().__init__(f"{what}: {reason or status}: {message}")
-        self.status = status
-        self.reason = reason
-        self.message = message
-        self.namespace_ends = namespace_ends
-
-    @property
-    def is_final(self) -> bool:
-        """Whether trying the same again at once is useless."""
-        return self.status in (400, 403, 405, 413, 415, 422)
-
-    @property
-    def cause(self) -> str:
-        """One word that tells people whose no it is: a quota, an admission rule, our own rights, or the API's."""
-        if self.status != 403:
-            return "Refused"
-        if "exceeded quota" in self.message:
-            return "QuotaExceeded"
-        return "NotPermitted" if _NOT_PERMITTED.search(self.message) else "AdmissionDenied"
-
-    @property
-    def is_taken(self) -> bool:
-        """Whether something was not created because there is one of that name."""
-        return self.status == 409 and self.reason == "AlreadyExists"
 
 
 class Cluster:
@@ -120,7 +78,7 @@ class Cluster:
         """
         path = f"/apis/{API_VERSIONS[kind]}"
         try:
-            response = _told("discover", lambda: self._client.request("get", path, **_RAW))
+            response = translated("discover", lambda: self._client.request("get", path, **_RAW))
         except ClusterError as error:
             if error.status == 404:
                 return False
@@ -161,7 +119,7 @@ class Cluster:
     def _now(self, what: str, verb: str, ref: Ref, **options: Any) -> Manifest:
         names = {"name": ref.name or None} if verb != "create" else {}
         call = getattr(self._client, verb)
-        answer = _told(
+        answer = translated(
             what,
             lambda: call(self._resource(ref.kind), namespace=ref.namespace or None, **names, **_RAW, **options),
         )
@@ -382,35 +340,8 @@ class Cluster:
         """Runs a call in a thread; `verb` names a write, for the count of them."""
         if verb:
             metrics.API_WRITES.labels(verb, ref.kind).inc()
-        response = await self._in_thread(lambda: _told(f"{verb or 'read'} {ref}", call))
+        response = await self._in_thread(lambda: translated(f"{verb or 'read'} {ref}", call))
         return cast("Manifest", json.loads(response.data))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-
-def _told(what: str, call: Callable[[], T]) -> T:
-    try:
-        return call()
-    except ApiException as error:
-        body: dict[str, Any] = {}
-        try:
-            body = json.loads(error.body or "{}")
-        except ValueError:
-            body = {"message": str(error.body)[:500]}
-        causes = (body.get("details") or {}).get("causes") or []
-        raise ClusterError(
-            what,
-            int(error.status or 0),
-            body.get("reason") or str(error.reason or ""),
-            body.get("message") or "",
-            namespace_ends=any(cause.get("reason") == "NamespaceTerminating" for cause in causes),
-        ) from None
-    except ResourceNotFoundError as error:
-        raise ClusterError(what, 404, "NoSuchKind", str(error)) from None
-    except OSError as error:
-        raise ClusterError(what, 0, "Unreachable", str(error)) from None
-    except Exception as error:
-        if type(error).__module__.startswith("urllib3"):
-            raise ClusterError(what, 0, "Unreachable", str(error)) from None
-        raise

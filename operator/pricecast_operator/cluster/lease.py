@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from pricecast_core.errors import PricecastError
-from pricecast_operator.cluster.api import ClusterError
+from pricecast_operator.cluster.errors import ClusterError
 from pricecast_operator.cluster.objects import Ref
 from pricecast_operator.render.labels import MANAGED_BY, MANAGER
 from pricecast_operator.render.pods import Manifest

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pricecast_core import logs
-from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.errors import ClusterError
 from pricecast_operator.cluster.objects import (
     WORKLOADS,
     Child,

@@ -10,7 +10,7 @@ from pricecast_operator import metrics
 from pricecast_operator.cluster.objects import Ref, Wanted
 from pricecast_operator.controllers.resources import Known, Name, Resources, Surroundings
 from pricecast_operator.render.finetune import render_finetune
-from pricecast_operator.render.pipeline import Owner
+from pricecast_operator.render.owner import Owner
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_operator.status.causes import short
 from pricecast_operator.status.conditions import Finding, Round

@@ -33,6 +33,7 @@ from pricecast_operator.controllers.pipelines import Pipelines
 from pricecast_operator.controllers.queue import WorkQueue
 from pricecast_operator.controllers.resources import Name, Surroundings
 from pricecast_operator.controllers.secrets import Secrets
+from pricecast_operator.controllers.topics import PipelineTopics
 from pricecast_operator.controllers.waves import Waves
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics
@@ -106,12 +107,11 @@ class Operator:
             options=options,
             finished=self._model_published,
         )
+        surroundings = self._surroundings("PricePipeline")
         self.pipelines = Pipelines(
-            self._surroundings("PricePipeline"),
-            topics=topics,
-            calls=calls,
+            surroundings,
+            topics=PipelineTopics(surroundings, topics, calls, self._inventory),
             secrets=self._secrets,
-            inventory=self._inventory,
             options=options,
             published=self.finetune_jobs.published,
             waves=Waves(settings.upgrade_wave),

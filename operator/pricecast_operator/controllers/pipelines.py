@@ -2,105 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from pricecast_core import logs
-from pricecast_core.addresses import Address
-from pricecast_core.errors import SettingsError
 from pricecast_core.stores.models import model_name
-from pricecast_core.stores.sql import parse_url
 from pricecast_core.values import PIPELINE_ID_LENGTH, pipeline_id, slug
 from pricecast_operator import metrics
-from pricecast_operator.cluster.inventory import Inventory, Note
 from pricecast_operator.cluster.objects import WORKLOADS, Child, Ref, Refusal, Wanted
-from pricecast_operator.controllers.resources import Known, Name, Resources, Surroundings, is_paused
+from pricecast_operator.controllers.known import KIND, KnownPipeline
+from pricecast_operator.controllers.resources import Name, Resources, Surroundings, is_paused
 from pricecast_operator.controllers.secrets import Secrets
+from pricecast_operator.controllers.topics import PipelineTopics
 from pricecast_operator.controllers.waves import UPGRADED, Waves
-from pricecast_operator.observe.calls import Calls
-from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError
-from pricecast_operator.observe.observed import Observed, Problem, describe
+from pricecast_operator.observe.observed import Observed, Problem
 from pricecast_operator.observe.observer import Sight, Target
-from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
-from pricecast_operator.render.pipeline import Owner, Pipeline, render
+from pricecast_operator.render.owner import Owner
+from pricecast_operator.render.pipeline import Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
-from pricecast_operator.status.causes import Cause, is_silent, of_warnings
+from pricecast_operator.status.causes import is_silent, of_warnings
 from pricecast_operator.status.conditions import INVALID_SPEC, Round, merge
 from pricecast_operator.status.pipeline import invalid_status, pipeline_status
 from pricecast_operator.status.seen import EARLIER_DATA, Status
-from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
-KIND = "PricePipeline"
 _TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady", EARLIER_DATA)
 """Conditions whose turns are worth an event."""
 _NUMBERS = ("lag", "lastPrediction")
-_GONE_SECONDS = 2.0
-_TOPICS_SECONDS = 30.0
-"""How long making or deleting topics may take."""
-_TOPICS_AGAIN_SECONDS = 10.0
-"""Until topics that could not be made or deleted are tried again."""
-_PATIENCE_SECONDS = 1.0
-"""How long a round waits for topics that are being made: Kafka answers sooner, or not at all."""
 _WAVE_SECONDS = 15.0
 """Time between two looks at a pipeline that is moved to new images."""
 _SILENT_SECONDS = 10.0
 """How long a Job may have no pod, or a pod no container, before events are asked why; and until they are asked again."""
-_POSTGRES_PORT = 5432
 log = logs.get(__name__)
 
 
-@dataclass(slots=True)
-class _Pipeline(Known):
-    """What is remembered of one pipeline.
-
-    Attributes:
-        observed: What was seen outside of the API server.
-        spec: Its spec as the last round read it.
-        plan: Its plan; None before the first round.
-        planned_for: What the plan follows from.
-        secrets: Names of the Secrets that it uses.
-        rendered_for: What `wanted` was rendered for.
-        wanted: Its objects as they should be.
-        topics_ensured: The topics that were made, if they were.
-        topics_made: The task that makes topics, while it does.
-        topics_again: When making topics may be tried again.
-        silent: Since when Jobs and pods wait without saying for what, by uid.
-        warned: What events say of those.
-        status_written: When its status was written last.
-    """
-
-    observed: Observed = field(default_factory=Observed)
-    spec: PricePipelineSpec | None = None
-    plan: Plan | None = None
-    planned_for: Any = None
-    secrets: frozenset[str] = frozenset()
-    rendered_for: Any = None
-    wanted: Sequence[Wanted] = ()
-    topics_ensured: TopicPlan | None = None
-    topics_made: asyncio.Task[None] | None = None
-    topics_again: float = 0.0
-    silent: dict[str, float] = field(default_factory=dict)
-    warned: dict[str, Cause] = field(default_factory=dict)
-    status_written: float = float("-inf")
-
-
-class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
+class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
     """All PricePipelines.
 
     Args:
         surroundings: What it works with.
-        topics: Kafka's admin API.
-        calls: Runs what blocks.
+        topics: Their Kafka topics.
         secrets: Secrets that specs name.
-        inventory: Notes of topics to delete.
         options: What rendering needs to know.
         published: Returns the model that a FinetuneJob (namespace, name) has published, or an empty text.
         waves: How a new version reaches the pipelines.
@@ -114,21 +61,17 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         self,
         surroundings: Surroundings,
         *,
-        topics: Topics,
-        calls: Calls,
+        topics: PipelineTopics,
         secrets: Secrets,
-        inventory: Inventory,
         options: RenderOptions,
         published: Callable[[str, str], str],
         waves: Waves,
         quiet_seconds: float,
     ) -> None:
-        super().__init__(KIND, PricePipelineSpec, _Pipeline, surroundings)
+        super().__init__(KIND, PricePipelineSpec, KnownPipeline, surroundings)
         self.options = options
         self._topics = topics
-        self._calls = calls
         self._secrets = secrets
-        self._inventory = inventory
         self._published = published
         self._waves = waves
         self._quiet_seconds = quiet_seconds
@@ -160,7 +103,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             name for name, known in self._known.items() if any((name[0], secret) in secrets for secret in known.secrets)
         ]
 
-    async def _round(self, name: Name, known: _Pipeline, spec: PricePipelineSpec, this: Round) -> Status:
+    async def _round(self, name: Name, known: KnownPipeline, spec: PricePipelineSpec, this: Round) -> Status:
         if len(pipeline_id(*name)) > PIPELINE_ID_LENGTH:
             told = f"metadata.name: {'.'.join(name)} is too long for the names of topics; name it, or its namespace, shorter"
             return self._invalid(this, INVALID_SPEC, told)
@@ -181,7 +124,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             # The images it keeps may not know the settings that this operator would give them.
             return self._upgraded(name, self._status_of(name, known, spec, planned, this, images=images), this)
         begins = not any(ref.kind in WORKLOADS for ref in self._children.controlled_by(key, known.uid))
-        topics_stand = await self._ensure_topics(known, name, spec, planned, begins=begins, exact=exact)
+        topics_stand = await self._topics.ensure(known, name, spec, planned, begins=begins, exact=exact)
         wanted = known.wanted
         if begins and not topics_stand:
             # A service that came first would make the topics its own way.
@@ -209,7 +152,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
     def _status_of(
         self,
         name: Name,
-        known: _Pipeline,
+        known: KnownPipeline,
         spec: PricePipelineSpec,
         planned: Plan,
         this: Round,
@@ -237,7 +180,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
         _measure(name, status, known.observed)
         return status
 
-    async def _ask_events(self, name: Name, known: _Pipeline) -> None:
+    async def _ask_events(self, name: Name, known: KnownPipeline) -> None:
         """Asks what keeps Jobs from making pods and pods from being made, where their status has been silent for a while."""
         now = time.monotonic()
         silent = {child.uid: child for child in self._children.of(self._key(name)).values() if is_silent(child)}
@@ -259,7 +202,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
     def _is_told(self, condition: Mapping[str, Any]) -> bool:
         return condition["type"] in _TOLD
 
-    def _may_write(self, name: Name, known: _Pipeline, status: Status) -> bool:
+    def _may_write(self, name: Name, known: KnownPipeline, status: Status) -> bool:
         """Returns whether anything but numbers has moved, or those were written long enough ago."""
         now = time.monotonic()
         if _without_numbers(status) == _without_numbers(known.status):
@@ -285,14 +228,14 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             pipeline=known.plan.pipeline,
             brokers=storage.kafka.brokers,
             topics=tuple(known.plan.topics),
-            registry_url=self._database_url(name[0], storage.models.url_secret_ref) if in_registry else None,
+            registry_url=self._secrets.database_url(name[0], storage.models.url_secret_ref) if in_registry else None,
             models=tuple(
                 model_name(known.plan.pipeline, slug(pair), horizon)
                 for pair in spec.pairs
                 for horizon in spec.prediction.horizons_seconds
             ),
             store_url=storage.predictions.url,
-            store_key=self._secret(name[0], key) if key is not None else None,
+            store_key=self._secrets.value(name[0], key) if key is not None else None,
         )
 
     def looked(self, name: Name, sight: Sight) -> bool:
@@ -371,30 +314,7 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.observed = replace(known.observed, lacking=lacking.get(name, {}))
         return changed
 
-    def _secret(self, namespace: str, ref: SecretKeyRef) -> str | Problem:
-        """Returns a value of a Secret, or why there is none."""
-        value = self._secrets.known(namespace, ref)
-        if value is not None:
-            return value
-        if self._secrets.is_there(namespace, ref.name):
-            return Problem("SecretKeyMissing", f"Secret {ref.name} has no key {ref.key}")
-        return Problem("SecretMissing", f"Secret {ref.name} does not exist, or may not be read by the operator")
-
-    def _database_url(self, namespace: str, ref: SecretKeyRef) -> str | Problem:
-        """Returns the URL of a database that the operator can look at, or why it can't."""
-        value = self._secret(namespace, ref)
-        if isinstance(value, Problem):
-            return value
-        where = f"key {ref.key} of Secret {ref.name}"
-        try:
-            parsed = parse_url(value)
-        except SettingsError as error:
-            return Problem("SecretInvalid", f"{where}: {error}")
-        if parsed.get_backend_name() == "sqlite":
-            return Problem("SecretInvalid", f"{where}: is a file of one pod; write postgresql://USER:PASSWORD@HOST/DB")
-        return value
-
-    async def _render(self, known: _Pipeline, name: Name, spec: PricePipelineSpec, images: str) -> Plan:
+    async def _render(self, known: KnownPipeline, name: Name, spec: PricePipelineSpec, images: str) -> Plan:
         """Renders a pipeline's objects, where anything that they follow from has changed; returns its plan."""
         finetune_job = spec.news.signals.finetune_job if spec.news is not None else ""
         news_model = self._published(name[0], finetune_job) if finetune_job else ""
@@ -404,7 +324,9 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.planned_for = (known.generation, news_model)
             known.secrets = frozenset(ref.name for process in planned.processes for ref in process.secrets.values())
         versions = {secret: (await self._secrets.get(name[0], secret)).version for secret in sorted(known.secrets)}
-        databases = self._databases(name[0], spec, planned)
+        urls = {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}
+        used = urls & {ref for process in planned.processes for ref in process.secrets.values()}
+        databases = self._secrets.databases(name[0], used)
         options = self.options.with_images(images)
         rendered_for = (known.planned_for, spec.partitions, versions, databases, options)
         if rendered_for != known.rendered_for:
@@ -413,96 +335,8 @@ class Pipelines(Resources[_Pipeline, PricePipelineSpec]):
             known.rendered_for = rendered_for
         return planned
 
-    def _databases(self, namespace: str, spec: PricePipelineSpec, planned: Plan) -> dict[SecretKeyRef, Address]:
-        """Returns where the databases are, as far as Secrets say."""
-        found = {}
-        used = {ref for process in planned.processes for ref in process.secrets.values()}
-        for ref in used & {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}:
-            url = self._database_url(namespace, ref)
-            if not isinstance(url, Problem):
-                parsed = parse_url(url)
-                if parsed.host:
-                    found[ref] = Address(parsed.host, parsed.port or _POSTGRES_PORT)
-        return found
-
-    async def _ensure_topics(
-        self, known: _Pipeline, name: Name, spec: PricePipelineSpec, planned: Plan, *, begins: bool, exact: bool
-    ) -> bool:
-        """Has the topics made as planned; returns whether they exist by now.
-
-        Where the pipeline begins, what its topics hold already is looked at first: they may be of a namesake before it.
-        """
-        if spec.topics.deletion_policy == "Delete":
-            await self._inventory.note(name, Note(known.uid, spec.storage.kafka.brokers))
-        else:
-            await self._inventory.discard(name)
-        wanted = TopicPlan(planned.topics, spec.partitions, spec.topics.replication_factor, exact)
-        if known.topics_ensured == wanted:
-            return True
-        wait = known.topics_again - time.monotonic()
-        if known.topics_made is None and wait > 0:
-            self._again(name, wait)
-            return False
-        if known.topics_made is None:
-            brokers = spec.storage.kafka.brokers
-            simulated = spec.source.kind == "Simulated"
-
-            def make() -> tuple[int, list[str]]:
-                if begins:
-                    self._topics.check_history(brokers, planned.pipeline, spec.candles.seconds, simulated=simulated)
-                return self._topics.ensure(brokers, wanted), self._topics.earlier(brokers, wanted)
-
-            known.topics_made = asyncio.create_task(self._make_topics(known, name, brokers, wanted, make))
-        if known.observed.topics is None:
-            await asyncio.wait({known.topics_made}, timeout=_PATIENCE_SECONDS)
-        return known.topics_ensured == wanted
-
-    async def _make_topics(
-        self, known: _Pipeline, name: Name, brokers: str, wanted: TopicPlan, make: Callable[[], tuple[int, list[str]]]
-    ) -> None:
-        """Makes topics, and has the pipeline reconciled once that is done, or is to be tried again."""
-        problem = None
-        seen = known.observed
-        try:
-            partitions, earlier = await self._calls.run(("topics", name), make, _TOPICS_SECONDS)
-            seen = replace(seen, partitions=partitions, earlier=tuple(earlier))
-        except TimeoutError:
-            problem = Problem("KafkaUnreachable", f"{brokers} has not answered within {_TOPICS_SECONDS:.0f} s")
-        except TopicsError as error:
-            problem = Problem(error.reason, str(error))
-        except Exception as error:  # a library's, of whatever kind, is this pipeline's alone
-            problem = Problem("TopicsRefused", describe(error))
-        finally:
-            known.topics_made = None
-        if problem is None or problem.reason == "PartitionsDiffer":
-            known.topics_ensured = wanted
-        else:
-            known.topics_again = time.monotonic() + _TOPICS_AGAIN_SECONDS
-        known.observed = replace(
-            known.observed, topics=problem, topics_seen=True, partitions=seen.partitions, earlier=seen.earlier
-        )
-        self._again(name, 0.0)
-
     async def _clean_up(self, name: Name) -> None:
-        """Deletes the topics of a pipeline that is gone, if it asked for that."""
-        note = self._inventory.get(name)
-        if note is None:
-            return
-        if await self._cluster.exists(Ref(KIND, *name)):
-            return  # not seen yet, after a restart
-        pods = await self._cluster.pods(name[0], {labels.PIPELINE: name[1]})
-        if any(pod["status"].get("phase") in ("Pending", "Running") for pod in pods):
-            self._again(name, _GONE_SECONDS)  # they would make the topics anew
-            return
-        delete = partial(self._topics.delete, note.brokers, pipeline_id(*name))
-        try:
-            deleted = await self._calls.run(("topics", name), delete, _TOPICS_SECONDS)
-        except (TimeoutError, TopicsError) as error:
-            log.warning("topics wait for Kafka to be deleted", pipeline="/".join(name), error=str(error))
-            self._again(name, _TOPICS_AGAIN_SECONDS)  # for as long as it takes
-            return
-        log.info("topics deleted with their pipeline", pipeline="/".join(name), topics=len(deleted))
-        await self._inventory.discard(name)
+        await self._topics.clean_up(name)
 
 
 def _by_process(children: Mapping[Ref, Child]) -> dict[str, Child]:

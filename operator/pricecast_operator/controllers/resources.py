@@ -14,7 +14,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pricecast_core.errors import PricecastError
-from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.errors import ClusterError
 from pricecast_operator.cluster.objects import Ref, Refusal, Wanted
 from pricecast_operator.controllers.children import Children, Key
 from pricecast_operator.observe.observed import describe

@@ -10,11 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pricecast_core import logs
-from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_core.addresses import Address
+from pricecast_core.errors import SettingsError
+from pricecast_core.stores.sql import parse_url
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.errors import ClusterError
+from pricecast_operator.observe.observed import Problem
 from pricecast_resources.base import SecretKeyRef
 
 Name = tuple[str, str]
 """Namespace and name."""
+_POSTGRES_PORT = 5432
 log = logs.get(__name__)
 
 
@@ -59,6 +65,40 @@ class Secrets:
     def is_there(self, namespace: str, name: str) -> bool:
         """Returns whether there was such a Secret when it was read last."""
         return bool(self._kept.get((namespace, name), Secret()).version)
+
+    def value(self, namespace: str, ref: SecretKeyRef) -> str | Problem:
+        """Returns a value of a Secret, or why there is none."""
+        value = self.known(namespace, ref)
+        if value is not None:
+            return value
+        if self.is_there(namespace, ref.name):
+            return Problem("SecretKeyMissing", f"Secret {ref.name} has no key {ref.key}")
+        return Problem("SecretMissing", f"Secret {ref.name} does not exist, or may not be read by the operator")
+
+    def database_url(self, namespace: str, ref: SecretKeyRef) -> str | Problem:
+        """Returns the URL of a database that the operator can look at, or why it can't."""
+        value = self.value(namespace, ref)
+        if isinstance(value, Problem):
+            return value
+        where = f"key {ref.key} of Secret {ref.name}"
+        try:
+            parsed = parse_url(value)
+        except SettingsError as error:
+            return Problem("SecretInvalid", f"{where}: {error}")
+        if parsed.get_backend_name() == "sqlite":
+            return Problem("SecretInvalid", f"{where}: is a file of one pod; write postgresql://USER:PASSWORD@HOST/DB")
+        return value
+
+    def databases(self, namespace: str, refs: Iterable[SecretKeyRef]) -> dict[SecretKeyRef, Address]:
+        """Returns where the databases are whose URLs these Secrets hold, as far as they say."""
+        found = {}
+        for ref in refs:
+            url = self.database_url(namespace, ref)
+            if not isinstance(url, Problem):
+                parsed = parse_url(url)
+                if parsed.host:
+                    found[ref] = Address(parsed.host, parsed.port or _POSTGRES_PORT)
+        return found
 
     async def changed(self, used: Iterable[Name]) -> set[Name]:
         """Reads those that are used again and forgets the others; returns those that are not what they were."""

@@ -8,7 +8,7 @@ from pricecast_core.services import FINETUNE
 from pricecast_core.settings import FinetuneSettings
 from pricecast_operator.render import labels
 from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
-from pricecast_operator.render.pipeline import Owner
+from pricecast_operator.render.owner import Owner
 from pricecast_operator.render.pods import (
     HTTP_PORT,
     Container,

@@ -20,6 +20,7 @@ from pricecast_core.topics import topic_name
 from pricecast_operator.render import labels
 from pricecast_operator.render.autoscaling import Scaling, autoscaler
 from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
+from pricecast_operator.render.owner import Owner
 from pricecast_operator.render.pods import (
     HTTP_PORT,
     STATE_DIR,
@@ -32,7 +33,7 @@ from pricecast_operator.render.pods import (
     service_account,
     settings_document,
 )
-from pricecast_resources.base import API_VERSION, SecretKeyRef
+from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.plan import Access, Plan, ServiceProcess
 from pricecast_resources.pods import PodSettings
 from pricecast_resources.pricepipeline import PricePipelineSpec
@@ -42,37 +43,6 @@ _UNKNOWN_DATABASE = Address("", 5432)
 """Where a Secret's URL is not known: PostgreSQL's port, at any address."""
 _STATE = {"STATE_DIR": f"{STATE_DIR}/state"}
 _EXIT_NOT_YET, _EXIT_MISCONFIGURED = 75, 78
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The resource that the objects belong to."""
-
-    kind: str
-    name: str
-    namespace: str
-    uid: str
-
-    @property
-    def reference(self) -> Manifest:
-        """The owner reference: Kubernetes deletes the objects with their owner."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": self.kind,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": False,
-        }
-
-    def metadata(self, name: str, object_labels: Mapping[str, str]) -> Manifest:
-        """Returns the metadata of an object of this owner."""
-        return {
-            "name": name,
-            "namespace": self.namespace,
-            "labels": dict(object_labels),
-            "ownerReferences": [self.reference],
-        }
 
 
 @dataclass(frozen=True)

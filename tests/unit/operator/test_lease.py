@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pricecast_operator.cluster.api import ClusterError
+from pricecast_operator.cluster.errors import ClusterError
 from pricecast_operator.cluster.lease import Lease, LeaseTakenError
 from pricecast_operator.cluster.objects import Ref
 

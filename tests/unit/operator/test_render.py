@@ -19,7 +19,8 @@ from pricecast_core.settings.news_signal import ENCODER
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.finetune import render_finetune
-from pricecast_operator.render.pipeline import Owner, Pipeline, render
+from pricecast_operator.render.owner import Owner
+from pricecast_operator.render.pipeline import Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.finetunejob import FinetuneJobSpec

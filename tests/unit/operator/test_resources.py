@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.errors import ClusterError
 from pricecast_operator.cluster.objects import Child, Ref
 from pricecast_operator.controllers.children import Children
 from pricecast_operator.controllers.finetunejobs import FinetuneJobs

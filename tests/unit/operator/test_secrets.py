@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from pricecast_operator.cluster.api import Cluster, ClusterError
+from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.errors import ClusterError
 from pricecast_operator.controllers.secrets import Secret, Secrets
 from pricecast_resources.base import SecretKeyRef
 

@@ -12,7 +12,7 @@ from pricecast_cli.local.programs import LocalBackends
 from pricecast_core.settings import load
 from pricecast_core.settings.base import DOCUMENT_VARIABLE
 from pricecast_operator.render.finetune import settings_of
-from pricecast_operator.render.pipeline import Owner
+from pricecast_operator.render.owner import Owner
 from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.manifest import ManifestError, load_resources
 from pricecast_resources.plan import plan

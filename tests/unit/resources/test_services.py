@@ -19,7 +19,8 @@ from pricecast_core.addresses import of_brokers
 from pricecast_core.services import Service
 from pricecast_core.settings import StreamSettings
 from pricecast_operator.render.backends import ClusterBackends
-from pricecast_operator.render.pipeline import Owner, Pipeline, render
+from pricecast_operator.render.owner import Owner
+from pricecast_operator.render.pipeline import Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_resources.plan import Backends, Plan, ServiceProcess, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec

@@ -17,7 +17,7 @@ from pricecast_cli.local.folder import DataFolder
 from pricecast_cli.local.programs import LocalBackends
 from pricecast_core.settings import ServiceSettings
 from pricecast_operator.render.finetune import settings_of
-from pricecast_operator.render.pipeline import Owner
+from pricecast_operator.render.owner import Owner
 from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
