@@ -6,13 +6,14 @@ loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from pricecast_core.messages import Prediction
+from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.models import ModelVersion
 from pricecast_core.values import LEVELS, QUANTILES
 from pricecast_price_predictor import baselines, grid, predictions, shadows, target
@@ -22,7 +23,7 @@ from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
-from pricecast_price_predictor.predictions import RollingScores
+from pricecast_price_predictor.predictions import Forecast, RollingScores
 from pricecast_price_predictor.target import horizon_rows
 
 _SPARE_ROWS = 2 * shadows.ROWS
@@ -62,36 +63,22 @@ class PairBook:
     """The state of one pair.
 
     Args:
-        pipeline: Name of the pipeline.
+        settings: What to predict, how far ahead and at which quantiles. Live, a prediction is made only while its
+            outcome still lies ahead; in a replay always.
         pair: The pair.
-        candle_seconds: Length of a candle.
-        horizons_seconds: The horizons.
-        live: Whether a prediction is made only while its outcome still lies ahead; in a replay always.
-        simulated: Whether the market is a simulation.
-        levels: Quantiles to forecast.
     """
 
-    def __init__(
-        self,
-        pipeline: str,
-        pair: str,
-        candle_seconds: int,
-        horizons_seconds: Sequence[int],
-        *,
-        live: bool,
-        simulated: bool,
-        levels: Sequence[float] = LEVELS,
-    ) -> None:
+    def __init__(self, settings: PricePredictorSettings, pair: str) -> None:
         self.pair = pair
         self.horizons = {
-            seconds: Horizon(seconds, horizon_rows(seconds, candle_seconds), tuple(levels))
-            for seconds in horizons_seconds
+            seconds: Horizon(seconds, horizon_rows(seconds, settings.candle_seconds), tuple(settings.levels))
+            for seconds in settings.horizons_seconds
         }
-        self._pipeline = pipeline
-        self._step_ms = candle_seconds * 1000
-        self._day = grid.day_rows(candle_seconds)
-        self._live = live
-        self._simulated = simulated
+        self._pipeline = settings.pipeline
+        self._step_ms = settings.candle_seconds * 1000
+        self._day = grid.day_rows(settings.candle_seconds)
+        self._live = settings.live
+        self._simulated = settings.simulated
 
     @property
     def rows_kept(self) -> int:
@@ -172,18 +159,17 @@ class PairBook:
             over = self._live and at + horizon.seconds * 1000 <= now_ms
             if over or at <= horizon.predicted_through_ms or not rows.observed[row] or not np.isfinite(values).all():
                 continue
-            prediction = predictions.make(
-                pipeline=self._pipeline,
-                pair=self.pair,
-                horizon_seconds=horizon.seconds,
+            forecast = Forecast(
+                self.pair,
+                horizon.seconds,
                 feature_time_ms=at,
                 issued_at_ms=max(now_ms, at) if self._live else at,
                 last_price=float(rows.close[row]),
                 levels=horizon.levels,
                 quantiles=values.tolist(),
-                version=horizon.version,
-                point_is_naive=point_is_naive,
-                simulated=self._simulated,
+            )
+            prediction = predictions.make(
+                self._pipeline, forecast, horizon.version, point_is_naive=point_is_naive, simulated=self._simulated
             )
             made.append(prediction)
             horizon.pending[prediction.id] = prediction

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -19,50 +20,56 @@ ROLLING_WINDOW = 1_000
 """Newest scored predictions that the live skill looks at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is forecast at one row.
+
+    Attributes:
+        pair: The pair.
+        horizon_seconds: How far ahead.
+        feature_time_ms: Event time of the row.
+        issued_at_ms: When it is made, in the market's time.
+        last_price: Close of the row.
+        levels: The levels that are forecast, `QUANTILES` among them.
+        quantiles: Their quantiles of the log-return.
+    """
+
+    pair: str
+    horizon_seconds: int
+    feature_time_ms: int
+    issued_at_ms: int
+    last_price: float
+    levels: Sequence[float]
+    quantiles: Sequence[float]
+
+
 def make(
-    *,
-    pipeline: str,
-    pair: str,
-    horizon_seconds: int,
-    feature_time_ms: int,
-    issued_at_ms: int,
-    last_price: float,
-    levels: Sequence[float],
-    quantiles: Sequence[float],
-    version: ModelVersion | None,
-    point_is_naive: bool,
-    simulated: bool,
+    pipeline: str, forecast: Forecast, version: ModelVersion | None, *, point_is_naive: bool, simulated: bool
 ) -> Prediction:
     """Returns the message of a forecast.
 
     Args:
         pipeline: Name of the pipeline.
-        pair: The pair.
-        horizon_seconds: How far ahead.
-        feature_time_ms: Event time of the row that it was made at.
-        issued_at_ms: When it is made, in the market's time.
-        last_price: Close of that row.
-        levels: The levels that are forecast, `QUANTILES` among them.
-        quantiles: Their quantiles of the log-return.
+        forecast: The forecast.
         version: The model; None for the naive forecast.
         point_is_naive: Whether the point forecast is the last price.
         simulated: Whether the market is a simulation.
     """
-    prices = [last_price * math.exp(quantile) for quantile in quantiles]
-    lower, median, upper = (prices[column] for column in columns(levels))
+    prices = [forecast.last_price * math.exp(quantile) for quantile in forecast.quantiles]
+    lower, median, upper = (prices[column] for column in columns(forecast.levels))
     metrics = version.metrics if version is not None else {}
     return Prediction(
         pipeline=pipeline,
-        pair=pair,
-        horizon_seconds=horizon_seconds,
-        issued_at_ms=issued_at_ms,
-        target_time_ms=feature_time_ms + horizon_seconds * 1000,
-        feature_time_ms=feature_time_ms,
-        last_price=last_price,
-        predicted_price=last_price if point_is_naive else median,
+        pair=forecast.pair,
+        horizon_seconds=forecast.horizon_seconds,
+        issued_at_ms=forecast.issued_at_ms,
+        target_time_ms=forecast.feature_time_ms + forecast.horizon_seconds * 1000,
+        feature_time_ms=forecast.feature_time_ms,
+        last_price=forecast.last_price,
+        predicted_price=forecast.last_price if point_is_naive else median,
         lower=lower,
         upper=upper,
-        levels=tuple(levels),
+        levels=tuple(forecast.levels),
         quantiles=tuple(prices),
         model_name=version.model_name if version is not None else NAIVE,
         model_version=version.version if version is not None else 0,

@@ -21,22 +21,19 @@ from pricecast_core.service import Stop
 from pricecast_core.services import PRICE_PREDICTOR, part
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import FeatureStore
-from pricecast_core.stores.models import ModelRegistry, ModelVersion, model_name
+from pricecast_core.stores.models import ModelRegistry
 from pricecast_core.stores.open import open_feature_store, open_model_registry, open_prediction_store
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_core.streaming import Follower, Publisher
 from pricecast_core.topics import FEATURES, PREDICTIONS
-from pricecast_core.values import base_coin, slug
+from pricecast_core.values import base_coin
 from pricecast_price_predictor import feature_view
 from pricecast_price_predictor.book import Horizon, PairBook, newest_ms, ready_through_ms
 from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.grid import TIME
-from pricecast_price_predictor.model import PriceModel
-from pricecast_price_predictor.shadows import Shadow, better
+from pricecast_price_predictor.versions import Versions
 
 SERVICE = PRICE_PREDICTOR.group
-MODEL_LOOK_SECONDS = 2.0
-"""How often, at most, the registry is asked which version is in production."""
 COMPANION_PATIENCE_SECONDS = 5.0
 """How long a row waits for its companions' rows before it is predicted without the newest of them."""
 _FAR_FUTURE_MS = 2**62
@@ -64,34 +61,14 @@ class Predictor:
     ) -> None:
         self._settings = settings
         self._features = features
-        self._registry = registry
         self._store = store
         self._step_ms = settings.candle_seconds * 1000
-        self._books = {
-            pair: PairBook(
-                settings.pipeline,
-                pair,
-                settings.candle_seconds,
-                settings.horizons_seconds,
-                live=settings.live,
-                simulated=settings.simulated,
-                levels=settings.levels,
-            )
-            for pair in settings.pairs
-        }
-        self._names = {
-            model_name(settings.pipeline, slug(pair), seconds): (pair, seconds)
-            for pair in settings.pairs
-            for seconds in settings.horizons_seconds
-        }
+        self._books = {pair: PairBook(settings, pair) for pair in settings.pairs}
         self._all_pairs = [*settings.pairs, *(p for p in settings.companion_pairs if p not in settings.pairs)]
         self._rows: dict[str, pl.DataFrame] = {}
         self._news: dict[str, pl.DataFrame | None] = {}
         self._waiting_since: dict[str, float] = {}
-        self._looked_for_models = float("-inf")
-        self._refused: dict[str, int] = {}
-        self._asked: dict[str, int] = {}
-        self._shadows: dict[str, Shadow | None] = {}
+        self.versions = Versions(settings, registry, self._books)
         self._outbox: list[Prediction] = []
         self._published = 0  # so many of the outbox's first are on the topic
         self.started = False
@@ -112,7 +89,7 @@ class Predictor:
             horizon = self._horizon(prediction.pair, prediction.horizon_seconds)
             if horizon is not None:
                 horizon.pending[prediction.id] = prediction
-        self._load_models()
+        self.versions.look()
         for pair in self._settings.pairs:
             self._news[pair] = feature_view.read_news(self._settings, self._features, pair)
         self._read_history(self._all_pairs)
@@ -128,7 +105,7 @@ class Predictor:
         if not self.started:
             self.start()
             return
-        reloaded = self._load_models()
+        reloaded = self.versions.look()
         coins = {marker.key for marker in markers if marker.group == "news_signals"}
         for pair in self._settings.pairs:
             if base_coin(pair) in coins:
@@ -161,14 +138,6 @@ class Predictor:
             del self._outbox[: len(batch)]
             self._published = 0
 
-    def models(self) -> dict[str, int]:
-        """Returns the version in use of each model; 0 for the naive forecast."""
-        found = {}
-        for name, (pair, seconds) in self._names.items():
-            version = self._books[pair].horizons[seconds].version
-            found[name] = version.version if version is not None else 0
-        return found
-
     def _horizon(self, pair: str, seconds: int) -> Horizon | None:
         book = self._books.get(pair)
         return book.horizons.get(seconds) if book is not None else None
@@ -180,62 +149,6 @@ class Predictor:
         for prediction in reversed(page.predictions):
             if prediction.actual_price is not None:
                 horizon.live.add(prediction)
-
-    def _load_models(self) -> list[str]:
-        """Takes newly promoted versions into use and returns their pairs. A registry that is away changes nothing."""
-        now = time.monotonic()
-        if now - self._looked_for_models < MODEL_LOOK_SECONDS:
-            return []
-        self._looked_for_models = now
-        changed = []
-        try:
-            for name, version in self._wanted_versions().items():
-                pair, seconds = self._names[name]
-                horizon = self._books[pair].horizons[seconds]
-                if version.version in (_current(horizon), self._refused.get(name)):
-                    continue
-                if self._use(name, version, horizon):
-                    changed.append(pair)
-        except StoreError as error:
-            metrics.STORE_ERRORS.labels(SERVICE, "production").inc()
-            log.warning("the model registry is away; the models in use stay", error=str(error))
-        return changed
-
-    def _wanted_versions(self) -> dict[str, ModelVersion]:
-        """Returns the version that is to serve of each model that has one: the pinned one, else the promoted one."""
-        pinned = self._settings.pinned_version
-        found = self._registry.production(list(self._names))
-        for name, (pair, seconds) in self._names.items() if pinned else ():
-            current = _current(self._books[pair].horizons[seconds])
-            if current == pinned:
-                found.pop(name, None)  # a version doesn't change
-                continue
-            version = next((each for each in self._registry.versions(name) if each.version == pinned), None)
-            if version is not None and self._refused.get(name) != pinned:
-                found[name] = version
-            elif not current:
-                log.warning("there is no such version to pin; the promoted one serves", model=name, version=pinned)
-        return found
-
-    def _use(self, name: str, version: ModelVersion, horizon: Horizon) -> bool:
-        data = self._registry.artifact(name, version.version)
-        pair, seconds = self._names[name]
-        try:
-            price_model = PriceModel.from_bytes(data)
-            if price_model.horizon_rows != horizon.rows or price_model.spec.candle_seconds * 1000 != self._step_ms:
-                raise StoreError("artifact: was trained for another horizon or candle; train again")
-        except StoreError as error:
-            self._refused[name] = version.version
-            log.error("a model can't be used", model=name, version=version.version, error=str(error))
-            return False
-        if horizon.version is not None and horizon.forecaster is not None:
-            self._shadows[name] = Shadow(horizon.version, horizon.forecaster)
-        horizon.use(version, price_model)
-        labels = (pair, str(seconds))
-        metrics.MODEL_VERSION.labels(*labels).set(version.version)
-        metrics.MODEL_TRAINED_THROUGH.labels(*labels).set(version.trained_through_ms / 1000)
-        log.info("model taken into use", model=name, version=version.version, reason=version.reason)
-        return True
 
     def _read_history(self, pairs: list[str]) -> None:
         """Reads the rows that the books of some pairs need, from the start."""
@@ -283,7 +196,7 @@ class Predictor:
             self._outbox += made
             self._measure(book, made)
             for horizon in book.horizons.values():
-                self._shadow(pair, horizon, seen)
+                self.versions.compare(pair, horizon, seen)
             self._trim(pair, ready)
         for pair in set(self._all_pairs) - set(self._settings.pairs):
             self._trim(pair, newest_ms(self._rows[pair]))
@@ -320,61 +233,7 @@ class Predictor:
                 metrics.LIVE_DISTRIBUTION_SKILL.labels(*labels).set(horizon.live.distribution_skill)
                 metrics.LIVE_POINT_SKILL.labels(*labels).set(horizon.live.point_skill)
                 metrics.LIVE_COVERAGE.labels(*labels).set(horizon.live.coverage)
-                self._ask_for_training(book.pair, horizon)
-
-    def _shadow(self, pair: str, horizon: Horizon, seen: FeatureView) -> None:
-        """Lets the version that served before forecast on, and serve again where it does better."""
-        if horizon.version is None or seen.rows.is_empty() or self._settings.pinned_version is not None:
-            return
-        name = model_name(self._settings.pipeline, slug(pair), horizon.seconds)
-        try:
-            if name not in self._shadows:
-                self._shadows[name] = self._predecessor(name, horizon.version, newest_ms(seen.rows))
-            shadow = self._shadows[name]
-            if shadow is None or not shadow.advance(seen) or horizon.live.model_version != horizon.version.version:
-                return
-            least, margin = self._settings.rollback_min_scored, self._settings.rollback_margin
-            if reason := better(horizon.live, shadow, least, margin):
-                self._registry.promote(name, shadow.version.version, reason)
-                log.warning("a former version serves again", model=name, version=shadow.version.version, reason=reason)
-        except StoreError as error:
-            log.warning("the model registry is away; versions are compared later", model=name, error=str(error))
-
-    def _predecessor(self, name: str, version: ModelVersion, time_ms: int) -> Shadow | None:
-        """Returns the newest version beside the one in use that has served; None if there is none that can be read."""
-        former = (each for each in self._registry.versions(name) if each.stage == "archived" and each != version)
-        found = next(former, None)
-        if found is None:
-            return None
-        data = self._registry.artifact(name, found.version)
-        try:
-            return Shadow.after(found, PriceModel.from_bytes(data), time_ms)
-        except StoreError as error:
-            log.info("the version before can't be compared", model=name, version=found.version, reason=str(error))
-            return None
-
-    def _ask_for_training(self, pair: str, horizon: Horizon) -> None:
-        """Asks, once for a version, for a new training where the model has lost its skill."""
-        name = model_name(self._settings.pipeline, slug(pair), horizon.seconds)
-        version, live = horizon.live.model_version, horizon.live
-        if not version or len(live) < self._settings.retrain_min_scored or self._asked.get(name) == version:
-            return
-        skill = live.distribution_skill
-        if skill >= 0:
-            return
-        reason = f"skill of version {version} is {skill:+.2%} over its last {len(live)} scored predictions"
-        try:
-            self._registry.request_training(name, reason)
-        except StoreError as error:
-            log.warning("could not ask for training; the next score asks again", model=name, error=str(error))
-            return
-        self._asked[name] = version
-        log.info("asked for an early training", model=name, reason=reason)
-
-
-def _current(horizon: Horizon) -> int:
-    """Returns the version that serves a horizon; 0 for the naive forecast."""
-    return horizon.version.version if horizon.version is not None else 0
+                self.versions.ask_for_training(book.pair, horizon)
 
 
 def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
@@ -386,7 +245,7 @@ def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
     registry = open_model_registry(settings)
     store = open_prediction_store(settings)
     predictor = Predictor(settings, features, registry, store)
-    health.info("models", predictor.models)
+    health.info("models", predictor.versions.in_use)
     follower: Follower[FeatureRowStored] = Follower(
         part(PRICE_PREDICTOR, settings.part).group, settings, FEATURES, health=health, stop=stop, publisher=publisher
     )
@@ -408,7 +267,7 @@ def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
                 follower.hold(problem)
                 continue
             if problem is not None:
-                log.info("forecasting", models=predictor.models())
+                log.info("forecasting", models=predictor.versions.in_use())
                 problem = None
                 follower.hold(None)
             if uncommitted:

@@ -31,13 +31,14 @@ from pricecast_price_predictor import (
     predictions,
     serve,
     train,
+    versions,
     walkforward,
 )
 from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.model import PriceModel
 from pricecast_price_predictor.model_selection import Options
 from pricecast_price_predictor.models.base import Sample
-from pricecast_price_predictor.predictions import RollingScores
+from pricecast_price_predictor.predictions import Forecast, RollingScores
 from pricecast_price_predictor.serve import Predictor
 from pricecast_price_predictor.tuning import Budget
 from tests.contracts.predictions import whole_history
@@ -125,7 +126,7 @@ def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
 @pytest.fixture(autouse=True)
 def look_for_models_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "MODEL_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(versions, "LOOK_SECONDS", 0.0)
 
 
 def test_until_there_is_a_model_the_forecast_is_naive_and_says_so(world, bars) -> None:
@@ -168,7 +169,7 @@ def test_a_promoted_model_is_taken_into_use_without_a_restart(world, bars) -> No
     here.feed(rows[:2_500])
     here.train()
     here.feed(rows[2_500:2_600])
-    assert here.predictor.models() == {NAME: 1}
+    assert here.predictor.versions.in_use() == {NAME: 1}
     made = [one for one in here.history() if one.model_name == NAME]
     assert [one.feature_time_ms for one in made] == rows["window_end_ms"][2_500:2_600].to_list()
     assert made[0].model_trained_through_ms == rows["window_end_ms"][2_499]
@@ -187,13 +188,13 @@ def test_a_pinned_version_serves_whatever_is_promoted_and_without_the_pin_the_pr
         here.predictor = here.fresh()
         here.feed(rows[end - 10 : end])
         here.feed(rows[end - 1 : end])
-        assert here.predictor.models() == {NAME: 1 if version == 1 else 2}
+        assert here.predictor.versions.in_use() == {NAME: 1 if version == 1 else 2}
         assert here.history()[-1].model_version == (1 if version == 1 else 2)
     here.settings = here.settings.model_copy(update={"pinned_version": 1})
     here.predictor = here.fresh()
     here.train()
     here.feed(rows[2_540:2_550])
-    assert here.predictor.models() == {NAME: 1}
+    assert here.predictor.versions.in_use() == {NAME: 1}
 
 
 def test_a_model_that_does_not_beat_naive_is_kept_with_the_reason_and_not_served(world, bars) -> None:
@@ -204,7 +205,7 @@ def test_a_model_that_does_not_beat_naive_is_kept_with_the_reason_and_not_served
     (version,) = here.registry.versions(NAME)
     assert version.stage == "registered"
     assert "does not beat the naive one" in version.reason
-    assert here.predictor.models() == {NAME: 0}
+    assert here.predictor.versions.in_use() == {NAME: 0}
     assert {one.model_name for one in here.history()} == {"naive"}
 
 
@@ -400,9 +401,9 @@ def test_a_version_that_turns_out_worse_gives_way_to_the_one_before(world, bars,
         if killed and start == 1_800:
             one.predictor = one.fresh()
         one.feed(rows[start : start + 25])
-        if one.predictor.models()[NAME] == 1 and start > 1_700:
+        if one.predictor.versions.in_use()[NAME] == 1 and start > 1_700:
             break
-    assert one.predictor.models()[NAME] == 1
+    assert one.predictor.versions.in_use()[NAME] == 1
     back = one.registry.production([NAME])[NAME]
     assert (back.version, back.reason.split(":")[0]) == (1, "serves again")
     assert "version 2" in back.reason
@@ -444,20 +445,10 @@ def test_rolling_scores_are_those_of_one_version() -> None:
     scores = RollingScores(window=3)
 
     def one(version: int, loss: float, naive: float | None) -> Prediction:
+        now = 1_700_000_000_000
+        forecast = Forecast(PAIR, 60, now, now, 100.0, QUANTILES, (-loss, 0.0, loss))
         made = predictions.scored(
-            predictions.make(
-                pipeline="test",
-                pair=PAIR,
-                horizon_seconds=60,
-                feature_time_ms=1_700_000_000_000,
-                issued_at_ms=1_700_000_000_000,
-                last_price=100.0,
-                levels=QUANTILES,
-                quantiles=(-loss, 0.0, loss),
-                version=None,
-                point_is_naive=True,
-                simulated=False,
-            ),
+            predictions.make("test", forecast, None, point_is_naive=True, simulated=False),
             100.0,
             None if naive is None else (-naive, 0.0, naive),
         )
