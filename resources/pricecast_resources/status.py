@@ -45,6 +45,18 @@ class ModelStatus(Model):
     trained_through: Timestamp | None = Field(None, description="Event time of the newest row learned from.")
 
 
+class ModelChange(Model):
+    """One change of the version in production, of one pair and horizon."""
+
+    pair: str = Field(max_length=PAIR_LENGTH, description="Pair.")
+    horizon_seconds: int = Field(description="Horizon.")
+    version: int = Field(description="The version that has been in production since.")
+    former_version: int = Field(description="The version before it; 0 if there was none.")
+    change: Literal["Promoted", "RolledBack"] = Field(description="Whether it is newer than the one before, or older.")
+    time: Timestamp = Field(description="When.")
+    reason: str = Field(max_length=200, description="Why, in short.")
+
+
 class LastPrediction(Model):
     """The newest prediction in the store."""
 
@@ -77,6 +89,12 @@ class PricePipelineStatus(Model):
         max_length=512,
         description="Models in production, by pair and horizon; the first 512.",
         json_schema_extra=MAP_BY_NAME,
+    )
+    model_history: list[ModelChange] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Which versions have followed each other in production, the newest change first; the last 20, of "
+        "each model the last 5.",
     )
     model: str | None = Field(None, max_length=253, description="Models in short: v3, 2 of 4, or naive.")
     skill: str | None = Field(None, max_length=32, description="Smallest distribution skill among them, in percent.")

@@ -57,6 +57,32 @@ class ModelRegistryContract:
             registry.promote(NAME, version, "")
         assert [version.stage for version in registry.versions(NAME)] == ["archived", "production"]
 
+    def test_who_served_when_and_why_is_kept(self, registry: ModelRegistry) -> None:
+        for _ in range(2):
+            registry.register(a_run())
+        registry.register(a_run("other"))
+        assert registry.promotions([NAME, "other"], 10) == []
+        for name, version, reason in ((NAME, 1, "the first"), ("other", 1, "its own"), (NAME, 2, "better")):
+            registry.promote(name, version, reason)
+        made = registry.promotions([NAME, "other"], 10)
+        told = [(each.model_name, each.version, each.former, each.reason) for each in made]
+        assert told == [(NAME, 2, 1, "better"), ("other", 1, 0, "its own"), (NAME, 1, 0, "the first")]
+        times = [each.at_ms for each in made]
+        assert times == sorted(times, reverse=True)
+        assert registry.promotions([NAME, "other"], 1) == made[:2]
+        assert registry.promotions(["other"], 10) == [made[1]]
+        registry.promote(NAME, 1, "worse than the former")
+        [rollback] = registry.promotions([NAME], 1)
+        assert (rollback.version, rollback.former, rollback.reason) == (1, 2, "worse than the former")
+
+    def test_the_newest_version_of_many_models_is_told_at_once(self, registry: ModelRegistry) -> None:
+        for _ in range(3):
+            registry.register(a_run())
+        registry.register(a_run("other"))
+        registry.request_training("third", "none yet")
+        assert registry.newest([NAME, "other", "third", "fourth"]) == {NAME: 3, "other": 1}
+        assert registry.newest([]) == {}
+
     def test_production_answers_for_many_models_at_once(self, registry: ModelRegistry) -> None:
         names = [f"model-{number}" for number in range(5)]
         for name in names:

@@ -31,7 +31,7 @@ from pricecast_operator.status.seen import EARLIER_DATA, Status
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
-_TOLD = ("Ready", "Degraded", "ModelReady", "TopicsReady", EARLIER_DATA)
+_TOLD = ("Ready", "Degraded", "ModelReady", "ModelPinned", "TopicsReady", EARLIER_DATA)
 """Conditions whose turns are worth an event."""
 _NUMBERS = ("lag", "lastPrediction")
 _WAVE_SECONDS = 15.0
@@ -221,8 +221,7 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
         spec = known.spec
         storage = spec.storage
         key = storage.predictions.api_key_secret_ref
-        # Of a pinned model the registry doesn't say that it serves: what predictions name does.
-        in_registry = storage.models.kind == "SQL" and spec.models.pinned is None
+        in_registry = storage.models.kind == "SQL"
         return Target(
             key=name,
             pipeline=known.plan.pipeline,
@@ -234,6 +233,7 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
                 for pair in spec.pairs
                 for horizon in spec.prediction.horizons_seconds
             ),
+            pinned=spec.models.pinned is not None,
             store_url=storage.predictions.url,
             store_key=self._secrets.value(name[0], key) if key is not None else None,
         )
@@ -254,6 +254,8 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
             new = replace(new, lag=sight.lag)
         if sight.models is not None:
             new = replace(new, models=sight.models)
+        if sight.registered is not None:
+            new = replace(new, registered=sight.registered)
         if sight.predictions is not None:
             new = replace(new, predictions=sight.predictions)
         changed = new != known.observed or bool(sight.missing_topics)

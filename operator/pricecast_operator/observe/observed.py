@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pricecast_core.errors import PricecastError
 from pricecast_core.messages import Prediction
-from pricecast_core.stores.models import ModelVersion
+from pricecast_core.stores.models import ModelVersion, Promotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,19 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """What a model registry has for one pipeline.
+
+    Attributes:
+        newest: The newest version of each model.
+        promotions: The last changes of the versions in production, newest first.
+    """
+
+    newest: Mapping[str, int] = field(default_factory=dict)
+    promotions: Sequence[Promotion] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What was seen of one pipeline; None where nobody has looked yet.
 
@@ -36,7 +49,8 @@ class Observed:
         partitions: How many partitions the topics have; None before they were looked at.
         earlier: Topics that an earlier version made for it, under its name alone.
         lag: Messages not yet read, by consumer group without the pipeline's name.
-        models: Versions in production, by model name.
+        models: Versions that serve, by model name: those in production, or as predictions name them.
+        registered: What else the model registry has, where it is in SQL.
         predictions: The newest prediction of each pair and horizon.
         lacking: What the processes that run and aren't ready say that they lack, by process.
         waits_for: What the training says that it waits for; empty if nothing.
@@ -49,6 +63,7 @@ class Observed:
     earlier: tuple[str, ...] = ()
     lag: Mapping[str, int] | Problem | None = None
     models: Mapping[str, ModelVersion] | Problem | None = None
+    registered: Registered | Problem | None = None
     predictions: Sequence[Prediction] | Problem | None = None
     lacking: Mapping[str, str] = field(default_factory=dict)
     waits_for: str = ""

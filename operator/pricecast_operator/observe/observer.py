@@ -15,17 +15,19 @@ from typing import Any
 
 from pricecast_core import logs
 from pricecast_core.messages import Prediction
-from pricecast_core.stores.models import ModelRegistry, ModelVersion
+from pricecast_core.stores.models import ModelRegistry, ModelVersion, Promotion
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics, TopicsError
-from pricecast_operator.observe.observed import Problem, describe
+from pricecast_operator.observe.observed import Problem, Registered, describe
 
 Key = tuple[str, str]
 """Namespace and name of a pipeline."""
 _MESSAGE_CHARACTERS = 400
 _SECONDS = 10.0
 """How long a look may take."""
+_PROMOTIONS = 5
+"""How many changes of the version in production are read of each model."""
 log = logs.get(__name__)
 
 
@@ -40,6 +42,7 @@ class Target:
         topics: Its topics.
         registry_url: SQLAlchemy URL of the model registry, why it is not known, or None where it is not in SQL.
         models: Names of its models.
+        pinned: Whether other versions than those in production may serve.
         store_url: Address of Elasticsearch.
         store_key: API key of Elasticsearch; a problem where it is not known.
     """
@@ -50,6 +53,7 @@ class Target:
     topics: tuple[str, ...]
     registry_url: str | Problem | None
     models: tuple[str, ...]
+    pinned: bool
     store_url: str
     store_key: str | Problem | None
 
@@ -61,10 +65,13 @@ class Sight:
     missing_topics: frozenset[str] | Problem | None = None
     lag: Mapping[str, int] | Problem | None = None
     models: Mapping[str, ModelVersion] | Problem | None = None
+    registered: Registered | Problem | None = None
     predictions: Sequence[Prediction] | Problem | None = None
 
 
 Seen = Callable[[Key, Sight], None]
+_Models = tuple[Mapping[str, ModelVersion], Registered]
+"""Versions in production, and what else is registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +81,13 @@ class _Look:
     Attributes:
         reason: Reason of the problem if it fails.
         what: What it looks at, for people.
-        sight: Makes a sight of an answer or a problem.
+        sight: Makes a target's sight of an answer or a problem.
         call: Looks; returns the answer for each target. Blocks.
     """
 
     reason: str
     what: str
-    sight: Callable[[Any], Sight]
+    sight: Callable[[Target, Any], Sight]
     call: Callable[[Any, Sequence[Target]], Callable[[Target], Any]]
 
 
@@ -110,18 +117,10 @@ class Observer:
         self._seconds = seconds
         self._opened: dict[Hashable, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reach = _Look("KafkaUnreachable", "Kafka", lambda seen: Sight(missing_topics=seen), self._missing)
-        self._lag = _Look("LagUnknown", "Kafka's consumer groups", lambda seen: Sight(lag=seen), self._lags)
-        self._registry = _Look(
-            "RegistryUnreachable", "the model registry", lambda seen: Sight(models=seen), self._models
-        )
+        self._reach = _Look("KafkaUnreachable", "Kafka", lambda _, seen: Sight(missing_topics=seen), self._missing)
+        self._lag = _Look("LagUnknown", "Kafka's consumer groups", lambda _, seen: Sight(lag=seen), self._lags)
+        self._registry = _Look("RegistryUnreachable", "the model registry", _sight_of_registry, self._models)
         self._store = _Look("ElasticsearchUnreachable", "Elasticsearch", _sight_of_predictions, self._predictions)
-        self._store_alone = _Look(
-            "ElasticsearchUnreachable",
-            "Elasticsearch",
-            lambda seen: Sight(predictions=seen, models=_from_predictions(seen)),
-            self._predictions,
-        )
 
     def look_at_kafka(self, targets: Sequence[Target], seen: Seen) -> None:
         """Starts to look whether Kafka can be reached and has the topics; each answer is handed to `seen` as it comes."""
@@ -132,9 +131,7 @@ class Observer:
         self._start(self._lag, targets, lambda target: target.brokers, seen)
         in_sql = [target for target in targets if target.registry_url is not None]
         self._start(self._registry, in_sql, lambda target: target.registry_url, seen)
-        alone = [target for target in targets if target.registry_url is None]
-        for look, members in ((self._store, in_sql), (self._store_alone, alone)):
-            self._start(look, members, _store_of, seen)
+        self._start(self._store, targets, _store_of, seen)
         self._close_all_but(targets)
 
     async def settled(self) -> None:
@@ -156,7 +153,7 @@ class Observer:
         for target in targets:
             key = part(target)
             if isinstance(key, Problem):
-                seen(target.key, look.sight(key))
+                seen(target.key, look.sight(target, key))
             else:
                 groups.setdefault(key, []).append(target)
         for key, members in groups.items():
@@ -177,7 +174,7 @@ class Observer:
             problem = Problem(look.reason, f"{look.what} can't be read: {text}")
             log.info("a look failed", at=look.what, error=text)
         for target in members:
-            seen(target.key, look.sight(problem if problem is not None else answer(target)))
+            seen(target.key, look.sight(target, problem if problem is not None else answer(target)))
 
     def _lags(self, brokers: str, targets: Sequence[Target]) -> Callable[[Target], Mapping[str, int]]:
         found = self._topics.lags(brokers, [target.pipeline for target in targets])
@@ -187,10 +184,25 @@ class Observer:
         absent = self._topics.missing(brokers, [topic for target in targets for topic in target.topics])
         return lambda target: frozenset(absent.intersection(target.topics))
 
-    def _models(self, url: str, targets: Sequence[Target]) -> Callable[[Target], Mapping[str, ModelVersion]]:
+    def _models(self, url: str, targets: Sequence[Target]) -> Callable[[Target], _Models]:
         registry = self._open(url, lambda: self._open_registry(url))
-        found = registry.production([name for target in targets for name in target.models])
-        return lambda target: {name: found[name] for name in target.models if name in found}
+        names = [name for target in targets for name in target.models]
+        production, newest = registry.production(names), registry.newest(names)
+        of_model: dict[str, list[Promotion]] = {}
+        for each in registry.promotions(names, _PROMOTIONS):
+            of_model.setdefault(each.model_name, []).append(each)
+
+        def of_target(target: Target) -> _Models:
+            made = [each for name in target.models for each in of_model.get(name, ())]
+            return (
+                {name: production[name] for name in target.models if name in production},
+                Registered(
+                    {name: newest[name] for name in target.models if name in newest},
+                    sorted(made, key=lambda each: each.at_ms, reverse=True),
+                ),
+            )
+
+        return of_target
 
     def _predictions(
         self, store: tuple[str, str | None], _: Sequence[Target]
@@ -229,12 +241,19 @@ def _store_of(target: Target) -> tuple[str, str | None] | Problem:
     return target.store_key if isinstance(target.store_key, Problem) else (target.store_url, target.store_key)
 
 
-def _sight_of_predictions(seen: Sequence[Prediction] | Problem) -> Sight:
-    return Sight(predictions=seen)
+def _sight_of_registry(target: Target, seen: _Models | Problem) -> Sight:
+    """Returns what a registry tells; which version of a pinned model serves is for predictions to tell."""
+    models, registered = (seen, seen) if isinstance(seen, Problem) else seen
+    return Sight(models=None if target.pinned else models, registered=registered)
+
+
+def _sight_of_predictions(target: Target, seen: Sequence[Prediction] | Problem) -> Sight:
+    tells_models = target.pinned or target.registry_url is None
+    return Sight(predictions=seen, models=_from_predictions(seen) if tells_models else None)
 
 
 def _from_predictions(seen: Sequence[Prediction] | Problem) -> Mapping[str, ModelVersion] | Problem:
-    """Returns the models that predictions name, where the registry is not in SQL."""
+    """Returns the models that predictions name."""
     if isinstance(seen, Problem):
         return seen
     return {

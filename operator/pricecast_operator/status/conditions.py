@@ -12,8 +12,8 @@ INVALID_SPEC = "InvalidSpec"
 FAULT = "ReconcileFailed"
 """Reason of a resource whose round failed in a way that nobody foresaw."""
 _BAD_WHEN_TRUE = ("Degraded", "Failed")
-_CAUSED = ("Ready", "Degraded")
-_ORDINARY = ("ServicesNotReady", "Suspended", "WaitsForDeletion")
+_CAUSED = ("Ready", "Degraded", "ModelPinned")
+_ORDINARY = ("ServicesNotReady", "Suspended", "WaitsForDeletion", "OtherVersionServes")
 """Reasons that are nobody's fault: of a start, or as asked for."""
 NOT_SEEN_YET = "NotSeenYet"
 """Reason where nobody has looked since the operator's start."""

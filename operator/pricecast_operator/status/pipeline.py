@@ -20,10 +20,12 @@ from pricecast_operator.status.processes import SCALED_TO_ZERO, ProcessState, nu
 from pricecast_operator.status.seen import (
     EARLIER_DATA,
     KAFKA_UNREACHABLE,
+    NO_SUCH_VERSION,
     Status,
     earlier_finding,
     last_prediction_status,
     model_finding,
+    model_history,
     models_status,
     pinned_finding,
     predicting_finding,
@@ -104,7 +106,8 @@ def pipeline_status(
     ]
     beyond = _beyond_partitions(spec, plan)
     earlier = earlier_finding(plan, observed) if observed.topics_seen else this.told(EARLIER_DATA)
-    asides = (beyond, earlier, pinned_finding(spec, plan, observed))
+    pinned = pinned_finding(spec, plan, observed)
+    asides = (beyond, earlier, pinned)
     findings += [this.remembered(finding) for finding in asides if finding is not None]
     status: Status = {
         "observedGeneration": this.previous.get("observedGeneration", 0) if paused else this.generation,
@@ -118,12 +121,15 @@ def pipeline_status(
         "selector": f"{labels.PIPELINE}={namespace_and_name(plan.pipeline)[1]},{labels.SCALABLE}=true",
     }
     status |= models_status(spec, plan, observed, this.previous)
+    status |= model_history(spec, plan, observed, this.previous)
     status |= last_prediction_status(spec, observed, this.previous)
     lags = [service["lag"] for service in status["services"] if "lag" in service]
     if lags:
         status["lag"] = sum(lags)
     if not (ready.holds and degraded.status != "True"):
         status["message"] = short(degraded.message if ready.holds else ready.message)
+    elif pinned is not None and pinned.reason == NO_SUCH_VERSION:
+        status["message"] = short(pinned.message)
     elif beyond is not None:
         status["message"] = short(beyond.message)
     if spec.news is not None:

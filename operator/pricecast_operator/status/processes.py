@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from pricecast_operator.cluster.objects import Child
@@ -15,6 +15,7 @@ from pricecast_resources.plan import ServiceProcess
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 SCALED_TO_ZERO = "ScaledToZero"
+_NO_IMAGE = ("ImagePullFailed", "InvalidImageName")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ def process_state(
             if is_job(process)
             else _deployment_state(child, _wanted(child, process, spec), pods, told, lacking)
         )
+    pinned = spec.version and not process.override.image
+    if pinned and how.cause is not None and how.cause.reason in _NO_IMAGE:
+        remedy = f"; spec.version pins {spec.version}: write a version whose images exist, or remove it"
+        cause = replace(how.cause, message=how.cause.message + remedy)
+        how = replace(how, message=cause.message, cause=cause)
     kind = f"{''.join(part.capitalize() for part in process.name.split('-'))}Ready"
     return ProcessState(
         process, how.text, Finding(kind, truth(how.ready), how.reason, how.message), how.moving, how.cause

@@ -10,7 +10,8 @@ from pricecast_core.messages import Prediction
 from pricecast_core.services import TRAIN
 from pricecast_core.stores.models import ModelVersion, model_name
 from pricecast_core.values import slug
-from pricecast_operator.observe.observed import Observed, Problem
+from pricecast_operator.observe.observed import Observed, Problem, Registered
+from pricecast_operator.status.causes import short
 from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding
 from pricecast_operator.status.processes import ProcessState
 from pricecast_resources.plan import Plan
@@ -21,9 +22,11 @@ Status = dict[str, Any]
 EARLIER_DATA = "EarlierData"
 """Condition of a pipeline whose data of an earlier version nobody reads any more."""
 KAFKA_UNREACHABLE = "KafkaUnreachable"
+NO_SUCH_VERSION = "NoSuchVersion"
 _STALE_SECONDS = 60
 """How long after its target time a forecast may be the newest: the store is looked at now and then only."""
 _TOLD_AT_MOST, _MODELS_AT_MOST = 10, 512
+_HISTORY_AT_MOST, _REASON_CHARACTERS = 20, 200
 NAIVE = "the naive forecast serves meanwhile"
 
 
@@ -97,21 +100,38 @@ def predicting_finding(spec: PricePipelineSpec, observed: Observed, now: str) ->
 
 
 def pinned_finding(spec: PricePipelineSpec, plan: Plan, observed: Observed) -> Finding | None:
-    """Returns what is told of a pinned version: whether it serves, as predictions name it."""
+    """Returns what is told of a pinned version: whether it exists, and whether it serves, as predictions name it."""
     pinned = spec.models.pinned
     if pinned is None:
         return None
-    if not isinstance(observed.models, Mapping):
-        return Finding("ModelPinned", "Unknown", NOT_SEEN_YET, "no prediction has been seen yet")
+    wanted = _model_names(spec, plan)
+    newest = observed.registered.newest if isinstance(observed.registered, Registered) else None
+    absent = (
+        {name: newest.get(name, 0) for name in wanted if newest.get(name, 0) < pinned} if newest is not None else {}
+    )
+    if absent:
+        has = _some(
+            f"{_what(*wanted[name])} {f'has 1 to {most}' if most else 'has none yet'}" for name, most in absent.items()
+        )
+        told = (
+            f"version {pinned} is not in the model registry: {has}; pin a version that is, or remove spec.models.pinned"
+        )
+        return Finding("ModelPinned", "False", NO_SUCH_VERSION, told)
+    unseen = observed.registered is None and spec.storage.models.kind == "SQL"
+    if unseen or not isinstance(observed.models, Mapping):
+        return Finding("ModelPinned", "Unknown", NOT_SEEN_YET, "models and predictions have not been looked at yet")
     serving = {
-        f"{pair} over {horizon} s": observed.models[name].version if name in observed.models else 0
-        for name, (pair, horizon) in _model_names(spec, plan).items()
+        _what(*what): observed.models[name].version if name in observed.models else 0 for name, what in wanted.items()
     }
     others = [f"{what}: {version or 'the naive forecast'}" for what, version in serving.items() if version != pinned]
     if not others:
         return Finding("ModelPinned", "True", "Pinned", f"version {pinned} serves, whatever is promoted")
-    told = f"version {pinned} does not serve yet, or there is none: {_some(others)} serves"
+    told = f"version {pinned} does not serve yet{'' if newest else ', or there is none'}: {_some(others)} serves"
     return Finding("ModelPinned", "False", "OtherVersionServes", told)
+
+
+def _what(pair: str, horizon: int) -> str:
+    return f"{pair} over {horizon} s"
 
 
 def earlier_finding(plan: Plan, observed: Observed) -> Finding | None:
@@ -141,6 +161,26 @@ def models_status(spec: PricePipelineSpec, plan: Plan, observed: Observed, previ
     if skills:
         status["skill"] = f"{100 * min(skills):.1f}%"
     return status
+
+
+def model_history(spec: PricePipelineSpec, plan: Plan, observed: Observed, previous: Mapping[str, Any]) -> Status:
+    """Returns which versions have followed each other, the newest first."""
+    if not isinstance(observed.registered, Registered):
+        return {name: previous[name] for name in ("modelHistory",) if name in previous}
+    wanted = _model_names(spec, plan)
+    history = [
+        {
+            "pair": wanted[each.model_name][0],
+            "horizonSeconds": wanted[each.model_name][1],
+            "version": each.version,
+            "formerVersion": each.former,
+            "change": "RolledBack" if each.version < each.former else "Promoted",
+            "time": rfc3339(each.at_ms),
+            "reason": short(each.reason, _REASON_CHARACTERS),
+        }
+        for each in observed.registered.promotions[:_HISTORY_AT_MOST]
+    ]
+    return {"modelHistory": history} if history else {}
 
 
 def last_prediction_status(spec: PricePipelineSpec, observed: Observed, previous: Mapping[str, Any]) -> Status:

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from pricecast_core.stores.models import ModelRegistry
+from pricecast_core.stores.models import ModelRegistry, ModelVersion, Promotion
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics, TopicsError
-from pricecast_operator.observe.observed import Problem
+from pricecast_operator.observe.observed import Problem, Registered
 from pricecast_operator.observe.observer import Key, Observer, Sight, Target
 
 HANGS, FAILS = "http://hangs", "http://fails"
@@ -31,12 +31,22 @@ class Kafka:
 
 
 class Registry:
-    """A registry without models."""
+    """A registry whose models have each been promoted to version 2, and rolled back to 1."""
 
     closed = 0
 
     def production(self, names: list[str]) -> Mapping[str, Any]:
-        return {}
+        return {name: version(name, 1) for name in names}
+
+    def newest(self, names: list[str]) -> Mapping[str, int]:
+        return dict.fromkeys(names, 2)
+
+    def promotions(self, names: list[str], most: int) -> list[Promotion]:
+        return [
+            Promotion(name, number, former, time_ms, "")
+            for number, former, time_ms in ((1, 2, 2_000), (2, 1, 1_000))[:most]
+            for name in names
+        ]
 
     def close(self) -> None:
         Registry.closed += 1
@@ -81,9 +91,20 @@ def observer(ends: threading.Event) -> Observer:
     )
 
 
+def version(name: str, number: int) -> ModelVersion:
+    return ModelVersion(name, number, "production", "", 0, 0)
+
+
 def target(name: str, **more: Any) -> Target:
-    told = {"brokers": "kafka", "registry_url": "postgresql://db", "store_url": "http://es", "store_key": None}
-    return Target(key=("ns", name), pipeline=f"ns.{name}", topics=(name,), models=(), **{**told, **more})
+    told = {
+        "brokers": "kafka",
+        "registry_url": "postgresql://db",
+        "models": (),
+        "pinned": False,
+        "store_url": "http://es",
+        "store_key": None,
+    }
+    return Target(key=("ns", name), pipeline=f"ns.{name}", topics=(name,), **{**told, **more})
 
 
 class Seen(dict[Key, Sight]):
@@ -95,7 +116,7 @@ class Seen(dict[Key, Sight]):
 
     def __call__(self, key: Key, sight: Sight) -> None:
         before = self.get(key, Sight())
-        fields = ("missing_topics", "lag", "models", "predictions")
+        fields = ("missing_topics", "lag", "models", "registered", "predictions")
         told = {field: getattr(sight, field) for field in fields if getattr(sight, field) is not None}
         self[key] = Sight(**{**{field: getattr(before, field) for field in fields}, **told})
         if sight.predictions is not None:
@@ -158,3 +179,29 @@ async def test_connections_that_no_pipeline_uses_any_more_are_given_back(observe
     observer.look([target("a", registry_url="postgresql://new")], Seen())
     await observer.settled()
     assert Registry.closed == 1
+
+
+async def test_a_registry_tells_each_pipeline_of_its_own_models(observer: Observer) -> None:
+    seen = Seen()
+    pipelines = [
+        target("a", models=("a-1", "a-2")),
+        target("b", models=("b-1",)),
+        target("c", models=("c-1",), pinned=True),
+    ]
+    observer.look(pipelines, seen)
+    await observer.settled()
+    assert seen["ns", "a"].models == {"a-1": version("a-1", 1), "a-2": version("a-2", 1)}
+    assert seen["ns", "b"].registered == Registered(
+        {"b-1": 2}, [Promotion("b-1", 1, 2, 2_000, ""), Promotion("b-1", 2, 1, 1_000, "")]
+    )
+    assert seen["ns", "c"].models == {}  # what serves of a pinned model is told by predictions, of which there are none
+    assert seen["ns", "c"].registered == Registered(
+        {"c-1": 2}, [Promotion("c-1", 1, 2, 2_000, ""), Promotion("c-1", 2, 1, 1_000, "")]
+    )
+
+
+async def test_pipelines_with_and_without_a_registry_in_sql_share_one_look_at_their_store(observer: Observer) -> None:
+    seen = Seen()
+    observer.look([target("sql"), target("comet", registry_url=None)], seen)
+    await observer.settled()
+    assert (seen["ns", "sql"].predictions, seen["ns", "comet"].predictions) == ([], [])

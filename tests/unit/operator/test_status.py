@@ -9,9 +9,9 @@ import pytest
 
 from pricecast_core.messages import Prediction
 from pricecast_core.news import lexicon
-from pricecast_core.stores.models import ModelVersion
+from pricecast_core.stores.models import ModelVersion, Promotion
 from pricecast_operator.cluster.objects import Child, Ref, Refusal
-from pricecast_operator.observe.observed import Observed, Problem
+from pricecast_operator.observe.observed import Observed, Problem, Registered
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.status.conditions import Finding, Round, merge, transitions
@@ -440,7 +440,8 @@ def test_a_forecast_whose_time_is_over_with_none_after_it_is_stale() -> None:
 
 def test_a_pinned_version_is_told_by_what_serves() -> None:
     spec = SPEC.model_copy(update={"models": Models(pinned=2)})
-    seen = replace(ALL_SEEN, models={"btc-btc-usd-300s": version(3)})
+    there = Registered({"btc-btc-usd-300s": 3})
+    seen = replace(ALL_SEEN, models={"btc-btc-usd-300s": version(3)}, registered=there)
     before = told(children(), seen, spec)
     assert condition(before, "ModelPinned") == ("False", "OtherVersionServes")
     after = told(children(), replace(seen, models={"btc-btc-usd-300s": version(2)}), spec, before)
@@ -449,6 +450,57 @@ def test_a_pinned_version_is_told_by_what_serves() -> None:
     unseen = told(children(), replace(seen, models=None), spec, after)
     assert condition(unseen, "ModelPinned") == ("True", "Pinned")
     assert "ModelPinned" not in {each["type"] for each in told(children(), seen)["conditions"]}
+
+
+@pytest.mark.parametrize(
+    ("newest", "words"), [({"btc-btc-usd-300s": 3}, "BTC/USD over 300 s has 1 to 3"), ({}, "has none yet")]
+)
+def test_a_pinned_version_that_does_not_exist_is_told_with_the_remedy(newest: dict[str, int], words: str) -> None:
+    spec = SPEC.model_copy(update={"models": Models(pinned=9)})
+    seen = replace(ALL_SEEN, models={"btc-btc-usd-300s": version(3)}, registered=Registered(newest))
+    status = told(children(), seen, spec)
+    [pinned] = [each for each in status["conditions"] if each["type"] == "ModelPinned"]
+    assert (pinned["status"], pinned["reason"]) == ("False", "NoSuchVersion")
+    assert words in pinned["message"]
+    assert "remove spec.models.pinned" in pinned["message"]
+    assert "version 9 is not in the model registry" in status["message"]
+    assert pinned in transitions([], status["conditions"])  # an event tells it
+    assert condition(status, "Ready") == ("True", "ServicesReady")
+    restarted = told(children(), replace(seen, registered=None), spec, status)
+    assert condition(restarted, "ModelPinned") == ("False", "NoSuchVersion")
+
+
+def test_a_pinned_image_that_can_not_be_pulled_is_told_with_the_remedy() -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+    pod = {"containerStatuses": [{"image": "r/candles:v9", "ready": False, "state": waiting}]}
+    spec = SPEC.model_copy(update={"version": "v9"})
+    found = children(candles=deployment("candles", updated=0))
+    status = pipeline_status(spec, PLAN, found, ALL_SEEN, Round(3, {}, NOW), pods=[live("Pod", "candles", pod)])
+    [degraded] = [each for each in status["conditions"] if each["type"] == "Degraded"]
+    assert degraded["reason"] == "ImagePullFailed"
+    assert "spec.version pins v9: write a version whose images exist, or remove it" in degraded["message"]
+
+
+def test_which_models_have_followed_each_other_is_told_in_short() -> None:
+    name = "btc-btc-usd-300s"
+    made = [Promotion(name, 2, 3, 1_700_000_060_000, "the former one is better " * 20)]
+    made += [Promotion(name, number, number - 1, 1_700_000_000_000, "beats naive") for number in range(30, 0, -1)]
+    status = told(children(), replace(ALL_SEEN, registered=Registered({name: 30}, made)))
+    history = status["modelHistory"]
+    assert len(history) == 20
+    assert (history[0]["change"], history[0]["version"], history[0]["formerVersion"]) == ("RolledBack", 2, 3)
+    assert len(history[0]["reason"]) == 200
+    assert history[1] == {
+        "pair": "BTC/USD",
+        "horizonSeconds": 300,
+        "version": 30,
+        "formerVersion": 29,
+        "change": "Promoted",
+        "time": "2023-11-14T22:13:20Z",
+        "reason": "beats naive",
+    }
+    away = replace(ALL_SEEN, registered=Problem("RegistryUnreachable", "away"))
+    assert told(children(), away, previous=status)["modelHistory"] == history
 
 
 def test_data_of_an_earlier_version_is_told_and_not_forgotten_by_a_restart() -> None:

@@ -49,6 +49,25 @@ class ModelVersion:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One change of the version in production.
+
+    Attributes:
+        model_name: Name of the model.
+        version: The version that has served since.
+        former: The version that served before; 0 if none did.
+        at_ms: When.
+        reason: Why.
+    """
+
+    model_name: str
+    version: int
+    former: int
+    at_ms: int
+    reason: str
+
+
 class ModelRegistry(Protocol):
     """Keeps trained models."""
 
@@ -63,6 +82,12 @@ class ModelRegistry(Protocol):
 
     def production(self, model_names: list[str]) -> dict[str, ModelVersion]:
         """Returns the version in production of each of the models that has one, in one call, without artifacts."""
+
+    def newest(self, model_names: list[str]) -> dict[str, int]:
+        """Returns the newest version of each of the models that has one, in one call: those before it are there, too."""
+
+    def promotions(self, model_names: list[str], most: int) -> list[Promotion]:
+        """Returns the last changes of the version in production, newest first, at most so many of each model, in one call."""
 
     def artifact(self, model_name: str, version: int) -> bytes:
         """Returns the serialised model."""

@@ -24,7 +24,7 @@ from typing import Any
 
 from pricecast_core.errors import SettingsError, StoreError
 from pricecast_core.stores.client_errors import told
-from pricecast_core.stores.models import ModelVersion, TrainingRun
+from pricecast_core.stores.models import ModelVersion, Promotion, TrainingRun
 
 EXTRA = "pricecast-core[comet]"
 _PRODUCTION, _ARCHIVED, _REGISTERED = "production", "archived", "registered"
@@ -143,6 +143,21 @@ class CometModelRegistry:
                     serving[name] = self._version(name, found, found)
             return serving
 
+    def newest(self, model_names: list[str]) -> dict[str, int]:
+        """Returns the newest version of each of the models that has one: those before it are there, too."""
+        with self._errors("newest"):
+            found = {name: [_number(one) for one in self._details(name)] for name in model_names}
+            return {name: max(numbers) for name, numbers in found.items() if numbers}
+
+    def promotions(self, model_names: list[str], most: int) -> list[Promotion]:
+        """Returns the last changes of the version in production, newest first, at most so many of each model.
+
+        Comet keeps the last one of each version.
+        """
+        with self._errors("promotions"):
+            found = [each for name in model_names for each in _promotions(name, self._details(name))[-most:]]
+            return sorted(found, key=lambda each: each.at_ms, reverse=True)
+
     def artifact(self, model_name: str, version: int) -> bytes:
         """Returns the serialised model.
 
@@ -226,12 +241,11 @@ class CometModelRegistry:
         if (model_name, number) not in self._runs:
             self._runs[model_name, number] = json.loads(self._file(one, _RUN))
         stage = _ARCHIVED if {_ARCHIVED, _PRODUCTION} & _tags(one) else _REGISTERED
-        match = _PROMOTED.match(one.get("comment") or "")
         return ModelVersion(
             model_name=model_name,
             version=number,
             stage=_PRODUCTION if serving is one else stage,
-            reason=match[1] if match else "",
+            reason=_reason(one),
             **self._runs[model_name, number],
         )
 
@@ -347,6 +361,21 @@ def _tags(one: dict[str, Any]) -> set[str]:
 def _promoted_at(one: dict[str, Any]) -> int:
     match = _PROMOTED.match(one.get("comment") or "")
     return int(match[2]) if match and match[2] else 0
+
+
+def _promotions(model_name: str, found: Sequence[dict[str, Any]]) -> list[Promotion]:
+    """Returns the last promotion of each version that was promoted, oldest first."""
+    promoted = sorted((one for one in found if _promoted_at(one)), key=_promoted_at)
+    former = [0, *map(_number, promoted)]
+    return [
+        Promotion(model_name, _number(one), before, _promoted_at(one) // 1_000, _reason(one))
+        for before, one in zip(former, promoted, strict=False)
+    ]
+
+
+def _reason(one: dict[str, Any]) -> str:
+    match = _PROMOTED.match(one.get("comment") or "")
+    return match[1] if match else ""
 
 
 def _serving(found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pricecast_core.errors import StoreError
-from pricecast_core.stores.models import ModelVersion, TrainingRun
+from pricecast_core.stores.models import ModelVersion, Promotion, TrainingRun
 from pricecast_core.stores.sql import SqlDatabase
 
 _metadata = sa.MetaData()
@@ -44,6 +44,16 @@ _artifacts = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("artifact", sa.LargeBinary, nullable=False),
     sa.Column("report_html", sa.Text, nullable=False),
+)
+_promotions = sa.Table(
+    "model_promotions",
+    _metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("model_name", sa.String, nullable=False, index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("former", sa.Integer, nullable=False, comment="The version in production before; 0 if none was"),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
 )
 sa.Index(
     "one_production_version_per_model",
@@ -107,15 +117,12 @@ class SqlModelRegistry:
         """
         with self._database.write() as connection:
             connection.execute(sa.select(_models).where(_models.c.model_name == model_name).with_for_update())
-            connection.execute(
-                _versions.update()
-                .where(
-                    _versions.c.model_name == model_name,
-                    _versions.c.stage == "production",
-                    _versions.c.version != version,
-                )
-                .values(stage="archived")
-            )
+            serving = (_versions.c.model_name == model_name, _versions.c.stage == "production")
+            former = connection.execute(sa.select(_versions.c.version).where(*serving)).scalar_one_or_none() or 0
+            if former != version:
+                connection.execute(_versions.update().where(*serving).values(stage="archived"))
+                row = {"model_name": model_name, "version": version, "former": former, "reason": reason}
+                connection.execute(_promotions.insert(), {**row, "at_ms": time.time_ns() // 1_000_000})
             return _update(connection, model_name, version, stage="production", reason=reason)
 
     def reject(self, model_name: str, version: int, reason: str) -> ModelVersion:
@@ -132,6 +139,23 @@ class SqlModelRegistry:
         query = sa.select(_versions).where(_versions.c.model_name.in_(model_names), _versions.c.stage == "production")
         with self._database.read() as connection:
             return {row.model_name: _from_row(row) for row in connection.execute(query)}
+
+    def newest(self, model_names: list[str]) -> dict[str, int]:
+        """Returns the newest version of each of the models that has one, in one call: those before it are there, too."""
+        query = sa.select(_models).where(_models.c.model_name.in_(model_names), _models.c.latest_version > 0)
+        with self._database.read() as connection:
+            return {row.model_name: row.latest_version for row in connection.execute(query)}
+
+    def promotions(self, model_names: list[str], most: int) -> list[Promotion]:
+        """Returns the last changes of the version in production, newest first, at most so many of each model, in one call."""
+        back = sa.func.row_number().over(partition_by=_promotions.c.model_name, order_by=_promotions.c.number.desc())
+        made = sa.select(_promotions, back.label("back")).where(_promotions.c.model_name.in_(model_names)).subquery()
+        query = sa.select(made).where(made.c.back <= most).order_by(made.c.number.desc())
+        with self._database.read() as connection:
+            return [
+                Promotion(row.model_name, row.version, row.former, row.at_ms, row.reason)
+                for row in connection.execute(query)
+            ]
 
     def artifact(self, model_name: str, version: int) -> bytes:
         """Returns the serialised model.
