@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import UTC, date, datetime, time, timedelta, timezone
+import zoneinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from importlib import resources
 
 from pricecast_core.errors import BadMessageError
 
 _FIELD = "published_at"
-_COMMENT = re.compile(r"\([^()]*\)")
+_COMMENT = re.compile(r"\(([^()]*)\)")
+_ISO_ZONE = re.compile(
+    r"(?P<time>\d{4}-?\d{2}-?\d{2}[T ]\d{2}:?\d{2}\S*?)(?:\s*\[(?P<bracket>[^\[\]]+)\]|\s+(?P<zone>[A-Za-z+-].*))"
+)
+"""ISO 8601 followed by a zone's name, as `2024-06-04 12:00 CEST` or, by RFC 9557, `2024-06-04T12:00+02:00[Europe/Berlin]`."""
 _RFC822 = re.compile(
     r"(?:[^\W\d]+\.?,?\s+)?"  # the day's name, which says nothing
     r"(?:(?P<day>\d{1,2})[\s-]+(?P<month>[^\W\d]{3,9})\.?|(?P<month_first>[^\W\d]{3,9})\.?\s+(?P<day_second>\d{1,2}),?)"
     r"[\s,-]+(?P<year>\d{4}|\d{2})"
-    r"(?:,?\s+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?\s*(?P<half>[AaPp][Mm])?)?"
+    r"(?:,?\s+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?\s*(?P<half>[AaPp][Mm](?![A-Za-z]))?)?"
     r"\s*(?P<zone>.*)"
 )
 _CTIME = re.compile(r"(?:[^\W\d]+,?\s+)?([^\W\d]{3,9})\s+(\d{1,2})\s+(\d{1,2}:\d{2}(?::\d{2})?)\s+(.*?)\s*(\d{4})")
@@ -39,24 +44,20 @@ def parse(text: str, now: datetime | None = None) -> datetime:
         now: The clock; the machine's by default.
 
     Raises:
-        BadMessageError: If it is no time, or names a zone that isn't in `zones.toml`.
+        BadMessageError: If it is no time, or names a zone that is neither in `zones.toml` nor one of IANA's.
     """
-    value = _COMMENT.sub(" ", text[:_MAX_CHARACTERS]).strip()
+    value = text[:_MAX_CHARACTERS].strip()
+    comment = _COMMENT.search(value)
     try:
-        return _end_of_day(datetime.combine(date.fromisoformat(value), time()), now)
+        local, zone, whole_day = _read(_COMMENT.sub(" ", value).strip())
     except ValueError:
-        pass
+        raise _no_time(text) from None
+    where = _zone(zone or (comment[1] if comment else ""), text)  # a comment counts only where nothing else tells
     try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        unix = _CTIME.fullmatch(value)
-        match = _RFC822.fullmatch(unix.expand(r"\2 \1 \5 \3 \4") if unix else value)
-        if match is None:
-            raise _no_time(text) from None
-        parsed = _rfc822(match, text, now)
-    try:
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except OverflowError:
+        if whole_day:
+            return _end_of_day(local, where, now)
+        return local.astimezone(UTC) if local.tzinfo is not None else _in_zone(local, where)
+    except (ValueError, OverflowError):
         raise _no_time(text) from None
 
 
@@ -66,27 +67,54 @@ def names_unknown_zone(text: str) -> bool:
     return word is not None and word[0].upper() not in _zones()
 
 
-def _rfc822(match: re.Match[str], text: str, now: datetime | None) -> datetime:
+def _read(value: str) -> tuple[datetime, str, bool]:
+    """Returns the time as written, the name of its zone (empty if there is none), and whether it is a day without a time.
+
+    Raises:
+        ValueError: If it is no time.
+    """
+    try:
+        return datetime.combine(date.fromisoformat(value), time()), "", True
+    except ValueError:
+        pass
+    try:
+        iso = _ISO_ZONE.fullmatch(value)
+        if iso is None:
+            return datetime.fromisoformat(value), "", False
+        local = datetime.fromisoformat(iso["time"])
+        return local, "" if local.tzinfo is not None else iso["bracket"] or iso["zone"], False
+    except ValueError:
+        unix = _CTIME.fullmatch(value)
+        match = _RFC822.fullmatch(unix.expand(r"\2 \1 \5 \3 \4") if unix else value)
+        if match is None:
+            raise
+        return _rfc822(match), match["zone"], match["hour"] is None
+
+
+def _rfc822(match: re.Match[str]) -> datetime:
     month = (match["month"] or match["month_first"])[:3].lower()
     year = int(match["year"])
     if len(match["year"]) == 2:
         year += 2000 if year < 90 else 1900
-    try:
-        day = datetime(year, _MONTHS.index(month) + 1, int(match["day"] or match["day_second"]))
-        if match["hour"] is None:
-            return _end_of_day(day, now)
-        hour = int(match["hour"])
-        if match["half"]:
-            hour = hour % 12 + (12 if match["half"].lower() == "pm" else 0)
-        second = min(int(match["second"] or 0), 59)  # a leap second
-        return day.replace(hour=hour, minute=int(match["minute"]), second=second, tzinfo=_zone(match["zone"], text))
-    except (ValueError, OverflowError):
-        raise _no_time(text) from None
+    day = datetime(year, _MONTHS.index(month) + 1, int(match["day"] or match["day_second"]))
+    if match["hour"] is None:
+        return day
+    hour = int(match["hour"])
+    if match["half"]:
+        hour = hour % 12 + (12 if match["half"].lower() == "pm" else 0)
+    second = min(int(match["second"] or 0), 59)  # a leap second
+    return day.replace(hour=hour, minute=int(match["minute"]), second=second)
 
 
-def _zone(name: str, text: str) -> timezone:
+def _in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    """Returns the time in UTC; the later one of an hour that a change of the clocks brings twice, or leaves out."""
+    return max(moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+
+
+def _zone(name: str, text: str) -> tzinfo:
     """Returns the zone of a name, an offset, or both, of which the offset counts."""
-    name = name.strip().removeprefix("Etc/").upper()
+    name = name.strip().upper()
+    place = name.replace(" ", "_")
     offset = _OFFSET.match(name)
     if offset is not None and (not name[offset.end() :] or name[offset.end()] == " "):
         minutes = int(offset[2]) * 60 + int(offset[3] or 0)
@@ -94,6 +122,8 @@ def _zone(name: str, text: str) -> timezone:
     if not name:
         return UTC
     zone = _zones().get(name)
+    if zone is None and place in _iana():
+        zone = zoneinfo.ZoneInfo(_iana()[place])
     if zone is None:
         raise BadMessageError(
             f"{_FIELD}: {text[:60]!r} is in zone {name[:20]!r}, which is not known; have the feed give an offset",
@@ -103,14 +133,20 @@ def _zone(name: str, text: str) -> timezone:
     return zone
 
 
-def _end_of_day(day: datetime, now: datetime | None) -> datetime:
-    end = day.replace(tzinfo=UTC) + timedelta(days=1, seconds=-1)
+def _end_of_day(day: datetime, zone: tzinfo, now: datetime | None) -> datetime:
+    end = _in_zone(day + timedelta(days=1, seconds=-1), zone)
     current = (now or datetime.now(UTC)).replace(microsecond=0)
     return current if end - timedelta(days=1) < current < end else end
 
 
 @cache
-def _zones() -> dict[str, timezone]:
+def _iana() -> dict[str, str]:
+    """Returns the names of the IANA time zone database, by themselves in capitals; those that name no place left out."""
+    return {name.upper(): name for name in zoneinfo.available_timezones() - {"Factory", "localtime"}}
+
+
+@cache
+def _zones() -> dict[str, tzinfo]:
     table = tomllib.loads(resources.files(__package__).joinpath("zones.toml").read_text("utf-8"))
     zero = datetime.fromisoformat("2000-01-01T00:00:00")
     return {
