@@ -74,12 +74,14 @@ class CoinbaseDouble(ExchangeDouble):
 
     async def http(self, _connection: ServerConnection, request: Request) -> Response | None:
         address = urlsplit(request.path)
-        if not address.path.startswith("/products/"):
+        if not address.path.startswith("/products"):
             return None
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         self.rest_calls.append(query)
         if self.refusals:
             return _response(*self.refusals.pop(0))
+        if address.path == "/products":
+            return _response(200, [{"id": self.product}, {"id": "T-USD"}])
         if address.path != f"/products/{self.product}/trades":
             return _response(404, RECORDED["rest_not_found"])
         before = int(query.get("after", len(self.deals) + 1))

@@ -78,7 +78,9 @@ def test_what_passes_is_tried_again_and_an_unknown_product_is_a_mistake(
     broker: EmbeddedBroker, exchange: CoinbaseDouble, tmp_path: Path
 ) -> None:
     exchange.history(1_500)
-    exchange.refusals += [(429, {"message": "Public rate limit exceeded"}), (404, "<html>"), (503, {"message": "no"})]
+    not_found = (404, {"message": "NotFound"})  # at the first ask, too, where the list of products has it
+    exchange.refusals += [not_found, (429, {"message": "Public rate limit exceeded"}), not_found]
+    exchange.refusals += [(404, "<html>"), (503, {"message": "no"})]
     with running(broker, tmp_path, **coinbase(exchange, MODE="Historical")) as process:
         assert process.wait() == 0
     assert numbers(broker) == list(range(1, 1_501))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ import pytest
 from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Trade
 from pricecast_trades.errors import PassingError
+from pricecast_trades.exchanges.coinbase import wire
 from pricecast_trades.exchanges.coinbase.session import CoinbaseSession
 from pricecast_trades.feed import Beat, Update
+from pricecast_trades.known_pairs import KnownPairs
 
 DATA = Path(__file__).parents[2] / "data" / "coinbase"
 NOW_MS = 1_415_348_370_000
 MATCH = Trade(pair="BTC/USD", price=400.23, volume=5.23512, side="buy", trade_id=10, timestamp_ms=1_415_348_367_028)
 
 
-def session(*names: str, known: set[str] | None = None) -> CoinbaseSession:
-    return CoinbaseSession("wss://x", names or ("BTC/USD",), set() if known is None else known)
+def session(*names: str, known: Iterable[str] = ()) -> CoinbaseSession:
+    return CoinbaseSession("wss://x", names or ("BTC/USD",), KnownPairs("Coinbase", lambda _: {"BTC/USD"}, known))
 
 
 def recorded(name: str) -> bytes:
@@ -59,5 +62,14 @@ def test_only_a_product_that_has_never_answered_is_a_mistake_in_the_settings() -
         session("FOO/USD").receive(recorded("error"), 0.0, NOW_MS)
     with pytest.raises(PassingError, match="not a valid product"):
         session("FOO/USD", known={"FOO/USD"}).receive(recorded("error"), 0.0, NOW_MS)
+    listed = b'{"type":"error","message":"BTC-USD is not a valid product"}'
+    with pytest.raises(PassingError, match="but lists BTC/USD"):
+        session("BTC/USD").receive(listed, 0.0, NOW_MS)
     with pytest.raises(PassingError, match="Service unavailable"):
         session().receive(b'{"type":"error","message":"Service unavailable"}', 0.0, NOW_MS)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"{}", b'{"message": "no"}', b"[]", b'[{"id": "?"}]'])
+def test_what_is_no_list_of_products_decides_nothing(content: bytes) -> None:
+    with pytest.raises(PassingError):
+        wire.listed(content)

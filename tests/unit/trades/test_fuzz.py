@@ -25,6 +25,7 @@ from pricecast_trades.exchanges.kraken.session_v1 import SessionV1
 from pricecast_trades.exchanges.kraken.session_v2 import SessionV2
 from pricecast_trades.exchanges.kraken.wire import rest_trades, v2_message
 from pricecast_trades.feed import Beat, Joined, Update
+from pricecast_trades.known_pairs import KnownPairs
 from pricecast_trades.seam import Seam
 from pricecast_trades.source import Refused
 from pricecast_trades.websocket import Session
@@ -34,7 +35,7 @@ NOW_MS = 1_790_000_000_000
 SESSIONS = {
     "kraken v1": lambda: SessionV1("wss://x", ["BTC/USD"], Faults(["BTC/USD"])),
     "kraken v2": lambda: SessionV2("wss://x", ["BTC/USD"], Faults(["BTC/USD"])),
-    "coinbase": lambda: CoinbaseSession("wss://x", ["BTC/USD"], {"BTC/USD"}),
+    "coinbase": lambda: CoinbaseSession("wss://x", ["BTC/USD"], KnownPairs("Coinbase", lambda _: None, ["BTC/USD"])),
 }
 fuzz = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from pricecast_core import logs
 from pricecast_core.errors import SettingsError
 from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
@@ -17,6 +18,7 @@ from pricecast_trades.exchange import Exchange, Page
 from pricecast_trades.exchanges.coinbase import wire
 from pricecast_trades.exchanges.coinbase.session import CoinbaseSession
 from pricecast_trades.feed import Feed
+from pricecast_trades.known_pairs import KnownPairs
 from pricecast_trades.rest import RestClient
 from pricecast_trades.seam import Seam
 from pricecast_trades.source import Refused
@@ -25,6 +27,7 @@ from pricecast_trades.websocket import WebSocketFeed
 PAGE_ROWS = 1_000
 """Most trades that Coinbase gives at once."""
 _SETTING = "coinbase_rest_url"
+log = logs.get(__name__)
 
 
 class Coinbase:
@@ -44,7 +47,7 @@ class Coinbase:
     def __init__(self, settings: TradesSettings, coinbase: CoinbaseSettings, stop: Stop) -> None:
         self._settings = settings
         self._coinbase = coinbase
-        self._known: set[str] = set()
+        self._known = KnownPairs("Coinbase", self._listed)
         self.rest = RestClient(_SETTING, coinbase.requests_per_second, stop)
 
     def page(self, pair: str, seam: Seam, cursor: int) -> Page:
@@ -69,6 +72,15 @@ class Coinbase:
     def knows(self, pair: str) -> None:
         """Says that Coinbase has given trades of the pair before."""
         self._known.add(pair)
+
+    def _listed(self, _pair: str) -> frozenset[str] | None:
+        """Returns the pairs that Coinbase lists; None if it doesn't answer with a list."""
+        url = f"{self._coinbase.rest_url.rstrip('/')}/products"
+        try:
+            return self.rest.once(url, {}, lambda response: wire.listed(response.content))
+        except PassingError as error:
+            log.warning("the list of products can't be read", error=str(error), url=url)
+            return None
 
     def _number_before(self, pair: str, last_ms: int) -> int:
         """Returns the number of the last trade up to a time, by bisection; 0 if there is none."""
@@ -112,8 +124,8 @@ class Coinbase:
             text = wire.problem.decode(response.content).message
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # a proxy's page
             return PassingError("server_error", status)
-        if response.status_code == 404 and pair not in self._known:
-            return SettingsError(f"pairs: Coinbase doesn't know {pair} ({text}); see its list of products")
+        if response.status_code == 404:
+            return self._known.unknown(pair, text[:500])
         return PassingError("unavailable", f"{status}: {text[:500]}")
 
 

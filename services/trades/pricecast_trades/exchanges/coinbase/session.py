@@ -11,6 +11,7 @@ from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_trades.errors import PassingError
 from pricecast_trades.exchanges.coinbase import wire
 from pricecast_trades.feed import Beat, Event, Update
+from pricecast_trades.known_pairs import KnownPairs
 from pricecast_trades.source import Refused
 
 
@@ -23,7 +24,7 @@ class CoinbaseSession:
         known: Those that have answered before; grows.
     """
 
-    def __init__(self, url: str, names: Sequence[str], known: set[str]) -> None:
+    def __init__(self, url: str, names: Sequence[str], known: KnownPairs) -> None:
         self._url = url
         self._pairs = {wire.product(name): name for name in names}
         self._known = known
@@ -49,7 +50,8 @@ class CoinbaseSession:
         if message.type == "subscriptions":
             told = {name for each in message.channels if each.name == "matches" for name in each.product_ids}
             self._waiting -= told
-            self._known.update(self._pairs[name] for name in told if name in self._pairs)
+            for name in told & set(self._pairs):
+                self._known.add(self._pairs[name])
             return []
         if message.type not in ("match", "last_match", "heartbeat"):
             return []
@@ -75,7 +77,7 @@ class CoinbaseSession:
     def _fault(self, text: str) -> PassingError | SettingsError:
         unknown = [pair for name, pair in self._pairs.items() if name in text and pair not in self._known]
         if unknown and "not a valid product" in text:
-            return SettingsError(f"pairs: Coinbase doesn't know {unknown[0]} ({text}); see its list of products")
+            return self._known.unknown(unknown[0], text)
         return PassingError("rate_limit" if "rate" in text.lower() else "unavailable", f"Coinbase answers {text}")
 
     def _refuse(self, data: bytes, error: str) -> list[Event]:

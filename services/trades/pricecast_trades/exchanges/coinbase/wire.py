@@ -6,13 +6,16 @@ milliseconds, never rounded: a trade may not slip into the next candle.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
-from pricecast_core.errors import BadMessageError
+from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.messages import Trade, decode, encode
+from pricecast_core.values import read_pair
+from pricecast_trades.errors import PassingError
 from pricecast_trades.source import Refused
 
 _TAKER: dict[str, Literal["buy", "sell"]] = {"buy": "sell", "sell": "buy"}
@@ -48,6 +51,12 @@ class Message(msgspec.Struct):
     reason: str = ""
 
 
+class Product(msgspec.Struct):
+    """One product of REST's `products`."""
+
+    id: str
+
+
 class Problem(msgspec.Struct):
     """What REST says instead of an answer."""
 
@@ -57,12 +66,32 @@ class Problem(msgspec.Struct):
 message = msgspec.json.Decoder(Message)
 problem = msgspec.json.Decoder(Problem)
 rows = msgspec.json.Decoder(list[msgspec.Raw])
+_products = msgspec.json.Decoder(list[Product])
 _match = msgspec.json.Decoder(Match)
 
 
 def product(pair: str) -> str:
     """Returns the pair as Coinbase spells it: `BTC-USD`."""
     return pair.replace("/", "-")
+
+
+def listed(content: bytes) -> frozenset[str]:
+    """Returns the pairs of an answer of `products`, in the common spelling.
+
+    Raises:
+        PassingError: If it is no list, or an empty one.
+    """
+    try:
+        found = _products.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PassingError("malformed", f"answer is no list of products: {error}") from None
+    names = set()
+    for each in found:
+        with suppress(SettingsError):  # names that can't be pairs of ours
+            names.add(read_pair(each.id.replace("-", "/")))
+    if not names:
+        raise PassingError("unavailable", "answer lists no products")
+    return frozenset(names)
 
 
 def time_ms(text: str) -> int | None:
