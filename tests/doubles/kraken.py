@@ -193,8 +193,8 @@ class KrakenDouble(ExchangeDouble):
             return {"error": ["EGeneral:Invalid arguments"]}
         known = self.deals[pair]
         known = known[: len(known) - self.faults.rest_lag]
-        since = int(query.get("since", "0"))
-        found = [deal for deal in known if deal.time_us * 1000 > since][: int(query.get("count", PAGE_ROWS))]
+        since, count = int(query.get("since", "0")), int(query.get("count", PAGE_ROWS))
+        found = [deal for deal in known if deal.time_us * 1000 > since][:count] if since else known[-count:]
         rows = [deal.rest() for deal in found] + self.bad_rows.get(pair, [])
         last = str(found[-1].time_us * 1000 if found else since)
         base, quote = _v1_name(pair).split("/")

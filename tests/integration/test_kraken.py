@@ -402,3 +402,20 @@ def test_trades_of_one_moment_that_kraken_cannot_page_are_counted_and_said(
         [said] = [line for line in process.lines() if "gap left" in line["event"]]
         assert said["missing"] == 1_300
     assert len({trade.trade_id for trade in trades(broker)}) == 1_500
+
+
+@pytest.mark.parametrize(("together", "missing"), [(2_300, 300), (1_700, 0), (1_000, 0)])
+def test_trades_of_one_moment_at_the_very_end_are_had_from_both_sides_and_the_rest_is_counted(
+    broker: EmbeddedBroker, exchange: KrakenDouble, tmp_path: Path, together: int, missing: int
+) -> None:
+    moment_us = NOW_US - 60_000_000
+    exchange.deals["BTC/USD"] = [
+        Deal(number, "50000.0", "0.1", moment_us - max(0, 100 - number), "buy") for number in range(1, together + 100)
+    ]
+    with running(broker, tmp_path, **kraken(exchange, MODE="Historical", SINCE="1h")) as process:
+        assert process.wait() == 0
+        said = [line for line in process.lines() if "gap left" in line["event"]]
+    assert [line["missing"] for line in said] == ([missing] if missing else [])
+    assert [trade.trade_id for trade in trades(broker)] == [
+        number for number in range(1, together + 100) if not 1_099 < number <= 1_099 + missing
+    ]

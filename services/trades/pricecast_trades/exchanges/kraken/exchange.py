@@ -40,6 +40,7 @@ class Kraken:
         public = f"{kraken.rest_url.rstrip('/')}/0/public"
         self._endpoint, self._list_endpoint = f"{public}/Trades", f"{public}/AssetPairs"
         self._faults = Faults(listed=self._listed)
+        self._overfull: dict[str, int] = {}  # by pair the last moment, in ns, that had more trades than a page holds
         self.rest = RestClient("kraken_rest_url", kraken.requests_per_second, stop)
 
     def page(self, pair: str, seam: Seam, cursor: int) -> Page:
@@ -49,11 +50,12 @@ class Kraken:
         begins just before the last known moment, and the overlap is dropped by the seam.
         """
         since = max(cursor, seam.last_ms * 1_000_000 - 1)
-        parameters: dict[str, str | int] = {"pair": wire.rest_pair(pair), "since": since, "count": PAGE_ROWS}
-        if wire.is_tokenised(pair):
-            parameters["asset_class"] = wire.TOKENISED
-        page = self.rest.get(self._endpoint, parameters, lambda response: self._read(pair, since, response))
-        self.knows(pair)
+        page = self._ask(pair, since)
+        if self._overfull.get(pair) == since and not page.items:
+            # Nothing comes after a moment of more trades than a page holds. Without `since` Kraken gives the newest,
+            # which are the last of that moment; their numbers tell how many lie between and can't be had.
+            newest = self._ask(pair, None)
+            return Page(newest.items, since, False) if newest.cursor <= since else Page((), since, True)
         return page
 
     def feed(self) -> Feed:
@@ -95,7 +97,18 @@ class Kraken:
             log.warning("the list of pairs can't be read", error=str(error), url=self._list_endpoint)
             return None
 
-    def _read(self, pair: str, since: int, response: httpx.Response) -> Page:
+    def _ask(self, pair: str, since: int | None) -> Page:
+        """Returns the trades after a moment, or the newest."""
+        parameters: dict[str, str | int] = {"pair": wire.rest_pair(pair), "count": PAGE_ROWS}
+        if since is not None:
+            parameters["since"] = since
+        if wire.is_tokenised(pair):
+            parameters["asset_class"] = wire.TOKENISED
+        page = self.rest.get(self._endpoint, parameters, lambda response: self._read(pair, since, response))
+        self.knows(pair)
+        return page
+
+    def _read(self, pair: str, since: int | None, response: httpx.Response) -> Page:
         if response.status_code != 200:  # Kraken puts its errors into the answer: this is a proxy before it
             raise PassingError("server_error", f"HTTP status {response.status_code}")
         try:
@@ -110,10 +123,16 @@ class Kraken:
         except (msgspec.MsgspecError, KeyError, ValueError, RecursionError) as error:
             raise PassingError("malformed", f"answer is not of the form of Trades: {error}") from None
         full = len(items) >= PAGE_ROWS
+        if since is None:
+            return Page(items, last_ns, full)
         if full and last_ns <= since:
             raise PassingError("malformed", f"answer says to go on from {last_ns}, where it was asked for {since}")
         # `since` excludes the moment it names, which may have more trades than were given: one step back, if it leads on.
-        return Page(items, last_ns - 1 if last_ns - 1 > since else last_ns, full)
+        if last_ns - 1 > since:
+            return Page(items, last_ns - 1, full)
+        if full:
+            self._overfull[pair] = last_ns
+        return Page(items, last_ns, full)
 
 
 def connect(settings: TradesSettings, stop: Stop) -> Exchange:
