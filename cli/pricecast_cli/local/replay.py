@@ -66,6 +66,10 @@ def read_files(log: Path, since: int = 0) -> str | None:
         return None
     left_out = [f"{found[name]:,} {text}" for name, text in _LEFT_OUT.items() if found.get(name)]
     text = f"{found['rows']:,} rows read" + (f", left out: {', '.join(left_out)}" if left_out else ", none left out")
+    if found.get("continued"):
+        text += "; they continue what was replayed before"
+    if found.get("misnamed"):
+        text += f"; {found['misnamed']} of the files named for another pair than it was read for: is it the right one?"
     if found.get("backwards"):
         text += f"; {found['backwards']} of the files with the newest row first, read from their end"
     return text

@@ -7,6 +7,8 @@ from bisect import bisect_left
 
 from pricecast_core.messages import Candle
 
+_TOLERANCE = 0.02
+
 
 class Covered:
     """The candles of one pair that hold trades.
@@ -21,6 +23,7 @@ class Covered:
         self._end_ms = 0
         self._length_ms = 0
         self._starts = array("q")
+        self._lows, self._highs = array("d"), array("d")
 
     def add(self, candle: Candle) -> None:
         """Takes the next candle in time."""
@@ -32,6 +35,8 @@ class Covered:
         self._end_ms = candle.window_end_ms
         if candle.trade_count or candle.volume:
             self._starts.append(candle.window_start_ms)
+            self._lows.append(candle.low)
+            self._highs.append(candle.high)
 
     def has(self, time_ms: int, volume: float) -> bool:
         """Returns whether a row of a time may have been read, given that the topics hold newer ones.
@@ -42,8 +47,21 @@ class Covered:
             return True  # no candle of its time is closed yet
         if time_ms < self._first_ms:
             return not self._begins
-        if not volume:
-            return True
+        return not volume or self._index(time_ms) is not None
+
+    def fits(self, time_ms: int, price: float) -> bool | None:
+        """Returns whether a price can be of the market that was read before; None where no candle of its time tells.
+
+        Exchanges differ by less than the tolerance, currencies by more.
+        """
+        index = self._index(time_ms)
+        if index is None:
+            return None
+        return self._lows[index] * (1 - _TOLERANCE) <= price <= self._highs[index] * (1 + _TOLERANCE)
+
+    def _index(self, time_ms: int) -> int | None:
+        if not self._length_ms:
+            return None
         start_ms = time_ms - time_ms % self._length_ms
         index = bisect_left(self._starts, start_ms)
-        return index < len(self._starts) and self._starts[index] == start_ms
+        return index if index < len(self._starts) and self._starts[index] == start_ms else None

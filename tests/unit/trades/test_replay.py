@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
@@ -46,11 +47,16 @@ class Ends:
 
     def covered(self) -> dict[str, Covered]:
         """The candles written, or those that the candles service has made of the trades."""
+        candles = [item for item in self.items if isinstance(item, Candle)]
+        windows: dict[tuple[str, int], Candle] = {}
+        for trade in self.items:
+            if isinstance(trade, Trade):
+                candle = candle_of(trade)
+                key = trade.pair, candle.window_start_ms
+                windows[key] = candle if key not in windows else joined(windows[key], candle)
         found: dict[str, Covered] = {}
-        for item in self.items:
-            candle = candle_of(item) if isinstance(item, Trade) else item
-            if isinstance(candle, Candle):
-                found.setdefault(candle.pair, Covered(begins=not self.cut)).add(candle)
+        for candle in (*candles, *windows.values()):
+            found.setdefault(candle.pair, Covered(begins=not self.cut)).add(candle)
         return found
 
     def refused(self) -> frozenset[RefusedLine]:
@@ -73,6 +79,11 @@ def candle_of(trade: Trade) -> Candle:
         window_end_ms=start_ms + 60_000,
         candle_seconds=60,
     )
+
+
+def joined(one: Candle, other: Candle) -> Candle:
+    high, low = max(one.high, other.high), min(one.low, other.low)
+    return msgspec.structs.replace(one, high=high, low=low, close=other.close)
 
 
 def make(files: list[Path], pairs: str = "BTC/USD", **options: Any) -> ReplaySource:
@@ -378,3 +389,94 @@ class Clock(Stop):
 def test_replay_files_are_read_from_the_environment() -> None:
     environment = {"PIPELINE": "t", "PAIRS": "XBT/USD", "SOURCE": "replay", "REPLAY_FILES": json.dumps(["a,b.csv"])}
     assert load(TradesSettings, environment).replay_files == [Path("a,b.csv")]
+
+
+def bars(path: Path, price: float, count: int, *, after: int = 0) -> Path:
+    """Bars of a minute that go up by a ten-thousandth each."""
+    rows = [(START + 60 * number, price * 1.0001**number) for number in range(after, after + count)]
+    return write(path, [f"{time},{p},{p * 1.001},{p * 0.999},{p * 1.0001},1,3" for time, p in rows])
+
+
+def trades_of(path: Path, price: float, count: int, *, after: int = 0) -> Path:
+    numbers = range(after, after + count)
+    return write(path, [f"{START + 20 * number},{price * 1.0001**number},1" for number in numbers])
+
+
+@pytest.mark.parametrize("make_file", [bars, trades_of])
+@pytest.mark.parametrize(
+    ("name", "price", "after"),
+    [
+        ("later.csv", 2_500, 50),  # nothing in common but the pipeline
+        ("later.csv", 2_500, 1_400),
+        ("later.csv", 0.0000004, 50),
+        ("later.csv", 2_500, 20),  # some times in common
+        ("later.csv", 44_000, 20),  # the same coin in euros
+        ("XBTUSD.csv", 44_000, 20),
+        ("ETHUSD.csv", 40_000, 50),  # near in price, and named for what it is
+        ("eth/ETH-USDT_1m.csv", 40_000, 50),
+    ],
+)
+def test_a_later_file_of_another_market_is_refused_before_anything_of_it_is_written(
+    tmp_path: Path, make_file: Any, name: str, price: float, after: int
+) -> None:
+    first = read(make([make_file(tmp_path / "first.csv", 40_000, 50)]))
+    (tmp_path / "eth").mkdir()
+    source = make([make_file(tmp_path / name, price, 50, after=after)])
+    with pytest.raises(SettingsError, match=r"another market; replay it into a new folder"):
+        read(source, first)
+
+
+@pytest.mark.parametrize("make_file", [bars, trades_of])
+def test_rows_of_another_market_that_are_all_older_are_told_at_the_end(tmp_path: Path, make_file: Any) -> None:
+    first = read(make([make_file(tmp_path / "first.csv", 40_000, 50)]))
+    with pytest.raises(SettingsError, match=r"other prices than those of their time.* another market"):
+        read(make([make_file(tmp_path / "other.csv", 2_500, 40)]), first)
+
+
+@pytest.mark.parametrize("make_file", [bars, trades_of])
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("a.csv", 50),
+        ("a.csv", 10),
+        ("ETHUSD.csv", 0),
+        ("ETHUSD.csv", 49),
+        ("XBTUSD_Q2.csv", 50),
+        ("BTCUSDT-1m.csv", 50),
+    ],
+)
+def test_the_same_market_goes_on_whatever_the_file_is_called(
+    tmp_path: Path, make_file: Any, name: str, after: int
+) -> None:
+    first = read(make([make_file(tmp_path / "first.csv", 40_000, 50)]))
+    rest = read(make([make_file(tmp_path / name, 40_000, 100 - after, after=after)]), first)
+    assert len(first + rest) == 100
+
+
+@pytest.mark.parametrize("make_file", [bars, trades_of])
+@pytest.mark.parametrize("after", [0, 20, 50])
+def test_files_of_two_markets_are_no_history_of_one_pair(tmp_path: Path, make_file: Any, after: int) -> None:
+    files = [make_file(tmp_path / "a.csv", 40_000, 50), make_file(tmp_path / "b.csv", 2_500, 50, after=after)]
+    with pytest.raises(SettingsError, match=r"b\.csv: begins with 2,.* another market's"):
+        read(make(files))
+
+
+@given(
+    steps=st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=60),
+    cut=st.integers(1, 59),
+    overlap=st.integers(0, 10),
+)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_wild_market_cut_into_two_files_is_one_market(
+    tmp_path: Path, steps: list[float], cut: int, overlap: int
+) -> None:
+    """Each trade moves the price by up to half as much again, as a market without buyers may."""
+    cut = min(cut, len(steps) - 1)
+    lines, price = [], 1.0
+    for number, step in enumerate(steps):
+        price *= 1 + step
+        lines.append(f"{START + 20 * number},{price},1")
+    one, two = write(tmp_path / "a.csv", lines[:cut]), write(tmp_path / "b.csv", lines[max(0, cut - overlap) :])
+    assert len(read(make([one, two]))) == len(lines)
+    first = read(make([one]))
+    assert len(first + read(make([two]), first)) == len(lines)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pricecast_core.files.history import History, Tally
 from pricecast_core.files.market_file import FEW, MarketFile, common_kind, survey
 from pricecast_core.files.reading import BadLine
-from pricecast_core.files.rows import BarRow, Kind, TradeRow
+from pricecast_core.files.rows import BarRow, Kind, Row, TradeRow
 
 FILES_READ = "files read"
 """The log event in which whoever has read files to their end says what became of their lines."""
@@ -23,6 +23,7 @@ __all__ = [
     "History",
     "Kind",
     "MarketFile",
+    "Row",
     "Tally",
     "TradeRow",
     "common_kind",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
+from pricecast_core.errors import SettingsError
+from pricecast_core.files import markets
 from pricecast_core.files.market_file import FEW, MarketFile
 from pricecast_core.files.reading import BadLine, entries
 from pricecast_core.files.rows import Row, TradeRow
@@ -56,14 +58,18 @@ class History:
         self.tallies = [Tally() for _ in self.files]
 
     def __iter__(self) -> Iterator[tuple[int, Row | BadLine]]:
-        """Yields rows, and lines that are none, with the time so far in ms."""
+        """Yields rows, and lines that are none, with the time so far in ms.
+
+        Raises:
+            SettingsError: Where a file begins at a price that its market can't have gone to from the others'.
+        """
         self.tallies = [Tally() for _ in self.files]
         streams = [self._read(index) for index in range(len(self.files))]
         if len(streams) == 1:
             for time_ms, _, row in streams[0]:
                 yield time_ms, row
             return
-        merged = heapq.merge(*streams, key=itemgetter(0))
+        merged = self._of_one_market(heapq.merge(*streams, key=itemgetter(0)))
         for time_ms, group in groupby(merged, key=itemgetter(0)):
             for row in self._once([(index, row) for _, index, row in group]):
                 yield time_ms, row
@@ -100,6 +106,25 @@ class History:
             yield time_ms, index, row
         if not begun:
             yield from ((file.first_ms, index, line) for line in early)
+
+    def _of_one_market(
+        self, merged: Iterator[tuple[int, int, Row | BadLine]]
+    ) -> Iterator[tuple[int, int, Row | BadLine]]:
+        begun: set[int] = set()
+        before: tuple[int, int, Row] | None = None
+        for time_ms, index, row in merged:
+            if not isinstance(row, BadLine):
+                if before is not None and index not in begun:
+                    earlier_ms, earlier, last = before
+                    if markets.leaps(earlier_ms, last.last, time_ms, row.first):
+                        raise SettingsError(
+                            f"{self.files[index].path}: begins with {markets.shown(time_ms, row.first)}, where "
+                            f"{self.files[earlier].path} has {markets.shown(earlier_ms, last.last)}: it is another market's; "
+                            "give each market a pair, or a pipeline, of its own"
+                        )
+                begun.add(index)
+                before = time_ms, index, row
+            yield time_ms, index, row
 
     def _once(self, group: list[tuple[int, Row | BadLine]]) -> Iterator[Row | BadLine]:
         """Yields the rows of one time, each once."""

@@ -27,6 +27,16 @@ class TradeRow(NamedTuple):
     price: float
     volume: float
 
+    @property
+    def first(self) -> float:
+        """Its price, by the name that a bar's first one has."""
+        return self.price
+
+    @property
+    def last(self) -> float:
+        """Its price, by the name that a bar's last one has."""
+        return self.price
+
 
 class BarRow(NamedTuple):
     """One bar: start in ms, prices, volume in base coins, number of trades (0 where it wasn't recorded)."""
@@ -38,6 +48,16 @@ class BarRow(NamedTuple):
     close: float
     volume: float
     trades: int
+
+    @property
+    def first(self) -> float:
+        """Its first price."""
+        return self.open
+
+    @property
+    def last(self) -> float:
+        """Its last price."""
+        return self.close
 
 
 Row = TradeRow | BarRow

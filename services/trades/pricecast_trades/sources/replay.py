@@ -3,7 +3,9 @@
 The topics' end says where to go on: what is older than the last trade or candle there was read before, whatever file
 it was in, and of the trades of that very time those that are there already are known. So a replay can be broken off
 and begun again, and another file of the pair goes on where the one before ended. A stream doesn't go back in time: older
-rows that were never read, as the candles tell, can't follow any more and end the replay with an error.
+rows that were never read, as the candles tell, can't follow any more and end the replay with an error. So do rows of
+another market: the prices of what was read before tell, or, where a file has none of these times, how far its first price
+is from the last known one, and its name.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from pricecast_core import files, logs
 from pricecast_core.errors import SettingsError
-from pricecast_core.files import FEW, FILES_READ, BadLine, BarRow, History, MarketFile, TradeRow
+from pricecast_core.files import FEW, FILES_READ, BadLine, BarRow, History, MarketFile, Row, TradeRow, markets
 from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
@@ -41,23 +43,72 @@ class _Pair:
         history: Its rows.
         coverage: How much of its time they cover.
         covered: Asks which times were read before; None where no candle of the pair is there.
+        last: Time and price that the topics end with; None if they hold nothing of the pair.
         known: Rows that were read before.
         unread: Rows that were not, and that are older than what the topics hold.
+        fitting: Of the rows of times that were read before, those whose prices are of the same market.
+        strange: Those whose prices aren't.
+        continued: Whether rows have come that are newer than what the topics hold.
     """
 
+    pair: str
     history: History
     coverage: Coverage
     covered: Callable[[], Covered | None]
+    last: tuple[int, float] | None = None
     known: int = 0
     unread: int = 0
+    fitting: int = 0
+    strange: int = 0
+    continued: bool = False
 
-    def leave_out(self, time_ms: int, volume: float) -> None:
+    def leave_out(self, time_ms: int, row: Row) -> None:
         """Counts a row that is older than the newest in the topics."""
         covered = self.covered()
-        if covered is None or covered.has(time_ms, volume):
+        if covered is None or covered.has(time_ms, row.volume):
             self.known += 1
         else:
             self.unread += 1
+        fits = None if covered is None else covered.fits(time_ms, row.last)
+        self.fitting += fits is True
+        self.strange += fits is False
+
+    def go_on(self, time_ms: int, row: Row) -> None:
+        """Takes the first row that is newer than what the topics hold.
+
+        Raises:
+            SettingsError: If it is another market's.
+        """
+        self.continued = True
+        if self.last is None:
+            return
+        last_ms, last = self.last
+        if self.fitting + self.strange:
+            foreign = self.is_foreign
+        else:
+            named = any(markets.is_named_for_another(file.path, self.pair) for file in self.history.files)
+            foreign = named or markets.leaps(last_ms, last, time_ms, row.first)
+        if foreign:
+            raise SettingsError(f"replay_files: {self.complaint(f'go on with {markets.shown(time_ms, row.first)}')}")
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether most rows of times that were read before have prices of another market."""
+        return self.strange > self.fitting
+
+    def complaint(self, what: str) -> str:
+        """Returns what to do about files of another market.
+
+        Args:
+            what: What is strange about them, after "they".
+        """
+        assert self.last is not None
+        paths = ", ".join(str(file.path) for file in self.history.files)
+        return (
+            f"{paths}: {what}, and what was replayed before for {self.pair} ends with {markets.shown(*self.last)}: that is "
+            "another market; replay it into a new folder (--data-dir) or pipeline. If it is the same one, replay all its "
+            "files at once into a new one"
+        )
 
 
 class ReplaySource:
@@ -93,11 +144,15 @@ class ReplaySource:
         self._pairs = self._begin(cache(written.covered))  # asked for only where there is something older
         if self._kind == "trades":
             trades = written.last_trades()
+            for pair, known in trades.items():
+                self._pairs[pair].last = known[-1].timestamp_ms, known[-1].price
             streams = [_trades(pair, one, trades.get(pair, ()), refused) for pair, one in self._pairs.items()]
         else:
             candles = written.last_candles()
             streams = []
             for pair, one in self._pairs.items():
+                if pair in candles:
+                    one.last = candles[pair].window_end_ms, candles[pair].close
                 builder = CandleBuilder(
                     pair, settings.candle_seconds, self._bar_ms, settings.max_gap_candles, candles.get(pair)
                 )
@@ -127,19 +182,27 @@ class ReplaySource:
             "unread": sum(one.unread for one in self._pairs.values()),
             "repeated": sum(tally.repeated for tally in tallies),
             "differing": sum(tally.differing for tally in tallies),
+            "continued": sum(one.continued and one.last is not None for one in self._pairs.values()),
+            "misnamed": sum(
+                markets.is_named_for_another(file.path, pair)
+                for pair, history in self._histories.items()
+                for file in history.files
+            ),
             "backwards": sum(file.backwards for history in histories for file in history.files),
         }
 
     def _begin(self, covered: Callable[[], Mapping[str, Covered]]) -> dict[str, _Pair]:
         length_ms, max_gap = self._settings.candle_seconds * 1000, self._settings.max_gap_candles
         return {
-            pair: _Pair(history, Coverage(length_ms, max_gap), lambda pair=pair: covered().get(pair))  # type: ignore[misc]
+            pair: _Pair(pair, history, Coverage(length_ms, max_gap), lambda pair=pair: covered().get(pair))  # type: ignore[misc]
             for pair, history in self._histories.items()
         }
 
     def _check(self) -> None:
         complaints = [text for history in self._histories.values() if (text := history.complaint()) is not None]
         for pair, one in self._pairs.items():
+            if one.strange > FEW and one.is_foreign:
+                complaints.append(one.complaint(f"{one.strange:,} rows have other prices than those of their time"))
             if one.unread > FEW:
                 complaints.append(
                     f"{pair}: {one.unread:,} rows are older than what was replayed before, where they are missing: a stream "
@@ -235,12 +298,15 @@ def _trades(pair: str, one: _Pair, last: Sequence[Trade], refused: Collection[Re
                 yield time_ms, letter
         elif isinstance(row, TradeRow):
             if time_ms < last_ms:
-                one.leave_out(time_ms, row.volume)
+                one.leave_out(time_ms, row)
                 continue
             if time_ms == last_ms and at_end[row.price, row.volume] > 0:
                 at_end[row.price, row.volume] -= 1
                 one.known += 1
+                one.fitting += 1
                 continue
+            if not one.continued:
+                one.go_on(time_ms, row)
             one.coverage.add(time_ms)
             yield time_ms, Trade(pair=pair, price=row.price, volume=row.volume, timestamp_ms=time_ms)
 
@@ -253,8 +319,10 @@ def _candles(builder: CandleBuilder, one: _Pair, refused: Collection[RefusedLine
                 yield time_ms, letter
         elif isinstance(row, BarRow):
             if time_ms < last_ms:
-                one.leave_out(time_ms, row.volume)
+                one.leave_out(time_ms, row)
                 continue
+            if not one.continued:
+                one.go_on(time_ms, row)
             one.coverage.add(time_ms)
             for candle in builder.add(row):
                 yield candle.window_end_ms, candle
