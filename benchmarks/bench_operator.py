@@ -2,8 +2,9 @@
 
     KUBECONFIG=... python benchmarks/bench_operator.py [--pipelines 200] [--json]
 
-Measured: time until every object exists, the operator's CPU and memory, and the writes to the API server that it makes
-in the minute after things are at rest (aim: 60 s, 200 MiB, none), and time to its end. Topics go to the embedded broker.
+Measured: time until every object exists, the operator's CPU and memory, the writes to the API server that it makes in
+the minute after things are at rest (aim: 60 s, 200 MiB, none), the longest look at a server (aim: within the 30 s between
+two), and time to its end. Topics go to the embedded broker; the first pipeline's Elasticsearch never answers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,7 +45,7 @@ MANAGED = "app.kubernetes.io/managed-by=pricecast-operator"
 PORT = 38180
 
 
-def pipeline(number: int, brokers: str) -> dict[str, Any]:
+def pipeline(number: int, brokers: str, hangs: str) -> dict[str, Any]:
     return {
         "apiVersion": "pricecast.dev/v1alpha1",
         "kind": "PricePipeline",
@@ -52,7 +54,10 @@ def pipeline(number: int, brokers: str) -> dict[str, Any]:
             "pairs": ["BTC/USD"],
             "source": {"kind": "Simulated"},
             "services": {name: {"nodeSelector": {"bench": "none"}} for name in PROCESSES},
-            "storage": {"kafka": {"brokers": brokers}, "predictions": {"url": "http://127.0.0.1:1"}},
+            "storage": {
+                "kafka": {"brokers": brokers},
+                "predictions": {"url": "http://127.0.0.1:1" if number else hangs},
+            },
         },
     }
 
@@ -70,10 +75,23 @@ def count(api: DynamicClient) -> int:
     )
 
 
-def writes() -> float:
+def metrics() -> list[str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("pricecast_operator_api_writes_total{"))
+        return list(answer.read().decode().splitlines())
+
+
+def writes() -> float:
+    return sum(float(line.split()[-1]) for line in metrics() if line.startswith("pricecast_operator_api_writes_total{"))
+
+
+def longest_look() -> float:
+    """Returns the bound, of those that the operator counts by, that no look has exceeded."""
+    counts: dict[str, list[tuple[float, float]]] = {}
+    for line in metrics():
+        if line.startswith("pricecast_operator_look_seconds_bucket{"):
+            at, bound = line.partition('at="')[2].split('"')[0], line.partition('le="')[2].split('"')[0]
+            counts.setdefault(at, []).append((float(bound), float(line.split()[-1])))
+    return max(next(bound for bound, count in each if count == each[-1][1]) for each in counts.values())
 
 
 def start_operator() -> subprocess.Popen[bytes]:
@@ -101,12 +119,12 @@ def wait(check: Any, seconds: float) -> float:
     return time.monotonic() - started
 
 
-def measure(api: DynamicClient, brokers: str, pipelines: int, operator: psutil.Process) -> dict[str, float]:
+def measure(api: DynamicClient, brokers: str, hangs: str, pipelines: int, operator: psutil.Process) -> dict[str, float]:
     resource = api.resources.get(api_version="pricecast.dev/v1alpha1", kind="PricePipeline")
     cpu = sum(operator.cpu_times()[:2])
     started = time.monotonic()
     for number in range(pipelines):
-        resource.create(body=pipeline(number, brokers), namespace=NAMESPACE)
+        resource.create(body=pipeline(number, brokers, hangs), namespace=NAMESPACE)
     applied = time.monotonic() - started
     print(f"applied {pipelines} pipelines in {applied:.1f} s", file=sys.stderr)
     peak = 0.0
@@ -135,6 +153,7 @@ def measure(api: DynamicClient, brokers: str, pipelines: int, operator: psutil.P
         "peak_mib": round(max(peak, operator.memory_info().rss / 2**20), 1),
         "writes_in_all": before,
         "writes_in_the_minute_after": writes() - before,
+        "longest_look_seconds_at_most": longest_look(),
         "cpu_seconds_in_the_minute_after": round(sum(operator.cpu_times()[:2]) - cpu, 1),
     }
 
@@ -153,11 +172,12 @@ def main() -> int:
     namespaces.server_side_apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, field_manager="bench"
     )
-    with running() as brokers:
+    with running() as brokers, socket.create_server(("127.0.0.1", 0)) as silent:  # it is connected to, and that is all
+        hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
         operator = start_operator()
         try:
             wait(lambda: _ready(operator), 60)
-            result = measure(api, brokers, arguments.pipelines, psutil.Process(operator.pid))
+            result = measure(api, brokers, hangs, arguments.pipelines, psutil.Process(operator.pid))
         finally:
             told = time.monotonic()
             operator.send_signal(signal.SIGTERM)

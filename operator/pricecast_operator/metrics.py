@@ -12,6 +12,12 @@ RECONCILE_SECONDS = Histogram(
     ["kind"],
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60),
 )
+LOOK_SECONDS = Histogram(
+    "pricecast_operator_look_seconds",
+    "Time of one look at a server, for all pipelines that use it; also of one that was given up",
+    ["at"],
+    buckets=(0.1, 0.5, 1, 2, 5, 11, 30),
+)
 QUEUE = Gauge("pricecast_operator_queue_length", "Resources that wait for a reconcile")
 READY = Gauge("pricecast_pipeline_ready", "1 while the pipeline's condition Ready is True", ["namespace", "pipeline"])
 LAG = Gauge("pricecast_pipeline_lag_messages", "Messages not yet read, all services", ["namespace", "pipeline"])

@@ -258,6 +258,8 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
             new = replace(new, registered=sight.registered)
         if sight.predictions is not None:
             new = replace(new, predictions=sight.predictions)
+        if sight.earlier_predictions is not None:
+            new = replace(new, earlier_predictions=sight.earlier_predictions)
         changed = new != known.observed or bool(sight.missing_topics)
         known.observed = new
         return changed

@@ -32,10 +32,12 @@ class Registered:
     Attributes:
         newest: The newest version of each model.
         promotions: The last changes of the versions in production, newest first.
+        earlier: Models that an earlier version trained for it, under its name alone.
     """
 
     newest: Mapping[str, int] = field(default_factory=dict)
     promotions: Sequence[Promotion] = ()
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Observed:
         models: Versions that serve, by model name: those in production, or as predictions name them.
         registered: What else the model registry has, where it is in SQL.
         predictions: The newest prediction of each pair and horizon.
+        earlier_predictions: Whether the store has predictions of an earlier version, under its name alone.
         lacking: What the processes that run and aren't ready say that they lack, by process.
         waits_for: What the training says that it waits for; empty if nothing.
     """
@@ -65,6 +68,7 @@ class Observed:
     models: Mapping[str, ModelVersion] | Problem | None = None
     registered: Registered | Problem | None = None
     predictions: Sequence[Prediction] | Problem | None = None
+    earlier_predictions: bool = False
     lacking: Mapping[str, str] = field(default_factory=dict)
     waits_for: str = ""
 

@@ -8,6 +8,7 @@ and as nothing worse.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from pricecast_core import logs
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, Promotion
 from pricecast_core.stores.predictions import PredictionStore
+from pricecast_operator import metrics
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics, TopicsError
 from pricecast_operator.observe.observed import Problem, Registered, describe
@@ -67,6 +69,7 @@ class Sight:
     models: Mapping[str, ModelVersion] | Problem | None = None
     registered: Registered | Problem | None = None
     predictions: Sequence[Prediction] | Problem | None = None
+    earlier_predictions: bool | None = None
 
 
 Seen = Callable[[Key, Sight], None]
@@ -163,6 +166,7 @@ class Observer:
 
     async def _run(self, look: _Look, key: Any, members: Sequence[Target], seen: Seen) -> None:
         problem = None
+        started = time.monotonic()
         try:
             answer = await self._calls.run((look.what, key), partial(look.call, key, members), self._seconds)
         except TimeoutError:
@@ -173,6 +177,7 @@ class Observer:
             text = " ".join(describe(error).split())[:_MESSAGE_CHARACTERS]
             problem = Problem(look.reason, f"{look.what} can't be read: {text}")
             log.info("a look failed", at=look.what, error=text)
+        metrics.LOOK_SECONDS.labels(look.what).observe(time.monotonic() - started)
         for target in members:
             seen(target.key, look.sight(target, problem if problem is not None else answer(target)))
 
@@ -187,7 +192,7 @@ class Observer:
     def _models(self, url: str, targets: Sequence[Target]) -> Callable[[Target], _Models]:
         registry = self._open(url, lambda: self._open_registry(url))
         names = [name for target in targets for name in target.models]
-        production, newest = registry.production(names), registry.newest(names)
+        production, newest = registry.production(names), registry.newest([*names, *map(_earlier, names)])
         of_model: dict[str, list[Promotion]] = {}
         for each in registry.promotions(names, _PROMOTIONS):
             of_model.setdefault(each.model_name, []).append(each)
@@ -199,6 +204,7 @@ class Observer:
                 Registered(
                     {name: newest[name] for name in target.models if name in newest},
                     sorted(made, key=lambda each: each.at_ms, reverse=True),
+                    tuple(_earlier(name) for name in target.models if _earlier(name) in newest),
                 ),
             )
 
@@ -206,12 +212,12 @@ class Observer:
 
     def _predictions(
         self, store: tuple[str, str | None], _: Sequence[Target]
-    ) -> Callable[[Target], Sequence[Prediction]]:
+    ) -> Callable[[Target], tuple[Sequence[Prediction], bool]]:
         opened = self._open(store, lambda: self._open_store(*store))
         of_pipeline: dict[str, list[Prediction]] = {}
         for prediction in opened.latest():
             of_pipeline.setdefault(prediction.pipeline, []).append(prediction)
-        return lambda target: of_pipeline.get(target.pipeline, [])
+        return lambda target: (of_pipeline.get(target.pipeline, []), _earlier(target.pipeline) in of_pipeline)
 
     def _open(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self._opened:
@@ -247,9 +253,16 @@ def _sight_of_registry(target: Target, seen: _Models | Problem) -> Sight:
     return Sight(models=None if target.pinned else models, registered=registered)
 
 
-def _sight_of_predictions(target: Target, seen: Sequence[Prediction] | Problem) -> Sight:
+def _sight_of_predictions(target: Target, seen: tuple[Sequence[Prediction], bool] | Problem) -> Sight:
+    predictions, earlier = (seen, None) if isinstance(seen, Problem) else seen
     tells_models = target.pinned or target.registry_url is None
-    return Sight(predictions=seen, models=_from_predictions(seen) if tells_models else None)
+    models = _from_predictions(predictions) if tells_models else None
+    return Sight(predictions=predictions, earlier_predictions=earlier, models=models)
+
+
+def _earlier(name: str) -> str:
+    """Returns a name as an earlier version wrote it: without the namespace."""
+    return name.partition(".")[2]
 
 
 def _from_predictions(seen: Sequence[Prediction] | Problem) -> Mapping[str, ModelVersion] | Problem:

@@ -105,7 +105,8 @@ def pipeline_status(
         *(state.finding for state in states if _has_condition(state.process)),
     ]
     beyond = _beyond_partitions(spec, plan)
-    earlier = earlier_finding(plan, observed) if observed.topics_seen else this.told(EARLIER_DATA)
+    all_seen = observed.topics_seen and observed.predictions is not None
+    earlier = earlier_finding(plan, observed) if all_seen else this.told(EARLIER_DATA)
     pinned = pinned_finding(spec, plan, observed)
     asides = (beyond, earlier, pinned)
     findings += [this.remembered(finding) for finding in asides if finding is not None]

@@ -9,7 +9,7 @@ from typing import Any
 from pricecast_core.messages import Prediction
 from pricecast_core.services import TRAIN
 from pricecast_core.stores.models import ModelVersion, model_name
-from pricecast_core.values import slug
+from pricecast_core.values import namespace_and_name, slug
 from pricecast_operator.observe.observed import Observed, Problem, Registered
 from pricecast_operator.status.causes import short
 from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding
@@ -136,11 +136,18 @@ def _what(pair: str, horizon: int) -> str:
 
 def earlier_finding(plan: Plan, observed: Observed) -> Finding | None:
     """Returns what is told of data under the pipeline's name alone, as an earlier version kept it."""
-    if not observed.earlier:
+    name = namespace_and_name(plan.pipeline)[1]
+    models = observed.registered.earlier if isinstance(observed.registered, Registered) else ()
+    found = [
+        *([f"topics {', '.join(observed.earlier)}"] if observed.earlier else []),
+        *([f"models {_some(models)}"] if models else []),
+        *([f"predictions of pipeline {name}"] if observed.earlier_predictions else []),
+    ]
+    if not found:
         return None
     told = (
-        f"topics {', '.join(observed.earlier)} are of an earlier version and not read: the pipeline has begun anew as "
-        f"{plan.pipeline}; delete them, and the tables and predictions of that name, once nothing else uses them"
+        f"{'; '.join(found)}: of an earlier version and not read, as are tables {name}_...; the pipeline has begun anew as "
+        f"{plan.pipeline}; delete them once nothing else uses them"
     )
     return Finding(EARLIER_DATA, "True", "NamedWithoutNamespace", told)
 

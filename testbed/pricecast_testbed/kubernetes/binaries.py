@@ -37,7 +37,7 @@ def tool(name: str) -> str:
 
 
 def build() -> Path:
-    """Builds them where that was not done yet (about six minutes on two cores) and returns their folder."""
+    """Builds them where that was not done yet (six minutes on two quiet cores, half an hour on busy ones) and returns their folder."""
     return cache.made(folder().name, _build)
 
 
@@ -47,7 +47,7 @@ def runtime_packages() -> None:
 
 
 def _build(target: Path) -> None:
-    say(f"building Kubernetes {VERSION} and helm: about six minutes on two cores")
+    say(f"building Kubernetes {VERSION} and helm: six minutes on two quiet cores, up to half an hour on busy ones")
     major, minor, _ = VERSION.removeprefix("v").split(".")
     facts = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     facts["buildDate"] = "1970-01-01T00:00:00Z"  # the same sources give the same binary

@@ -107,6 +107,8 @@ class Cluster:
         except FileNotFoundError:
             return  # nobody knows whose they are
         firewall.remove(firewall.chains() - others)
+        if left := firewall.chains() - others:
+            raise TestbedError(f"iptables chains are left: {', '.join(' '.join(each) for each in sorted(left))}")
         self._foreign_chains.unlink()
 
     @property

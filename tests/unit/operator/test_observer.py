@@ -8,14 +8,16 @@ from typing import Any, cast
 
 import pytest
 
+from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, Promotion
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import Topics, TopicsError
 from pricecast_operator.observe.observed import Problem, Registered
 from pricecast_operator.observe.observer import Key, Observer, Sight, Target
+from tests.contracts.predictions import a_prediction
 
-HANGS, FAILS = "http://hangs", "http://fails"
+HANGS, FAILS, EARLIER = "http://hangs", "http://fails", "http://earlier"
 
 
 class Kafka:
@@ -39,7 +41,7 @@ class Registry:
         return {name: version(name, 1) for name in names}
 
     def newest(self, names: list[str]) -> Mapping[str, int]:
-        return dict.fromkeys(names, 2)
+        return {name: 2 for name in names if name not in ("", "new-1")}
 
     def promotions(self, names: list[str], most: int) -> list[Promotion]:
         return [
@@ -61,13 +63,13 @@ class Store:
         self.url = url
         self.ends = ends
 
-    def latest(self) -> list[Any]:
+    def latest(self) -> list[Prediction]:
         if self.url == HANGS:
             Store.hanging += 1
             self.ends.wait(60)
         if self.url == FAILS:
             raise ValueError("invalid literal for int() with base 10: 'hunter2'")
-        return []
+        return [a_prediction(pipeline="old")] if self.url == EARLIER else []
 
     def close(self) -> None:
         pass
@@ -116,7 +118,7 @@ class Seen(dict[Key, Sight]):
 
     def __call__(self, key: Key, sight: Sight) -> None:
         before = self.get(key, Sight())
-        fields = ("missing_topics", "lag", "models", "registered", "predictions")
+        fields = ("missing_topics", "lag", "models", "registered", "predictions", "earlier_predictions")
         told = {field: getattr(sight, field) for field in fields if getattr(sight, field) is not None}
         self[key] = Sight(**{**{field: getattr(before, field) for field in fields}, **told})
         if sight.predictions is not None:
@@ -205,3 +207,15 @@ async def test_pipelines_with_and_without_a_registry_in_sql_share_one_look_at_th
     observer.look([target("sql"), target("comet", registry_url=None)], seen)
     await observer.settled()
     assert (seen["ns", "sql"].predictions, seen["ns", "comet"].predictions) == ([], [])
+
+
+async def test_what_an_earlier_version_kept_under_the_name_alone_is_found(observer: Observer) -> None:
+    seen = Seen()
+    given = {"store_url": EARLIER}
+    observer.look([target("old", models=("ns.old-1",), **given), target("new", models=("ns.new-1",), **given)], seen)
+    await observer.settled()
+    old, new = seen["ns", "old"], seen["ns", "new"]
+    assert isinstance(old.registered, Registered)
+    assert isinstance(new.registered, Registered)
+    assert (old.registered.earlier, old.earlier_predictions, old.predictions) == (("old-1",), True, [])
+    assert (new.registered.earlier, new.earlier_predictions) == ((), False)

@@ -514,6 +514,14 @@ def test_data_of_an_earlier_version_is_told_and_not_forgotten_by_a_restart() -> 
 FULL = "stores: write: Elasticsearch rejected 4 documents 5 times: index [p] blocked by: flood-stage; its disk is full"
 
 
+def test_data_of_an_earlier_version_is_named_store_by_store() -> None:
+    registered = Registered(earlier=("btc-btc-usd-300s",))
+    found = replace(ALL_SEEN, earlier=("btc.trades",), registered=registered, earlier_predictions=True)
+    [earlier] = [each for each in told(children(), found)["conditions"] if each["type"] == "EarlierData"]
+    for words in ("topics btc.trades;", "models btc-btc-usd-300s;", "predictions of pipeline btc:", "tables btc_"):
+        assert words in earlier["message"]
+
+
 def test_what_an_unready_process_lacks_is_in_the_condition() -> None:
     found = children(price_predictor=deployment("price-predictor", ready=0))
     status = told(found, replace(ALL_SEEN, lacking={"price-predictor": FULL}))
