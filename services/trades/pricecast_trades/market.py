@@ -13,7 +13,9 @@ doesn't depend on when the process started, and a restart continues it.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +38,12 @@ _HALF_SPREAD = 0.00005
 _LOT = 0.0001
 _MEDIAN_VOLUME_QUOTE = 500.0
 _VOLUME_DEVIATION = 1.4
-_BLOCK = 1_440  # minutes drawn by one generator
-_BLOCKS_AT_ONCE = 100
+BLOCK = 1_440
+"""Minutes drawn by one generator."""
+
+
+_VARIANCE_POWERS: Floats = np.power(_LOG_VARIANCE_DECAY, np.arange(1, BLOCK + 1))
+_PRICE_POWERS: Floats = np.power(_PULL_DECAY, np.arange(1, BLOCK + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,21 @@ class Minute:
     buy: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of a pair's path.
+
+    Attributes:
+        first: Its first minute.
+        log_variance: Of each minute, less the mean.
+        log_price: At the beginning of each minute, and at the end of the last.
+    """
+
+    first: int
+    log_variance: Floats
+    log_price: Floats
+
+
 class SimulatedPair:
     """The market of one pair.
 
@@ -74,17 +95,17 @@ class SimulatedPair:
         self._start = np.log(start_price)
         self._tick = float(10.0 ** np.floor(np.log10(start_price) - 5))  # 0.1 at 50,000
         self._rate = trades_per_second * 60
-        self._blocks = 0
-        self._log_variance = np.empty(0)
-        self._log_price = np.zeros(1)
+        self._path = path(seed, pair)
+        self._block = next(self._path)
 
     def minute(self, number: int) -> Minute:
         """Returns the trades of a minute, numbered since `OPENING_MS`."""
-        self._extend(number)
+        self.go_to(number)
         rng = np.random.default_rng((self._seed, self._pair_seed, 1, number))
-        start, end = self._log_price[number : number + 2]
-        deviation = _VOLATILITY * np.exp(self._log_variance[number] / 2)
-        busy = np.exp(self._log_variance[number] / 2 - _LOG_VARIANCE_DEVIATION**2 / 8)
+        place = number - self._block.first
+        start, end = self._block.log_price[place : place + 2]
+        deviation = _VOLATILITY * np.exp(self._block.log_variance[place] / 2)
+        busy = np.exp(self._block.log_variance[place] / 2 - _LOG_VARIANCE_DEVIATION**2 / 8)
         count = min(int(rng.poisson(self._rate * busy)), IDS_PER_MINUTE - 1)
         if count == 0:
             nothing = np.empty(0)
@@ -105,35 +126,42 @@ class SimulatedPair:
             buy,
         )
 
-    def _extend(self, number: int) -> None:
-        """Draws the minutes up to `number`, in whole blocks, so that each draw has a place of its own."""
-        while len(self._log_variance) <= number:
-            blocks = range(self._blocks, min(number // _BLOCK + 1, self._blocks + _BLOCKS_AT_ONCE))
-            common = [np.random.default_rng((self._seed, 0, 0, block)).standard_normal((2, _BLOCK)) for block in blocks]
-            own = [
-                np.random.default_rng((self._seed, self._pair_seed, 0, block)).standard_normal((2, _BLOCK))
-                for block in blocks
-            ]
-            mixed = _CORRELATION**0.5 * np.hstack(common) + (1 - _CORRELATION) ** 0.5 * np.hstack(own)
-            scale = _LOG_VARIANCE_DEVIATION * np.sqrt(1 - _LOG_VARIANCE_DECAY**2)
-            last = self._log_variance[-1] if len(self._log_variance) else 0.0
-            log_variance = _autoregression(mixed[0] * scale, _LOG_VARIANCE_DECAY, last)
-            returns = _VOLATILITY * np.exp(log_variance / 2) * mixed[1]
-            log_price = _autoregression(returns, _PULL_DECAY, self._log_price[-1])
-            self._log_variance = np.concatenate([self._log_variance, log_variance])
-            self._log_price = np.concatenate([self._log_price, log_price])
-            self._blocks = blocks.stop
+    def go_to(self, number: int) -> None:
+        """Draws the path up to a minute, of which no more than a block is kept: it is years long."""
+        if number < self._block.first:
+            self._path = path(self._seed, self.pair)
+            self._block = next(self._path)
+        while number >= self._block.first + BLOCK:
+            self._block = next(self._path)
 
 
-def _autoregression(shocks: Floats, decay: float, last: float) -> Floats:
-    """Returns x with x[t] = decay * x[t-1] + shocks[t], by day: the same numbers wherever one begins."""
-    values = np.empty_like(shocks)
-    powers = decay ** np.arange(1, _BLOCK + 1)
-    for start in range(0, len(shocks), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        values[part] = powers * (last + np.cumsum(shocks[part] / powers))
-        last = values[part][-1]
-    return values
+def path(seed: int, pair: str) -> Iterator[Block]:
+    """Yields the blocks of a pair's path from the market's first minute on, without end."""
+    own, first = zlib.crc32(pair.encode()), 0
+    last_variance = last_price = 0.0
+    while True:
+        mixed = _CORRELATION**0.5 * _normals(seed, 0, first // BLOCK)
+        mixed += (1 - _CORRELATION) ** 0.5 * _draw(seed, own, first // BLOCK)
+        scale = _LOG_VARIANCE_DEVIATION * np.sqrt(1 - _LOG_VARIANCE_DECAY**2)
+        log_variance = _autoregression(mixed[0] * scale, _VARIANCE_POWERS, last_variance)
+        returns = _VOLATILITY * np.exp(log_variance / 2) * mixed[1]
+        log_price = _autoregression(returns, _PRICE_POWERS, last_price)
+        yield Block(first, log_variance, np.concatenate([[last_price], log_price]))
+        last_variance, last_price = log_variance[-1], log_price[-1]
+        first += BLOCK
+
+
+def _draw(seed: int, stream: int, block: int) -> Floats:
+    return np.random.default_rng((seed, stream, 0, block)).standard_normal((2, BLOCK))
+
+
+_normals = lru_cache(maxsize=4)(_draw)
+"""The draws that all pairs have in common, made once for pairs that are drawn beside each other."""
+
+
+def _autoregression(shocks: Floats, powers: Floats, last: float) -> Floats:
+    """Returns x with x[t] = decay * x[t-1] + shocks[t] of one block, given the powers of the decay."""
+    return powers * (last + np.cumsum(shocks / powers))
 
 
 def _decimal(count: Floats, unit: float) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable
 from itertools import islice, pairwise
 from typing import Any
@@ -14,7 +15,7 @@ from pricecast_core.messages import Candle, Trade, decode, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades.covered import Covered
-from pricecast_trades.market import IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
+from pricecast_trades.market import BLOCK, IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair, path
 from pricecast_trades.source import Item, RefusedLine
 from pricecast_trades.sources.simulated import SimulatedSource, trades
 
@@ -67,6 +68,23 @@ def test_a_minute_does_not_depend_on_what_was_looked_at_before() -> None:
         assert all(map(np.array_equal, _columns(wandering, number), _columns(straight, number)))
 
 
+def log_prices(pair: str, minutes: int) -> Any:
+    """At the beginnings of at least so many minutes, from the market's first one on."""
+    blocks = islice(path(7, pair), minutes // BLOCK + 1)
+    return np.concatenate([block.log_price[:-1] for block in blocks])
+
+
+def test_a_pair_keeps_no_more_of_its_path_than_a_day() -> None:
+    """Years of it for hundreds of pairs were gigabytes."""
+    tracemalloc.start()
+    try:
+        pair = market()
+        pair.minute(1_000_000)
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
 def _columns(of: SimulatedPair, number: int) -> list[Any]:
     found = of.minute(number)
     return [found.time_ms, found.price, found.volume, found.buy]
@@ -86,31 +104,28 @@ def test_trades_are_in_order_numbered_and_valid_messages() -> None:
 
 
 def test_volatility_clusters_and_returns_do_not() -> None:
-    pair = market()
-    pair.minute(1_000_000)
-    returns = np.diff(pair._log_price)
+    prices = log_prices("BTC/USD", 1_000_000)
+    returns = np.diff(prices)
     assert abs(np.corrcoef(returns[1:], returns[:-1])[0, 1]) < 0.01
     assert np.corrcoef(abs(returns[1:]), abs(returns[:-1]))[0, 1] > 0.15
     assert ((returns - returns.mean()) ** 4).mean() / returns.var() ** 2 > 5
     assert 0.4 < returns.std() * np.sqrt(365 * 1_440) < 1.2
-    assert np.ptp(pair._log_price) < 3
+    assert np.ptp(prices) < 3
 
 
 def test_pairs_move_together_in_part() -> None:
-    first, second = market("BTC/USD"), market("ETH/USD")
-    for pair in (first, second):
-        pair.minute(500_000)
-    assert 0.3 < np.corrcoef(np.diff(first._log_price), np.diff(second._log_price))[0, 1] < 0.9
+    first, second = log_prices("BTC/USD", 500_000), log_prices("ETH/USD", 500_000)
+    assert 0.3 < np.corrcoef(np.diff(first), np.diff(second))[0, 1] < 0.9
 
 
 def test_within_a_minute_the_price_varies_as_between_minutes() -> None:
-    pair = SimulatedPair("BTC/USD", 7, 50_000, 200)
+    pair, prices = SimulatedPair("BTC/USD", 7, 50_000, 200), log_prices("BTC/USD", 300_401)
     inner, outer = [], []
     for number in range(300_000, 300_400):
         found = pair.minute(number)
         seconds = np.interp(np.arange(0, 60_001, 10_000), found.time_ms - found.time_ms[0], np.log(found.price))
         inner.append(np.square(np.diff(seconds)).sum())
-        outer.append((pair._log_price[number + 1] - pair._log_price[number]) ** 2)
+        outer.append((prices[number + 1] - prices[number]) ** 2)
     assert 0.6 < np.mean(inner) / np.mean(outer) < 1.7
 
 

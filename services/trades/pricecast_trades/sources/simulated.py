@@ -13,7 +13,7 @@ from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades import times
 from pricecast_trades.clock import Clocks
-from pricecast_trades.market import IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
+from pricecast_trades.market import BLOCK, IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
 from pricecast_trades.source import BATCH, Item, Written
 
 
@@ -49,14 +49,22 @@ class SimulatedSource:
             self._clocks.note(known)
         first_minute = (self._since_ms - OPENING_MS) // MINUTE_MS
         settings = self._settings
-        streams = []
-        for pair in settings.pairs:
-            market = SimulatedPair(
+        markets = [
+            SimulatedPair(
                 pair, settings.simulation_seed, settings.simulation_start_price, settings.simulation_trades_per_second
             )
-            resumed = last_id.get(pair, 0)
-            # Without one written, whole minutes from `since` on: the first candle is whole.
-            streams.append(trades(market, resumed // IDS_PER_MINUTE if resumed else first_minute, resumed))
+            for pair in settings.pairs
+        ]
+        # Without a trade written, whole minutes from `since` on: the first candle is whole.
+        minutes = [last_id.get(pair, 0) // IDS_PER_MINUTE or first_minute for pair in settings.pairs]
+        for minute in range(0, min(minutes), BLOCK):  # side by side: what they have in common is drawn once
+            if self._stop.is_set():
+                return
+            for market in markets:
+                market.go_to(minute)
+        streams = [
+            trades(market, minute, last_id.get(market.pair, 0)) for market, minute in zip(markets, minutes, strict=True)
+        ]
         yield from self._paced(
             heapq.merge(*streams, key=attrgetter("timestamp_ms")) if len(streams) > 1 else streams[0]
         )
