@@ -323,6 +323,7 @@ class _Run:
             predictions=[(prediction, self._scores.score(prediction)) for prediction in self._scores.latest],
             addresses=self._setup.addresses,
             pair=spec.pairs[0],
+            pairs=len(spec.pairs),
             command=_predict_command(self._setup.folder, self._manifest.name),
             events=list(self._events),
         )

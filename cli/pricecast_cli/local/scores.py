@@ -12,6 +12,8 @@ from pricecast_core.stores.predictions import PredictionStore
 _PAGE = 500
 _MOST_PAGES = 20
 """At most the newest 10,000 predictions of a pair and horizon are summed when a view opens."""
+_SUMS_AT_ONCE = 50
+"""Of hundreds of pairs so many are summed up at each look: a look costs a query each, and is taken every second."""
 
 
 @dataclass(slots=True)
@@ -75,14 +77,18 @@ class Scores:
     latest: list[Prediction] = field(default_factory=list)
     scores: dict[tuple[str, int], Score] = field(default_factory=dict)
     _summed_to_ms: dict[tuple[str, int], int] = field(default_factory=dict)
+    _behind: dict[tuple[str, int], None] = field(default_factory=dict)
 
     def refresh(self) -> None:
-        """Reads what is new: one query, and another for each pair and horizon that has a new prediction."""
+        """Reads what is new: one query, and another for each pair and horizon that has a new prediction, some at a time."""
         known = {_key(prediction): prediction.id for prediction in self.latest}
         self.latest = self.store.latest(self.pipeline)
         for prediction in self.latest:
             if known.get(_key(prediction)) != prediction.id:
-                self._sum_up(prediction.pair, prediction.horizon_seconds)
+                self._behind.setdefault(_key(prediction))  # keeps its place where it waits already
+        for key in list(self._behind)[:_SUMS_AT_ONCE]:
+            del self._behind[key]
+            self._sum_up(*key)
 
     def score(self, prediction: Prediction) -> Score:
         """Returns the score so far of a prediction's pair and horizon."""

@@ -1,10 +1,11 @@
 """What a person sees of a running pipeline: a screen on a terminal, a line now and then elsewhere.
 
-Rendering is pure: a `Snapshot` in, rich objects or text out. It fits 100 columns by 30 rows.
+Rendering is pure: a `Snapshot` in, rich objects or text out. It fits 100 columns by 24 rows, of 500 pairs, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,13 +16,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from pricecast_cli.local import overview
 from pricecast_cli.local.scores import Score
 from pricecast_core.messages import Prediction
 
 _STYLES = {
-    "ready": "green",
-    "done": "green",
     "idle": "dim",
+    "done": "green",
+    "ready": "green",
     "stopped": "dim",
     "waiting": "dim",
     "starting": "yellow",
@@ -32,8 +34,13 @@ _STYLES = {
     "failed": "bold red",
 }
 _AT_WORK = ("starting", "running", "ready")
-_MOST_PREDICTIONS = 8
-_EVENTS = 3
+_A_HANDFUL = 5
+"""Of so many forecasts each has its line; of more, those worth a look."""
+_LINES = 24
+_FEWEST_NOTABLE = 3
+_EVENTS, _FEWER_EVENTS = 3, 2
+_LINE_CHARACTERS = 199
+_NUMBERED = re.compile(r"-\d+$")
 _MANY_RESTARTS = 3
 _METHOD = "pricecast.v1.PredictionService/Predict"
 
@@ -49,8 +56,9 @@ class Row:
         restarts: How often it was started again.
         message: What is wrong, or worth saying.
         info: What it tells about itself.
-        memory_bytes: Resident memory; 0 where it doesn't run.
+        memory_bytes: Resident memory; 0 where it doesn't run. Of several that share the work, that of the largest.
         job: True if it runs to its end when it is due.
+        alike: How many programs share the work under this name.
     """
 
     name: str
@@ -61,6 +69,7 @@ class Row:
     info: Mapping[str, Any] = field(default_factory=dict)
     memory_bytes: int = 0
     job: bool = False
+    alike: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,7 @@ class Snapshot:
         predictions: The latest prediction of each pair and horizon, with the score so far.
         addresses: gRPC and HTTP addresses, host:port.
         pair: A pair to try.
+        pairs: How many pairs are forecast.
         command: How `pricecast predict` is called for this pipeline.
         events: The last events, newest last.
     """
@@ -90,26 +100,35 @@ class Snapshot:
     predictions: Sequence[tuple[Prediction, Score]]
     addresses: Mapping[str, str]
     pair: str
+    pairs: int = 1
     command: str = "pricecast predict"
     events: Sequence[str] = ()
 
 
 def render(snapshot: Snapshot) -> RenderableType:
     """Returns the screen."""
-    parts: list[RenderableType] = [_header(snapshot), _services(snapshot)]
-    if len(snapshot.predictions) == 1:
-        parts.append(_prediction(*snapshot.predictions[0], snapshot.now))
-    elif snapshot.predictions:
-        parts.append(_predictions(snapshot))
+    rows = grouped(snapshot.rows)
+    parts: list[RenderableType] = [_header(snapshot), _services(rows, snapshot.now)]
+    count, most = len(snapshot.predictions), _EVENTS
+    if count > _A_HANDFUL:
+        most = _FEWER_EVENTS
+        events = min(len(snapshot.events), _FEWER_EVENTS)
+        room = _LINES - len(rows) - events - 7  # titles, the panel's frame, its summary, what to try
+        parts.append(_overview(snapshot, max(_FEWEST_NOTABLE, room)))
+        parts.append(Text(f"{snapshot.command} PAIR    http://{snapshot.addresses.get('http', '')}/", style="dim"))
+    elif count == 1:
+        parts += [_prediction(*snapshot.predictions[0], snapshot.now), _try(snapshot)]
+    elif count:
+        parts += [_predictions(snapshot), _try(snapshot)]
     else:
         parts.append(Panel(Text(_first_steps(snapshot), style="yellow"), title="prediction", title_align="left"))
-    parts.append(_try(snapshot))
-    parts += [Text(event, style="dim", overflow="ellipsis", no_wrap=True) for event in snapshot.events[-_EVENTS:]]
+        parts.append(_try(snapshot))
+    parts += [Text(event, style="dim", overflow="ellipsis", no_wrap=True) for event in snapshot.events[-most:]]
     return Group(*parts)
 
 
 def line(snapshot: Snapshot) -> str:
-    """Returns the moment in one line, for a log or a pipe."""
+    """Returns the moment in one line of less than 200 characters, for a log or a pipe."""
     needed = [row for row in snapshot.rows if row.state not in ("idle", "done")]
     ready = sum(row.state == "ready" for row in needed)
     parts = [f"{clock(snapshot.now)} {snapshot.pipeline}: {ready}/{len(needed)} ready"]
@@ -117,15 +136,50 @@ def line(snapshot: Snapshot) -> str:
         parts.append(f"lag {lag:,}")
     if snapshot.simulated:
         parts.append("SIMULATED MARKET")
-    for prediction, score in snapshot.predictions:
+    waiting = [f"{row.name} {row.state}: {row.message}" for row in needed if row.state != "ready" and row.message]
+    if len(snapshot.predictions) == 1:
+        prediction, score = snapshot.predictions[0]
         parts.append(
             f"{prediction.pair} {prediction.last_price:,.6g} -> {prediction.predicted_price:,.6g} "
             f"[{prediction.lower:,.6g}, {prediction.upper:,.6g}] in {prediction.horizon_seconds} s by {_model(prediction)}"
         )
         if score.count:
             parts.append(f"scored {score.count}: error {score.mae:.4g}, naive {score.naive_mae:.4g}")
-    waiting = [f"{row.name} {row.state}: {row.message}" for row in needed if row.state != "ready" and row.message]
-    return "; ".join([*parts, *waiting])
+    elif snapshot.predictions:
+        parts.append(overview.in_a_line(snapshot.predictions, snapshot.now, snapshot.pairs))
+    text = "; ".join([*parts, *waiting])
+    return text if len(text) <= _LINE_CHARACTERS else text[: _LINE_CHARACTERS - 1] + "…"
+
+
+def grouped(rows: Sequence[Row]) -> list[Row]:
+    """Returns the programs, those that share the work of one as one: its state is the worst of theirs."""
+    groups: dict[str, list[Row]] = {}
+    names = {row.name for row in rows}
+    for row in rows:
+        first = _NUMBERED.sub("", row.name)
+        groups.setdefault(first if first in names else row.name, []).append(row)
+    return [_joined(group) if len(group) > 1 else group[0] for group in groups.values()]
+
+
+def _joined(group: Sequence[Row]) -> Row:
+    states = list(_STYLES)  # from the best to the worst
+    worst = max(group, key=lambda row: (states.index(row.state) if row.state in states else 0, row.name))
+    same = sum(row.state == worst.state for row in group)
+    lag = sum(_lag(row) for row in group)
+    told = f"{worst.name}: {worst.message}" if worst.message else ""
+    if same < len(group):
+        told = f"{same} of {len(group)} {worst.state}" + (f"; {told}" if told else "")
+    return Row(
+        name=group[0].name,
+        state=worst.state,
+        since=max(row.since for row in group),
+        restarts=sum(row.restarts for row in group),
+        message=told,
+        info={"lag": lag} if any("lag" in row.info for row in group) else {},
+        memory_bytes=max(row.memory_bytes for row in group),
+        job=group[0].job,
+        alike=len(group),
+    )
 
 
 def clock(seconds: float) -> str:
@@ -165,7 +219,7 @@ def _header(snapshot: Snapshot) -> RenderableType:
     return table
 
 
-def _services(snapshot: Snapshot) -> RenderableType:
+def _services(rows: Sequence[Row], now: float) -> RenderableType:
     table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None, padding=(0, 2, 0, 0))
     table.add_column("service", width=21, no_wrap=True)
     table.add_column("state", width=10)
@@ -174,12 +228,12 @@ def _services(snapshot: Snapshot) -> RenderableType:
     table.add_column("lag", justify="right", width=7)
     table.add_column("memory", justify="right", width=8)
     table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
-    for row in snapshot.rows:
+    for row in rows:
         lag = _lag(row)
         table.add_row(
-            row.name,
+            row.name if row.alike == 1 else f"{row.name} x {row.alike}",
             Text("at work" if row.job and row.state in _AT_WORK else row.state, style=_STYLES.get(row.state, "")),
-            duration(snapshot.now - row.since),
+            duration(now - row.since),
             Text(str(row.restarts), style="red" if row.restarts else "dim"),
             f"{lag:,}" if "lag" in row.info else "",
             f"{row.memory_bytes / 1e6:.0f} MB" if row.memory_bytes else "",
@@ -215,7 +269,7 @@ def _predictions(snapshot: Snapshot) -> RenderableType:
     table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None)
     for name in ("pair", "in", "last", "predicted", "80% within", "by", "error", "naive", "inside"):
         table.add_column(name, justify="left" if name in ("pair", "80% within", "by") else "right", no_wrap=True)
-    for prediction, score in snapshot.predictions[:_MOST_PREDICTIONS]:
+    for prediction, score in snapshot.predictions:
         mae, naive = score.mae or 0.0, score.naive_mae or 0.0
         measured = (
             (f"{mae:,.4g}", f"{naive:,.4g}", f"{score.coverage:.0%}") if score.coverage is not None else ("",) * 3
@@ -230,9 +284,32 @@ def _predictions(snapshot: Snapshot) -> RenderableType:
             Text(measured[0], style="green" if mae <= naive else "red"),
             *measured[1:],
         )
-    more = len(snapshot.predictions) - _MOST_PREDICTIONS
-    title = "predictions" + (f", and {more} more: {snapshot.command} PAIR" if more > 0 else "")
-    return Panel(table, title=title, title_align="left", border_style="cyan")
+    return Panel(table, title="predictions", title_align="left", border_style="cyan")
+
+
+def _overview(snapshot: Snapshot, most: int) -> RenderableType:
+    """Returns many predictions: all of them in a line, and those worth a look."""
+    table = Table(expand=True, show_edge=False, pad_edge=False, header_style="dim", box=None)
+    for name in ("pair", "in", "last", "predicted", "80% within", "by", "worth a look"):
+        table.add_column(
+            name, justify="right" if name in ("in", "last", "predicted") else "left", no_wrap=True, overflow="ellipsis"
+        )
+    for each in overview.notable(snapshot.predictions, snapshot.now, most):
+        prediction = each.prediction
+        change = prediction.predicted_price / prediction.last_price - 1
+        table.add_row(
+            prediction.pair,
+            duration(prediction.horizon_seconds),
+            price(prediction.last_price),
+            Text(f"{change:+.2%}", style="bold cyan"),
+            f"{price(prediction.lower)} to {price(prediction.upper)}",
+            f"v{prediction.model_version}" if prediction.model_version else "naive",
+            Text(each.why, style="red" if each.bad else "dim"),
+        )
+    told = Text(
+        overview.in_a_line(snapshot.predictions, snapshot.now, snapshot.pairs), no_wrap=True, overflow="ellipsis"
+    )
+    return Panel(Group(told, table), title="predictions", title_align="left", border_style="cyan")
 
 
 def _so_far(score: Score) -> Text:
@@ -315,6 +392,9 @@ def _facts(info: Mapping[str, Any]) -> str:
 
 def summary(snapshot: Snapshot) -> list[str]:
     """Returns what to say once the pipeline has stopped."""
+    if len(snapshot.predictions) > _A_HANDFUL:
+        told = overview.in_a_line(snapshot.predictions, snapshot.now, snapshot.pairs)
+        return [f"simulated market: {told}" if snapshot.simulated else told]
     return [
         f"{'simulated ' if prediction.simulated else ''}{prediction.pair} in {duration(prediction.horizon_seconds)}: "
         f"{_so_far(score).plain}"

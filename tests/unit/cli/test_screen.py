@@ -106,17 +106,80 @@ def test_the_screen_fits_100_columns_by_30_rows() -> None:
     assert all(len(line) <= 100 for line in lines)
 
 
-def test_many_predictions_have_a_line_each_and_still_fit() -> None:
-    many = [
+def test_a_handful_of_predictions_have_a_line_each_and_still_fit() -> None:
+    few = [
         (prediction(TRAINED, pair=pair, horizon_seconds=seconds), Score(20, 800, 810, 16))
-        for pair in ("BTC/USD", "ETH/USD", "DOGE/USDT")
-        for seconds in (300, 600, 3600)
+        for pair in ("BTC/USD", "DOGE/USDT")
+        for seconds in (300, 600)
     ]
-    lines = drawn(snapshot(many))
+    lines = drawn(snapshot(few))
     assert len(lines) <= 30
     assert all(len(line) <= 100 for line in lines)
-    assert sum("49,950.00 to 50,050.00" in line for line in lines) == 8
-    assert "and 1 more: pricecast predict PAIR" in "\n".join(lines)
+    assert sum("49,950.00 to 50,050.00" in line for line in lines) == 4
+
+
+def many(count: int) -> list[tuple[Prediction, Score]]:
+    """Pairs that move more and more; the third is late, the fourth's interval too wide, the fifth without skill."""
+    made = []
+    for number in range(count):
+        moved = prediction(TRAINED, pair=f"COIN{number}/USDT", predicted_price=50_000.0 * (1 + number * 1e-6))
+        score = Score(100, 800, 810, 80, 0.1, 0.2)
+        if number == 2:
+            moved = prediction(moved, target_time_ms=int((NOW - 75) * 1000))
+        if number == 3:
+            score = Score(100, 800, 810, 99, 0.1, 0.2)
+        if number == 4:
+            score = Score(100, 800, 810, 80, 0.21, 0.2)
+        made.append((moved, score))
+    return made
+
+
+SHARED = [screen.Row(f"price-predictor-{number}", "ready", NOW - 60, info={"lag": 1}) for number in range(2, 9)]
+ALL_ROWS = [
+    *[screen.Row(name, "ready", NOW - 60) for name in (*SERVICES, "news", "news-signal", "news-features")],
+    *SHARED,
+    *[screen.Row(f"train-{number}", "idle", NOW - 60) for number in range(2, 9)],
+]
+
+
+@pytest.mark.parametrize("count", [6, 9, 500])
+def test_of_many_pairs_a_summary_and_those_worth_a_look_fit_24_lines(count: int) -> None:
+    lines = drawn(snapshot(many(count), rows=ALL_ROWS, pairs=count))
+    assert len(lines) <= 24
+    assert all(len(line) <= 100 for line in lines)
+    shown = "\n".join(lines)
+    assert f"all {count} pairs forecast, 1 late; {count} of {count} by a model; {count * 100:,} scored: 8" in shown
+    looked = [line for line in lines if "COIN" in line]
+    assert ["COIN2/" in looked[0], "COIN3/" in looked[1], "COIN4/" in looked[2]] == [True] * 3
+    assert [line.strip("│ ").split("v3")[1].strip() for line in looked[:3]] == [
+        "late: was for 75 s ago",
+        "99% inside, of 100",
+        "skill -5.0%, of 100",
+    ]
+    if count == 500:
+        assert "COIN499/" in looked[3]
+    assert "price-predictor x 8" in shown
+
+
+def test_of_programs_that_share_the_work_the_worst_is_shown() -> None:
+    ill = screen.Row("price-predictor-3", "restarting", NOW, restarts=2, message="exit code 1: no memory")
+    [shown] = screen.grouped([replace(SHARED[0], name="price-predictor"), SHARED[0], ill])
+    assert (shown.state, shown.restarts, shown.alike) == ("restarting", 2, 3)
+    assert shown.message == "1 of 3 restarting; price-predictor-3: exit code 1: no memory"
+
+
+def test_a_name_that_ends_in_a_number_is_no_part_of_another() -> None:
+    assert len(screen.grouped([screen.Row("news-2", "ready", NOW), screen.Row("trades", "ready", NOW)])) == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 500])
+def test_a_line_for_logs_is_under_200_characters_whatever_there_is_to_tell(count: int) -> None:
+    waiting = [screen.Row(f"price-predictor-{number}", "running", NOW, message="waits " * 50) for number in range(9)]
+    told = screen.line(snapshot(many(count), rows=waiting, pairs=500))
+    assert len(told) < 200
+    assert "\n" not in told
+    if count == 3:
+        assert "3 of 500 pairs forecast, 1 late" in told
 
 
 def test_a_simulated_market_is_named_on_every_kind_of_view() -> None:
@@ -189,6 +252,17 @@ def test_a_view_that_opens_late_sums_what_was_scored_before(store: SqlPrediction
     scores.refresh()
     found = scores.score(TRAINED)
     assert (found.count, found.coverage) == (1_200, 0)
+
+
+def test_of_hundreds_of_pairs_some_are_summed_up_at_each_look_until_all_are(store: SqlPredictionStore) -> None:
+    pairs = [f"COIN{number}/USD" for number in range(120)]
+    store.write([scored(prediction(pair=pair), 0, 50_010.0) for pair in pairs])
+    scores = Scores(store, "demo")
+    looks = []
+    for _ in range(4):
+        scores.refresh()
+        looks.append(sum(scores.score(latest).count for latest in scores.latest))
+    assert looks == [50, 100, 120, 120]
 
 
 def test_a_loss_without_its_naive_counterpart_counts_in_no_skill() -> None:
