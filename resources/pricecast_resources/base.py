@@ -144,6 +144,10 @@ class SecretKeyRef(Model):
     key: str = Field(min_length=1, max_length=253, description="Key within the Secret.")
 
 
+class OptionalKey(SecretKeyRef):
+    """A key that the Secret may lack: the variable that would hold its value isn't set then."""
+
+
 class Resources(Model):
     """CPU and memory of a container."""
 

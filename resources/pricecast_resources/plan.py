@@ -19,6 +19,7 @@ from pricecast_resources.base import Model, SecretKeyRef, seconds
 from pricecast_resources.news import News
 from pricecast_resources.pricepipeline import PricePipelineSpec, ServiceOverride
 from pricecast_resources.sources import Source
+from pricecast_resources.storage import KafkaStorage
 
 PAIRS_EACH = 64
 """So many pairs one predictor and one training take; further ones get processes of their own, in the order of the spec:
@@ -31,8 +32,8 @@ class Backends(Protocol):
     """The servers a pipeline's processes use: the cluster's, or the embedded ones."""
 
     @property
-    def kafka_brokers(self) -> str:
-        """Bootstrap servers, host:port[,host:port]."""
+    def kafka(self) -> KafkaStorage:
+        """Kafka, and where its credentials are."""
 
     @property
     def prediction_store(self) -> Literal["sql", "elasticsearch"]:
@@ -122,7 +123,7 @@ def plan(pipeline: str, spec: PricePipelineSpec, backends: Backends, news_model:
         backends: The servers to use.
         news_model: The model that a completed FinetuneJob published, where `spec.news.signals` names one.
     """
-    common: dict[str, Any] = {"pipeline": pipeline, "kafka_brokers": backends.kafka_brokers}
+    common: dict[str, Any] = {"pipeline": pipeline, **backends.kafka.settings}
     processes = _price_processes(spec, backends, common)
     if spec.news is not None:
         processes += _news_processes(spec, spec.news, backends, common, news_model)
@@ -130,7 +131,10 @@ def plan(pipeline: str, spec: PricePipelineSpec, backends: Backends, news_model:
     used = services.topics_of(process.service for process in processes)
     return Plan(
         pipeline=pipeline,
-        processes=tuple(_with_override(process, spec) for process in processes),
+        processes=tuple(
+            _with_override(replace(process, access={**process.access, **backends.kafka.secrets}), spec)
+            for process in processes
+        ),
         topics={topics.topic_name(pipeline, topic): topic for topic in used},
     )
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pricecast_core.kafka import VARIABLES, Kafka, Mechanism, Protocol, needs, secured
+from pricecast_core.settings.base import StreamSettings
 from pricecast_core.settings.price_predictor import PricePredictorSettings
 from pricecast_core.settings.to_feature_store import FeatureStoreSettings
 from pricecast_core.values import BROKERS, HOST_NAME, URL_LENGTH, HttpUrl, whole
-from pricecast_resources.base import Model, SecretKeyRef, of_setting, rule, rules
+from pricecast_resources.base import Model, OptionalKey, SecretKeyRef, of_setting, rule, rules
+
+_NEEDS_SECRET = ("must name the Secret of the user, which a protocol with SASL needs", "secretName")
+_SECRET_UNUSED = ("has no use with protocol PLAINTEXT; set the protocol, or remove it", "secretName")
+_CA_UNUSED = ("has no use without TLS; set protocol SSL or SASL_SSL, or remove it", "caSecretRef")
 
 
 class KafkaStorage(Model):
     """Kafka or Redpanda."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("!self.protocol.startsWith('SASL') || has(self.secretName)", *_NEEDS_SECRET),
+            rule("self.protocol != 'PLAINTEXT' || !has(self.secretName)", *_SECRET_UNUSED),
+            rule("self.protocol.endsWith('SSL') || !has(self.caSecretRef)", *_CA_UNUSED),
+        )
+    )
 
     brokers: str = Field(
         "redpanda.redpanda.svc:9093",
@@ -22,6 +37,66 @@ class KafkaStorage(Model):
         examples=["HOST:PORT", "HOST:PORT,HOST:PORT"],
         description="Bootstrap servers, host:port, comma separated.",
     )
+    protocol: Protocol = of_setting(
+        StreamSettings, "kafka_protocol", "Whether connections are encrypted (SSL), and say who asks (SASL)."
+    )
+    mechanism: Mechanism = of_setting(StreamSettings, "kafka_mechanism", "How a connection says who asks, with SASL.")
+    secret_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=253,
+        description="Secret of the pipeline's user: username and password for PLAIN and SCRAM; token-url, client-id and "
+        "client-secret for OAUTHBEARER; tls.crt and tls.key for a client certificate; ca.crt, if no public authority "
+        "signed the brokers' certificates.",
+    )
+    ca_secret_ref: SecretKeyRef | None = Field(
+        None, description="Where the PEM of the brokers' authority is, if not in ca.crt of secretName."
+    )
+
+    @model_validator(mode="after")
+    def _secrets_go_with_the_protocol(self) -> KafkaStorage:
+        sasl, tls = self.protocol.startswith("SASL"), self.protocol.endswith("SSL")
+        for wrong, (message, field) in (
+            (sasl and self.secret_name is None, _NEEDS_SECRET),
+            (self.protocol == "PLAINTEXT" and self.secret_name is not None, _SECRET_UNUSED),
+            (not tls and self.ca_secret_ref is not None, _CA_UNUSED),
+        ):
+            if wrong:
+                raise ValueError(f"{field}: {message}")
+        return self
+
+    @property
+    def secrets(self) -> dict[str, SecretKeyRef]:
+        """Where the credentials of a client are, by the variables that services read them from."""
+        wanted = [*needs(self.protocol, self.mechanism)]
+        optional = ["KAFKA_CA", "KAFKA_CERTIFICATE", "KAFKA_KEY"] if self.protocol.endswith("SSL") else []
+        found: dict[str, SecretKeyRef] = {}
+        if self.secret_name is not None:
+            found |= {name: SecretKeyRef(name=self.secret_name, key=VARIABLES[name]) for name in wanted}
+            found |= {name: OptionalKey(name=self.secret_name, key=VARIABLES[name]) for name in optional}
+        if self.ca_secret_ref is not None:
+            found["KAFKA_CA"] = self.ca_secret_ref
+        return found
+
+    def reached(self, secrets: Mapping[str, str]) -> Kafka:
+        """Returns Kafka as a client reaches it.
+
+        Args:
+            secrets: Credentials, by variable.
+
+        Raises:
+            SettingsError: If one that it takes is missing or can't be used.
+        """
+        return secured(self.brokers, self.protocol, self.mechanism, secrets)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a service is told, less the credentials."""
+        return {
+            "kafka_brokers": self.brokers,
+            "kafka_protocol": self.protocol,
+            "kafka_mechanism": self.mechanism,
+        }
 
 
 class HopsworksStorage(Model):

@@ -113,6 +113,16 @@ BAD = (
     ),
     _pipeline("news.signals", news={"archive": {"location": "x"}, "signals": {"finetuneJob": "news"}}),
     _pipeline("storage.kafka.brokers", storage__kafka__brokers="redpanda"),
+    _pipeline("storage.kafka.protocol", storage__kafka__protocol="TLS"),
+    _pipeline(
+        "storage.kafka.mechanism", storage__kafka={"protocol": "SASL_SSL", "mechanism": "SCRAM", "secretName": "k"}
+    ),
+    _pipeline("storage.kafka.secretName", storage__kafka__protocol="SASL_SSL"),
+    _pipeline("storage.kafka.secretName", storage__kafka__secretName="kafka"),
+    _pipeline(
+        "storage.kafka.caSecretRef",
+        storage__kafka={"protocol": "SASL_PLAINTEXT", "secretName": "k", "caSecretRef": _KEY},
+    ),
     _pipeline("storage.features.kind", storage__features__kind="Feast"),
     _pipeline("storage.features.hopsworks", storage__features__kind="Hopsworks"),
     _pipeline("storage.features.hopsworks", storage__features={"hopsworks": _HOPSWORKS}),

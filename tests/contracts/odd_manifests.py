@@ -221,6 +221,16 @@ def _services_and_addresses() -> Iterator[Odd]:
     yield from pipeline(
         "brokers", "storage.kafka.brokers", "a", "a:", ":9092", "a:0", "a:65536", "a:9092, b:9092", "a:9092,"
     )
+    key = {"name": "ca", "key": "ca.crt"}
+    secured: tuple[dict[str, Any], ...] = (
+        {"protocol": "SSL"},
+        {"protocol": "SSL", "caSecretRef": key},
+        {"protocol": "SASL_SSL", "secretName": "kafka", "caSecretRef": key},
+        {"protocol": "SASL_PLAINTEXT", "secretName": "kafka", "mechanism": "PLAIN"},
+    )
+    yield from pipeline(GOOD, "storage.kafka", *secured)
+    yield from pipeline("secretName", "storage.kafka", {"protocol": "SASL_SSL"}, {"secretName": "kafka"})
+    yield from pipeline("caSecretRef", "storage.kafka", {"caSecretRef": key})
     yield from pipeline(GOOD, "storage.predictions.url", "http://a:9200", "https://a.b.svc", "https://a/b?c=d")
     for url in (
         "a:9200",

@@ -24,6 +24,7 @@ from pricecast_resources.manifest import ManifestError, load_resources
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 from pricecast_resources.sources import Source
+from pricecast_resources.storage import KafkaStorage
 from tests.contracts.manifests import PIPELINE
 from tests.contracts.odd_manifests import ODD, Odd
 from tests.integration.test_up import START_S, feature_rows, pricecast
@@ -81,7 +82,7 @@ def planned(odd: Odd, folder: Path) -> str:
     """Returns what runs where files take the place of the market."""
     name, spec = spec_of(odd.manifest(), folder)
     spec = spec.model_copy(update={"source": Source()})
-    processes = plan(name, spec, LocalBackends(DataFolder(folder), "127.0.0.1:9092")).processes
+    processes = plan(name, spec, LocalBackends(DataFolder(folder), KafkaStorage(brokers="127.0.0.1:9092"))).processes
     return json.dumps([name, [(one.name, one.settings.document()) for one in processes]], default=str)
 
 

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka import admin as kafka_admin
 
-from pricecast_core.kafka import Kafka, secured
+from pricecast_core.kafka import Kafka, connection, secured
 from pricecast_core.streaming import StreamError, all_values, ensure_topics
 from pricecast_core.streaming.positions import sizes
-from pricecast_core.topics import ALL, topic_name
+from pricecast_core.topics import ALL, CANDLES, topic_name
+from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError
+from pricecast_resources.storage import KafkaStorage
 from pricecast_testbed import SecuredKafka
 from pricecast_testbed.kubernetes import pki
 from tests.waiting import eventually
@@ -178,3 +181,93 @@ def test_the_command_takes_the_same_variables(server: SecuredKafka, tmp_path: Pa
     shown = subprocess.run(command, env=env, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0, shown.stderr
     assert "t.dead-letters" in shown.stdout
+
+
+def test_the_operator_makes_measures_and_deletes_topics_with_a_pipelines_rights(server: SecuredKafka) -> None:
+    storage = KafkaStorage(brokers=server.sasl_url, protocol="SASL_SSL", secret_name="other-kafka")
+    own = storage.reached(variables(server, "other"))
+    topics, plan = Topics(), TopicPlan({topic_name("other", CANDLES): CANDLES}, partitions=2, replication=1)
+    assert topics.ensure(own, plan) == 2
+    assert topics.missing(own, plan.topics) == set()
+    producer = Producer({**connection(own)})
+    producer.produce(topic_name("other", CANDLES), b"{}", partition=0)
+    producer.flush(30)
+    consumer = Consumer({**connection(own), "group.id": "other.technical-indicators"})
+    consumer.commit(offsets=[TopicPartition(topic_name("other", CANDLES), 0, 0)], asynchronous=False)
+    consumer.close()
+    assert topics.lags(own, ["other"]) == {"other": {"technical-indicators": 1}}
+    foreign = TopicPlan({topic_name("t", CANDLES): CANDLES, topic_name("u", CANDLES): CANDLES}, 1, 1)
+    with pytest.raises(TopicsError, match="give the user all rights to topics") as refused:
+        topics.ensure(own, foreign)
+    assert refused.value.reason == "TopicsRefused"
+    assert topics.delete(own, "other") == [topic_name("other", CANDLES)]
+    assert topics.missing(own, plan.topics) == set(plan.topics)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"KAFKA_PASSWORD": f"{PASSWORD}-old"}, "check KAFKA_USERNAME, KAFKA_PASSWORD"),
+        ({"KAFKA_CA": ""}, "check KAFKA_CA, on a cluster ca.crt"),
+        ({"KAFKA_CA": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "are PEM"),
+    ],
+)
+def test_the_operator_says_why_it_is_not_let_in_and_what_to_do(
+    server: SecuredKafka, changes: dict[str, str], said: str
+) -> None:
+    with pytest.raises(TopicsError, match=said) as refused:
+        Topics().missing(kafka(server, **changes), ["t.trades"])
+    assert refused.value.reason == "KafkaUnreachable"
+    assert PASSWORD not in str(refused.value)
+
+
+MANIFEST = """
+apiVersion: pricecast.dev/v1alpha1
+kind: PricePipeline
+metadata: {{name: t}}
+spec:
+  pairs: [BTC/USD]
+  source: {{kind: Replay, replay: {{files: [bars.csv]}}}}
+  training: {{minRows: 200, trials: 0, folds: 2}}
+  storage:
+    kafka: {{brokers: "{brokers}", protocol: SASL_SSL, secretName: t-kafka}}
+"""
+
+
+def test_a_manifest_with_credentials_runs_to_its_end_and_its_topics_are_listed(
+    server: SecuredKafka, tmp_path: Path
+) -> None:
+    (tmp_path / "pipeline.yaml").write_text(MANIFEST.format(brokers=server.sasl_url))
+    start = 1_700_000_040
+    bars = [f"{start + 60 * i},{100 + i % 7},110,90,{100 + i % 5},1,3" for i in range(700)]
+    (tmp_path / "bars.csv").write_text("\n".join(bars) + "\n")
+    given = variables(server)
+    secrets = {name: given[name] for name in ("KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CA")}
+    base = {"PATH": os.environ["PATH"], "COLUMNS": "160"}
+
+    def pricecast(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [Path(sys.executable).with_name("pricecast"), *arguments]
+        return subprocess.run(
+            command, env=base | env, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300
+        )
+
+    drained = ("up", "pipeline.yaml", "--exit-when-drained", "--data-dir", "data")
+    ran = pricecast(*drained, KAFKA_BROKERS=server.sasl_url, **secrets)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    shown = pricecast("topics", "--manifest", "pipeline.yaml", "--pipeline", "t", **secrets)
+    assert shown.returncode == 0, shown.stderr
+    assert "t.features" in shown.stdout
+    letters = pricecast("deadletters", "list", "--manifest", "pipeline.yaml", "--pipeline", "t", **secrets)
+    assert letters.returncode == 0, letters.stderr
+    looked = pricecast("doctor", "--json", "pipeline.yaml", **secrets)
+    (found,) = [json.loads(line) for line in looked.stdout.splitlines() if "Kafka" in line]
+    assert found["status"] == "ok", found
+    lacking = pricecast("topics", "--manifest", "pipeline.yaml", "--pipeline", "t", KAFKA_USERNAME="t")
+    assert lacking.returncode == 78
+    assert "KAFKA_PASSWORD" in lacking.stderr
+    written = "".join(path.read_text(errors="replace") for path in (tmp_path / "data").rglob("*.log"))
+    settings = "".join(path.read_text() for path in (tmp_path / "data" / "settings").iterdir())
+    said = [each.stdout + each.stderr for each in (ran, shown, letters, looked, lacking)]
+    for text in (written, settings, (tmp_path / "data" / "state.json").read_text(), *said):
+        assert PASSWORD not in text
+        assert "BEGIN CERTIFICATE" not in text

@@ -25,17 +25,20 @@ from pricecast_cli.commands.options import ManifestArgument
 from pricecast_core.addresses import of_url
 from pricecast_core.errors import PricecastError
 from pricecast_core.settings import PricePredictorSettings
-from pricecast_core.settings.base import ANYWHERE, load
+from pricecast_core.settings.base import ANYWHERE, read
 from pricecast_core.stores.features import group_name
 from pricecast_core.stores.models import model_name
 from pricecast_core.values import slug
-from pricecast_resources.base import SecretKeyRef
+from pricecast_resources.base import OptionalKey, SecretKeyRef
 from pricecast_resources.manifest import load_manifest
 from pricecast_resources.plan import Access, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 
 _SECONDS = 45.0
 _CONNECT_SECONDS = 5.0
+_NAMES = {"kafka_username", "kafka_client_id"}
+"""Settings that are kept with secrets, and are none."""
 Status = Literal["ok", "failed", "not checked"]
 Environ = Mapping[str, str]
 
@@ -69,8 +72,8 @@ class _NamedServers:
     prediction_store: Literal["sql", "elasticsearch"] = "elasticsearch"
 
     @property
-    def kafka_brokers(self) -> str:
-        return self.spec.storage.kafka.brokers
+    def kafka(self) -> KafkaStorage:
+        return self.spec.storage.kafka
 
     def features(self) -> Access:
         return {}
@@ -121,10 +124,10 @@ def examine(name: str, spec: PricePipelineSpec, environ: Environ) -> Iterator[Fi
     planned = plan(name, spec, _NamedServers(spec))
     train = next(process.settings for process in planned.processes if process.name == "train")
     given = {**train.model_dump(exclude_unset=True), "prediction_store_url": spec.storage.predictions.url}
-    settings = load(PricePredictorSettings, environ, **given)
+    settings = read(PricePredictorSettings, environ, **given)
     secrets = list(_secrets(settings))
     checks: dict[str, Callable[[], str]] = {
-        f"Kafka at {spec.storage.kafka.brokers}": lambda: _kafka(spec, settings),
+        f"Kafka at {spec.storage.kafka.brokers}": lambda: _kafka(spec, settings, environ),
         f"features in {spec.storage.features.kind}": lambda: _features(name, spec, settings, environ),
         f"models in {spec.storage.models.kind}": lambda: _models(name, spec, settings, environ),
         f"predictions at {spec.storage.predictions.url}": lambda: _predictions(settings),
@@ -162,7 +165,8 @@ def _run(check: str, look: Callable[[], str], secrets: list[str]) -> Finding:
 
 def _secrets(settings: PricePredictorSettings) -> Iterator[str]:
     """Yields what must not be shown: secret settings, the longest first, and the passwords within them."""
-    values = [getattr(settings, name) for name in settings.secrets() if name in settings.model_fields_set]
+    hidden = set(settings.secrets()) & settings.model_fields_set - _NAMES
+    values = [getattr(settings, name) for name in hidden]
     texts = {value.get_secret_value() for value in values if value is not None} - {""}
     for text in list(texts):
         with contextlib.suppress(ValueError):
@@ -176,9 +180,12 @@ def _needs(variable: str, ref: SecretKeyRef, environ: Environ) -> None:
         raise NotCheckedError(f"set {variable} to what is in the Secret {ref.name}, key {ref.key}")
 
 
-def _kafka(spec: PricePipelineSpec, settings: PricePredictorSettings) -> str:
+def _kafka(spec: PricePipelineSpec, settings: PricePredictorSettings, environ: Environ) -> str:
     from pricecast_core.streaming.admin import StreamError, connected
 
+    for variable, ref in spec.storage.kafka.secrets.items():
+        if not isinstance(ref, OptionalKey):
+            _needs(variable, ref, environ)
     try:
         brokers = len(connected(settings.kafka, _CONNECT_SECONDS)[1].brokers)
     except StreamError as error:

@@ -219,7 +219,7 @@ def validate(manifest: ManifestArgument) -> None:
         typer.echo(f"{manifest}: {resource.name} is valid")
         if not isinstance(resource.spec, PricePipelineSpec):
             continue
-        backends = LocalBackends(folder_of(resource.name, None), "127.0.0.1:9092")
+        backends = LocalBackends(folder_of(resource.name, None), resource.spec.storage.kafka)
         for process in plan(resource.name, resource.spec, backends).processes:
             how = process.schedule if process.kind == "schedule" else process.kind
             typer.echo(f"  {process.name:24} {' '.join(process.service.command):38} {how}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +18,7 @@ from rich.table import Table
 
 from pricecast_cli.commands.options import DataDirOption, PipelineOption, find_folder
 from pricecast_core.errors import SettingsError
+from pricecast_resources.manifest import load_manifest
 
 if TYPE_CHECKING:
     from pricecast_core.kafka import Brokers
@@ -23,6 +26,14 @@ if TYPE_CHECKING:
 
 BrokersOption = Annotated[
     str, typer.Option("--brokers", help="Kafka's bootstrap servers, of a cluster for instance; then name --pipeline.")
+]
+KafkaOfOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifest",
+        help="The Kafka that this manifest names, as it says; then name --pipeline. Credentials come from the variables "
+        "that services read, such as KAFKA_PASSWORD.",
+    ),
 ]
 ServiceOption = Annotated[str, typer.Option(help="Only letters of this service.")]
 ReasonOption = Annotated[str, typer.Option(help="Only letters with this reason, such as malformed or late.")]
@@ -36,13 +47,18 @@ def register(app: typer.Typer) -> None:
     app.add_typer(deadletters, name="deadletters")
 
 
-def topics(data_dir: DataDirOption = None, pipeline: PipelineOption = "", brokers: BrokersOption = "") -> None:
+def topics(
+    data_dir: DataDirOption = None,
+    pipeline: PipelineOption = "",
+    brokers: BrokersOption = "",
+    manifest: KafkaOfOption = None,
+) -> None:
     """Lists the topics of a pipeline: how much is on them, who writes and reads them."""
     from pricecast_core import services
     from pricecast_core import topics as specs
     from pricecast_core.streaming.positions import sizes
 
-    with _connected(data_dir, pipeline, brokers) as (address, name):
+    with _connected(data_dir, pipeline, brokers, manifest) as (address, name):
         held = sizes(address, [specs.topic_name(name, spec) for spec in specs.ALL])
     table = Table(box=None, header_style="dim")
     for column in ("topic", "partitions", "offsets", "kept", "flow"):
@@ -64,11 +80,12 @@ def list_letters(
     data_dir: DataDirOption = None,
     pipeline: PipelineOption = "",
     brokers: BrokersOption = "",
+    manifest: KafkaOfOption = None,
 ) -> None:
     """Counts dead letters by service and reason, and lists the newest."""
     counts: dict[tuple[str, str], int] = {}
     newest: deque[Letter] = deque(maxlen=limit)
-    with _connected(data_dir, pipeline, brokers) as (address, name):
+    with _connected(data_dir, pipeline, brokers, manifest) as (address, name):
         for letter in _chosen(address, name, service, reason):
             kind = letter.content.service, letter.content.reason
             counts[kind] = counts.get(kind, 0) + 1
@@ -91,11 +108,12 @@ def show(
     data_dir: DataDirOption = None,
     pipeline: PipelineOption = "",
     brokers: BrokersOption = "",
+    manifest: KafkaOfOption = None,
 ) -> None:
     """Shows letters whole: where they came from, why they were refused, what was in them."""
     if not places:
         raise SettingsError("place: is missing; name a letter by its place, as `pricecast deadletters list` shows it")
-    with _connected(data_dir, pipeline, brokers) as (address, name):
+    with _connected(data_dir, pipeline, brokers, manifest) as (address, name):
         found = _by_place(address, name, places)
     for letter in found:
         typer.echo(json.dumps(_as_dict(letter), indent=2))
@@ -110,6 +128,7 @@ def replay(
     data_dir: DataDirOption = None,
     pipeline: PipelineOption = "",
     brokers: BrokersOption = "",
+    manifest: KafkaOfOption = None,
 ) -> None:
     """Writes letters once more to the topics that they came from, each once however often this is asked.
 
@@ -119,7 +138,7 @@ def replay(
 
     if not (places or service or reason or every):
         raise SettingsError("place: is missing; name letters by their places, by --service or --reason, or give --all")
-    with _connected(data_dir, pipeline, brokers) as (address, name):
+    with _connected(data_dir, pipeline, brokers, manifest) as (address, name):
         chosen = _by_place(address, name, places) if places else list(_chosen(address, name, service, reason))
         result = replay_letters(address, name, chosen)
     for letter, why in result.impossible:
@@ -130,19 +149,21 @@ def replay(
 
 
 @contextlib.contextmanager
-def _connected(data_dir: object, pipeline: str, brokers: str) -> Iterator[tuple[Brokers, str]]:
+def _connected(
+    data_dir: Path | None, pipeline: str, brokers: str, manifest: Path | None
+) -> Iterator[tuple[Brokers, str]]:
     """Gives the brokers and the name of the pipeline that are meant; what lets one in is in the services' variables."""
-    from pathlib import Path
-
     from pricecast_cli.local.broker import brokers_of
     from pricecast_core.settings import StreamSettings, load
 
-    if brokers:
+    if manifest is not None or brokers:
         if not pipeline:
             raise SettingsError("--pipeline: is missing; name the pipeline, in a cluster as NAMESPACE.NAME")
-        yield load(StreamSettings, pipeline=pipeline, kafka_brokers=brokers).kafka, pipeline
+        named = {} if manifest is None else load_manifest(manifest).spec.storage.kafka.settings
+        given = {**named, **({"kafka_brokers": brokers} if brokers else {})}
+        yield load(StreamSettings, os.environ, pipeline=pipeline, **given).kafka, pipeline
         return
-    folder = find_folder(data_dir if isinstance(data_dir, Path) else None, pipeline)
+    folder = find_folder(data_dir, pipeline)
     with brokers_of(folder) as address:
         yield address, str(folder.read_state().get("pipeline", folder.path.name))
 

@@ -45,6 +45,7 @@ from pricecast_core.streaming.positions import reader
 from pricecast_resources.manifest import Manifest
 from pricecast_resources.plan import PAIRS_EACH, Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 
 INGEST = tuple(service.name for service in services.upstream(topics.FEATURES))
 """The services that make features: all that runs before the model is trained."""
@@ -128,7 +129,7 @@ async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole:
         raise SettingsError(f"spec.pairs: are {len(spec.pairs)}; a backtest takes {PAIRS_EACH} at a time")
     port = free_port()
     brokers = f"127.0.0.1:{port}"
-    planned = plan(name, spec, LocalBackends(folder, brokers))
+    planned = plan(name, spec, LocalBackends(folder, KafkaStorage(brokers=brokers)))
     programs = [replace(p, attempts=_ATTEMPTS) for p in programs_of(planned, folder) if p.name in INGEST]
     supervisor = Supervisor([broker_program(folder, port, partitions=1), *programs], folder)
     loop = asyncio.get_running_loop()

@@ -31,11 +31,10 @@ def brokers_of(folder: DataFolder) -> Iterator[Brokers]:
     """
     state = folder.read_state()
     if folder.supervisor() is not None:
-        address = str(state["kafka"])
-        if os.environ.get("KAFKA_BROKERS", "") == address:  # not the embedded one, which lets everybody in
-            yield load(StreamSettings, pipeline=str(state["pipeline"])).kafka
-        else:
-            yield address
+        reached = {name: state[name] for name in ("kafka_protocol", "kafka_mechanism") if name in state}
+        yield load(
+            StreamSettings, os.environ, pipeline=str(state["pipeline"]), kafka_brokers=str(state["kafka"]), **reached
+        ).kafka
     elif not folder.broker.exists():
         other = os.environ.get("KAFKA_BROKERS", "") or state.get("kafka", "")
         raise SettingsError(f"data folder: {folder.path} holds no topics; name the broker that does: --brokers {other}")

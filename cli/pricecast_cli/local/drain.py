@@ -16,6 +16,7 @@ from typing import Any
 from pricecast_cli.local.supervisor import Supervisor
 from pricecast_cli.local.threads import in_thread
 from pricecast_core import services, topics
+from pricecast_core.kafka import Brokers
 from pricecast_core.streaming.positions import all_read, reader
 
 LOOK_SECONDS = 0.2
@@ -47,7 +48,7 @@ def hops(pipeline: str, processes: Collection[str]) -> list[Hop]:
     ]
 
 
-async def drained(supervisor: Supervisor, pipeline: str, brokers: str) -> bool:
+async def drained(supervisor: Supervisor, pipeline: str, brokers: Brokers) -> bool:
     """Waits until the source has ended and all it gave has gone through. Returns False if it can't be."""
     if await supervisor.wait_for(services.TRADES.name, "done") != "done":
         return False
@@ -55,12 +56,12 @@ async def drained(supervisor: Supervisor, pipeline: str, brokers: str) -> bool:
     return await in_thread(lambda ended: wait_until_read(brokers, chain, ended))
 
 
-def wait_until_read(brokers: str, chain: Sequence[Hop], ended: threading.Event) -> bool:
+def wait_until_read(brokers: Brokers, chain: Sequence[Hop], ended: threading.Event) -> bool:
     """Waits until the groups have read their topics to the end, one after the other. Returns False if ended before."""
     return all(_wait_for_hop(brokers, hop, ended) for hop in chain)
 
 
-def _wait_for_hop(brokers: str, hop: Hop, ended: threading.Event) -> bool:
+def _wait_for_hop(brokers: Brokers, hop: Hop, ended: threading.Event) -> bool:
     consumer = reader(brokers, hop.group, **QUIET)
     try:
         while not ended.is_set():

@@ -19,13 +19,13 @@ from typing import Any, Literal
 from pricecast_cli.local.folder import DataFolder
 from pricecast_core import services
 from pricecast_core.errors import SettingsError
-from pricecast_core.settings import DOCUMENT_VARIABLE
+from pricecast_core.settings import DOCUMENT_VARIABLE, StreamSettings, read
 from pricecast_core.settings.news_signal import ENCODER_HEAD
-from pricecast_resources.base import SecretKeyRef
+from pricecast_resources.base import OptionalKey, SecretKeyRef
 from pricecast_resources.news import EncoderFiles, NewsSignals
 from pricecast_resources.plan import Access, Plan, ServiceProcess, prediction_api
 from pricecast_resources.pricepipeline import PricePipelineSpec
-from pricecast_resources.storage import Storage
+from pricecast_resources.storage import KafkaStorage, Storage
 
 BROKER = "broker"
 API = services.PREDICTION_API.name
@@ -84,11 +84,11 @@ class LocalBackends:
 
     Attributes:
         folder: The pipeline's data folder.
-        kafka_brokers: Address of the broker, the embedded one or another.
+        kafka: The broker, the embedded one or another.
     """
 
     folder: DataFolder
-    kafka_brokers: str
+    kafka: KafkaStorage
 
     @property
     def prediction_store(self) -> Literal["sql", "elasticsearch"]:
@@ -110,6 +110,24 @@ class LocalBackends:
     def news_cache(self) -> Access:
         """Variables that give access to the cache of news signals."""
         return {"CACHE_URL": self.folder.database("news-signals")}
+
+
+def kafka_of(named: KafkaStorage, environ: Mapping[str, str]) -> KafkaStorage | None:
+    """Returns the Kafka that KAFKA_BROKERS names, reached as the manifest says, or as variables do; None without it.
+
+    Args:
+        named: The manifest's Kafka.
+        environ: Where variables are looked up.
+
+    Raises:
+        SettingsError: If a variable names no protocol or mechanism.
+    """
+    if not environ.get("KAFKA_BROKERS"):
+        return None
+    wanted = {"KAFKA_PROTOCOL": named.protocol, "KAFKA_MECHANISM": named.mechanism, **environ}
+    told = read(StreamSettings, wanted, pipeline="local")
+    changes = {"brokers": told.kafka_brokers, "protocol": told.kafka_protocol, "mechanism": told.kafka_mechanism}
+    return named.model_copy(update=changes)
 
 
 def on_embedded_stores(spec: PricePipelineSpec) -> PricePipelineSpec:
@@ -197,7 +215,7 @@ def _variables(process: ServiceProcess, folder: DataFolder, environ: Mapping[str
             env[name] = value
         elif name in environ:
             env[name] = environ[name]
-        else:
+        elif not isinstance(value, OptionalKey):
             raise SettingsError(
                 f"{name}: is not set; a cluster takes it from Secret {value.name}, key {value.key}; "
                 f"on this machine, export {name} before `pricecast up`"

@@ -31,6 +31,7 @@ from pricecast_cli.local.programs import (
     Program,
     api_program,
     broker_program,
+    kafka_of,
     on_embedded_stores,
     programs_of,
     with_best_reader,
@@ -49,6 +50,7 @@ from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_resources.manifest import Manifest
 from pricecast_resources.plan import Plan, ServiceProcess, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 
 BROKER_PORT, GRPC_PORT, HTTP_PORT = 19092, 50051, 8000
 SCREEN_SECONDS = 1.0
@@ -82,7 +84,7 @@ class Setup:
         plan: Its plan.
         folder: Its data.
         programs: What runs.
-        kafka_brokers: The broker's address.
+        kafka: The broker, and what lets one in.
         addresses: gRPC and HTTP addresses.
         notes: What a person should know: ports that were taken, and the like.
     """
@@ -90,7 +92,7 @@ class Setup:
     plan: Plan
     folder: DataFolder
     programs: list[Program]
-    kafka_brokers: str
+    kafka: KafkaStorage
     addresses: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -105,13 +107,13 @@ def set_up(manifest: Manifest, folder: DataFolder, options: Options) -> Setup:
         raise SettingsError(f"{manifest.path}: spec.suspend: true: nothing is to run; remove it to start the pipeline")
     spec = settled(with_best_reader(on_embedded_stores(manifest.spec)))
     notes: list[str] = []
-    brokers = os.environ.get("KAFKA_BROKERS", "")
+    kafka = kafka_of(manifest.spec.storage.kafka, os.environ)
     programs: list[Program] = []
-    if not brokers:
+    if kafka is None:
         port = free_port(BROKER_PORT)
-        brokers = f"127.0.0.1:{port}"
+        kafka = KafkaStorage(brokers=f"127.0.0.1:{port}")
         programs.append(broker_program(folder, port, spec.topics.partitions or 1))
-    backends = LocalBackends(folder, brokers)
+    backends = LocalBackends(folder, kafka)
     planned = plan(manifest.name, spec, backends)
     grpc, http = free_port(options.grpc_port), free_port(options.http_port)
     for what, wanted, given in (("gRPC", options.grpc_port, grpc), ("HTTP", options.http_port, http)):
@@ -120,7 +122,7 @@ def set_up(manifest: Manifest, folder: DataFolder, options: Options) -> Setup:
     programs += programs_of(planned, folder)
     programs.append(api_program(planned, folder, backends, grpc_port=grpc, http_port=http, host=options.host))
     addresses = {"grpc": f"{options.host}:{grpc}", "http": f"{options.host}:{http}"}
-    return Setup(planned, folder, programs, brokers, addresses, notes)
+    return Setup(planned, folder, programs, kafka, addresses, notes)
 
 
 def holdings(spec: PricePipelineSpec) -> dict[str, str | int]:
@@ -193,7 +195,9 @@ class _Run:
                 "pipeline": manifest.name,
                 "manifest": str(manifest.path),
                 "addresses": setup.addresses,
-                "kafka": setup.kafka_brokers,
+                "kafka": setup.kafka.brokers,
+                "kafka_protocol": setup.kafka.protocol,
+                "kafka_mechanism": setup.kafka.mechanism,
                 "holds": holdings(manifest.spec),
             },
             log=self._log,
@@ -260,7 +264,7 @@ class _Run:
         )
 
     async def _stop_when_drained(self) -> None:
-        if await drained(self._supervisor, self._manifest.name, self._setup.kafka_brokers):
+        if await drained(self._supervisor, self._manifest.name, self._setup.kafka.reached(os.environ)):
             self._log("pricecast", "drained", "the source has ended and all of it has gone through")
             self._drained.set()
             if TRAINING in self._supervisor.watched:

@@ -51,6 +51,7 @@ API_VERSIONS = {
     "Secret": "v1",
     "Service": "v1",
     "ServiceAccount": "v1",
+    "TriggerAuthentication": "keda.sh/v1alpha1",
 }
 
 

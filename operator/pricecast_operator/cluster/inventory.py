@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pricecast_core import logs
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.render.labels import MANAGED_BY, MANAGER
 from pricecast_operator.render.pods import Manifest
+from pricecast_resources.storage import KafkaStorage
 
 NAME = "pricecast-topics-to-delete"
 Key = tuple[str, str]
@@ -23,10 +24,25 @@ log = logs.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Whose topics, and where."""
+    """Whose topics, and where; of credentials only which Secret holds them."""
 
     uid: str
-    brokers: str
+    kafka: KafkaStorage
+
+    def dumped(self) -> str:
+        """Returns it as text."""
+        kafka = self.kafka.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return json.dumps({"uid": self.uid, "brokers": self.kafka.brokers, **kafka})
+
+    @classmethod
+    def read(cls, text: str) -> Note:
+        """Returns a note that was text.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        told = json.loads(text)
+        return cls(str(told.pop("uid")), KafkaStorage.model_validate(told))
 
 
 class Inventory:
@@ -49,8 +65,8 @@ class Inventory:
         data = await self._cluster.config_map(self._namespace, NAME)
         for name, text in data.items():
             try:
-                self._notes[_key(name)] = Note(**json.loads(text))
-            except (ValueError, TypeError):
+                self._notes[_key(name)] = Note.read(text)
+            except (ValueError, LookupError, AttributeError):
                 log.warning("a note of topics to delete can't be read and is passed over", name=name)
         return list(self._notes)
 
@@ -80,7 +96,7 @@ class Inventory:
                     "labels": {MANAGED_BY: MANAGER},
                     "ownerReferences": self._owners,
                 },
-                "data": {f"{key[0]}.{key[1]}": json.dumps(asdict(note)) for key, note in self._notes.items()},
+                "data": {f"{key[0]}.{key[1]}": note.dumped() for key, note in self._notes.items()},
             }
         )
 

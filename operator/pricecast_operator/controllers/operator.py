@@ -59,11 +59,13 @@ WATCHED = {
     "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
     "PodMonitor": ("monitoring.coreos.com", "v1", "podmonitors"),
     "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
+    "TriggerAuthentication": ("keda.sh", "v1alpha1", "triggerauthentications"),
     "Pod": ("", "v1", "pods"),
 }
 """What is watched of what we make, and the pods of it."""
 _OPTIONAL = ("PodMonitor", "ScaledObject")
 """Kinds of other operators, which may be installed or not."""
+_OF_KEDA = ("ScaledObject", "TriggerAuthentication")
 _SPEC_SETTLE_SECONDS = 0.05
 _CHILD_SETTLE_SECONDS = 0.5
 """How long events of a resource's children are gathered: a rollout is many."""
@@ -110,7 +112,7 @@ class Operator:
         surroundings = self._surroundings("PricePipeline")
         self.pipelines = Pipelines(
             surroundings,
-            topics=PipelineTopics(surroundings, topics, calls, self._inventory),
+            topics=PipelineTopics(surroundings, topics, calls, self._inventory, self._secrets),
             secrets=self._secrets,
             options=options,
             published=self.finetune_jobs.published,
@@ -278,12 +280,8 @@ class Operator:
 
     def _served(self) -> list[str]:
         options = self.pipelines.options
-        absent = {
-            kind
-            for kind, there in zip(_OPTIONAL, (options.pod_monitors, options.scaled_objects), strict=True)
-            if not there
-        }
-        return [kind for kind in WATCHED if kind not in absent]
+        there = {"PodMonitor": options.pod_monitors} | dict.fromkeys(_OF_KEDA, options.scaled_objects)
+        return [kind for kind in WATCHED if there.get(kind, True)]
 
     async def _progress_forever(self) -> None:
         while True:

@@ -225,7 +225,7 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
         return Target(
             key=name,
             pipeline=known.plan.pipeline,
-            brokers=storage.kafka.brokers,
+            kafka=self._secrets.kafka(name[0], storage.kafka),
             topics=tuple(known.plan.topics),
             registry_url=self._secrets.database_url(name[0], storage.models.url_secret_ref) if in_registry else None,
             models=tuple(
@@ -331,6 +331,7 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
         urls = {spec.storage.features.url_secret_ref, spec.storage.models.url_secret_ref}
         used = urls & {ref for process in planned.processes for ref in process.secrets.values()}
         databases = self._secrets.databases(name[0], used)
+        databases |= self._secrets.token_servers(name[0], spec.storage.kafka)
         options = self.options.with_images(images)
         rendered_for = (known.planned_for, spec.partitions, versions, databases, options)
         if rendered_for != known.rendered_for:

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pricecast_core import logs
-from pricecast_core.addresses import Address
+from pricecast_core.addresses import Address, of_url
 from pricecast_core.errors import SettingsError
+from pricecast_core.kafka import Kafka
 from pricecast_core.stores.sql import parse_url
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.errors import ClusterError
 from pricecast_operator.observe.observed import Problem
-from pricecast_resources.base import SecretKeyRef
+from pricecast_resources.base import OptionalKey, SecretKeyRef
+from pricecast_resources.storage import KafkaStorage
 
 Name = tuple[str, str]
 """Namespace and name."""
@@ -99,6 +101,31 @@ class Secrets:
                 if parsed.host:
                     found[ref] = Address(parsed.host, parsed.port or _POSTGRES_PORT)
         return found
+
+    def kafka(self, namespace: str, storage: KafkaStorage) -> Kafka | Problem:
+        """Returns Kafka as a pipeline reaches it, or why it can't be: from Secrets that were read before."""
+        found: dict[str, str] = {}
+        for variable, ref in storage.secrets.items():
+            value = self.value(namespace, ref)
+            if not isinstance(value, Problem):
+                found[variable] = value
+            elif value.reason != "SecretKeyMissing" or not isinstance(ref, OptionalKey):
+                return value
+        try:
+            return storage.reached(found)
+        except SettingsError as error:
+            return Problem("SecretInvalid", f"Secret {storage.secret_name}: {error}")
+
+    def token_servers(self, namespace: str, storage: KafkaStorage) -> dict[SecretKeyRef, Address]:
+        """Returns where Kafka's tokens are had, where the Secret says so."""
+        ref = storage.secrets.get("KAFKA_TOKEN_URL")
+        url = None if ref is None else self.known(namespace, ref)
+        if ref is None or url is None:
+            return {}
+        try:
+            return {ref: of_url(url, "KAFKA_TOKEN_URL")}
+        except SettingsError:
+            return {}  # the pods say what is wrong with it
 
     async def changed(self, used: Iterable[Name]) -> set[Name]:
         """Reads those that are used again and forgets the others; returns those that are not what they were."""

@@ -12,11 +12,13 @@ from dataclasses import replace
 from functools import partial
 
 from pricecast_core import logs
+from pricecast_core.kafka import Kafka
 from pricecast_core.values import pipeline_id
 from pricecast_operator.cluster.inventory import Inventory, Note
 from pricecast_operator.cluster.objects import Ref
 from pricecast_operator.controllers.known import KIND, KnownPipeline
 from pricecast_operator.controllers.resources import Name, Surroundings
+from pricecast_operator.controllers.secrets import Secrets
 from pricecast_operator.observe.calls import Calls
 from pricecast_operator.observe.kafka import TopicPlan, Topics, TopicsError
 from pricecast_operator.observe.observed import Problem, describe
@@ -29,6 +31,8 @@ _TOPICS_SECONDS = 30.0
 """How long making or deleting topics may take."""
 _TOPICS_AGAIN_SECONDS = 10.0
 """Until topics that could not be made or deleted are tried again."""
+_SECRET_AGAIN_SECONDS = 60.0
+"""Until topics that can't be deleted for want of a Secret are tried again."""
 _PATIENCE_SECONDS = 1.0
 """How long a round waits for topics that are being made: Kafka answers sooner, or not at all."""
 log = logs.get(__name__)
@@ -42,14 +46,20 @@ class PipelineTopics:
         topics: Kafka's admin API.
         calls: Runs what blocks.
         inventory: Notes of topics to delete.
+        secrets: Secrets that specs name.
     """
 
-    def __init__(self, surroundings: Surroundings, topics: Topics, calls: Calls, inventory: Inventory) -> None:
+    def __init__(
+        self, surroundings: Surroundings, topics: Topics, calls: Calls, inventory: Inventory, secrets: Secrets
+    ) -> None:
         self._cluster = surroundings.cluster
         self._again = surroundings.again
         self._topics = topics
         self._calls = calls
         self._inventory = inventory
+        self._secrets = secrets
+        self._let_in: dict[Name, Kafka] = {}
+        """By what topics were made: a Secret may go along with its pipeline."""
 
     async def ensure(
         self, known: KnownPipeline, name: Name, spec: PricePipelineSpec, planned: Plan, *, begins: bool, exact: bool
@@ -59,7 +69,7 @@ class PipelineTopics:
         Where the pipeline begins, what its topics hold already is looked at first: they may be of a namesake before it.
         """
         if spec.topics.deletion_policy == "Delete":
-            await self._inventory.note(name, Note(known.uid, spec.storage.kafka.brokers))
+            await self._inventory.note(name, Note(known.uid, spec.storage.kafka))
         else:
             await self._inventory.discard(name)
         wanted = TopicPlan(planned.topics, spec.partitions, spec.topics.replication_factor, exact)
@@ -70,7 +80,12 @@ class PipelineTopics:
             self._again(name, wait)
             return False
         if known.topics_made is None:
-            brokers = spec.storage.kafka.brokers
+            brokers = self._secrets.kafka(name[0], spec.storage.kafka)
+            if isinstance(brokers, Problem):
+                known.observed = replace(known.observed, topics=brokers, topics_seen=True)
+                self._again(name, _TOPICS_AGAIN_SECONDS)
+                return False
+            self._let_in[name] = brokers
             simulated = spec.source.kind == "Simulated"
 
             def make() -> tuple[int, list[str]]:
@@ -87,7 +102,7 @@ class PipelineTopics:
         self,
         known: KnownPipeline,
         name: Name,
-        brokers: str,
+        brokers: Kafka,
         wanted: TopicPlan,
         make: Callable[[], tuple[int, list[str]]],
     ) -> None:
@@ -125,7 +140,12 @@ class PipelineTopics:
         if any(pod["status"].get("phase") in ("Pending", "Running") for pod in pods):
             self._again(name, _GONE_SECONDS)  # they would make the topics anew
             return
-        delete = partial(self._topics.delete, note.brokers, pipeline_id(*name))
+        kafka = await self._kafka_of(name, note)
+        if isinstance(kafka, Problem):
+            log.warning("topics wait for a Secret to be deleted", pipeline="/".join(name), error=kafka.message)
+            self._again(name, _SECRET_AGAIN_SECONDS)
+            return
+        delete = partial(self._topics.delete, kafka, pipeline_id(*name))
         try:
             deleted = await self._calls.run(("topics", name), delete, _TOPICS_SECONDS)
         except (TimeoutError, TopicsError) as error:
@@ -133,4 +153,12 @@ class PipelineTopics:
             self._again(name, _TOPICS_AGAIN_SECONDS)  # for as long as it takes
             return
         log.info("topics deleted with their pipeline", pipeline="/".join(name), topics=len(deleted))
+        self._let_in.pop(name, None)
         await self._inventory.discard(name)
+
+    async def _kafka_of(self, name: Name, note: Note) -> Kafka | Problem:
+        """Returns how the topics of a pipeline that is gone are reached: as its Secret says, or said."""
+        for ref in note.kafka.secrets.values():
+            await self._secrets.get(name[0], ref.name)
+        kafka = self._secrets.kafka(name[0], note.kafka)
+        return self._let_in.get(name, kafka) if isinstance(kafka, Problem) else kafka

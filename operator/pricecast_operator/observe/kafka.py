@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,8 +18,10 @@ from confluent_kafka import admin as kafka_admin
 
 from pricecast_core import logs
 from pricecast_core.errors import BadMessageError, PricecastError
+from pricecast_core.kafka import Brokers
 from pricecast_core.messages import Candle, Message, Prediction, decode
 from pricecast_core.streaming import StreamError, tail
+from pricecast_core.streaming.admin import AdminClient, explained
 from pricecast_core.streaming.positions import Place, Unread
 from pricecast_core.topics import CANDLES, PREDICTIONS, TopicSpec, topic_name
 
@@ -31,7 +33,6 @@ _admin: Any = kafka_admin
 _TIMEOUT_SECONDS = 5.0
 _PAUSE_SECONDS = 6.0
 _CLIENT: dict[str, Any] = {
-    "enable.metrics.push": False,
     "socket.timeout.ms": 5_000,
     "socket.connection.setup.timeout.ms": 5_000,
     "reconnect.backoff.max.ms": 10_000,
@@ -73,12 +74,12 @@ class Topics:
     """Kafka's admin API, for all brokers that pipelines name. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, Any] = {}
-        self._unread: dict[str, Unread] = {}
-        self._away: dict[str, tuple[float, TopicsError]] = {}
+        self._clients: dict[Brokers, AdminClient] = {}
+        self._unread: dict[Brokers, Unread] = {}
+        self._away: dict[Brokers, tuple[float, TopicsError]] = {}
         self._lock = threading.Lock()
 
-    def ensure(self, brokers: str, plan: TopicPlan) -> int:
+    def ensure(self, brokers: Brokers, plan: TopicPlan) -> int:
         """Creates the topics that are absent, mends the configuration of the others, and returns how many partitions they have.
 
         Raises:
@@ -103,7 +104,7 @@ class Topics:
 
         return self._guarded(brokers, call)
 
-    def check_history(self, brokers: str, pipeline: str, candle_seconds: int, *, simulated: bool) -> None:
+    def check_history(self, brokers: Brokers, pipeline: str, candle_seconds: int, *, simulated: bool) -> None:
         """Checks that what topics of an earlier pipeline of this name hold can be gone on with.
 
         Raises:
@@ -124,7 +125,7 @@ class Topics:
 
         self._guarded(brokers, call)
 
-    def earlier(self, brokers: str, plan: TopicPlan) -> list[str]:
+    def earlier(self, brokers: Brokers, plan: TopicPlan) -> list[str]:
         """Returns the topics that an earlier version made for the pipeline, named without its namespace.
 
         Raises:
@@ -137,7 +138,7 @@ class Topics:
 
         return self._guarded(brokers, call)
 
-    def missing(self, brokers: str, names: Iterable[str]) -> set[str]:
+    def missing(self, brokers: Brokers, names: Iterable[str]) -> set[str]:
         """Returns those of the topics that are absent.
 
         Raises:
@@ -147,7 +148,7 @@ class Topics:
             brokers, lambda client: set(names) - set(client.list_topics(timeout=_TIMEOUT_SECONDS).topics)
         )
 
-    def delete(self, brokers: str, pipeline: str) -> list[str]:
+    def delete(self, brokers: Brokers, pipeline: str) -> list[str]:
         """Deletes a pipeline's topics, their changelogs and its consumer groups; returns the names of the topics.
 
         Raises:
@@ -169,7 +170,7 @@ class Topics:
 
         return self._guarded(brokers, call)
 
-    def lags(self, brokers: str, pipelines: Iterable[str]) -> dict[str, dict[str, int]]:
+    def lags(self, brokers: Brokers, pipelines: Iterable[str]) -> dict[str, dict[str, int]]:
         """Returns the messages not yet read, by pipeline and service, of all pipelines in one round of calls.
 
         Offsets at which there is no message, such as ends of transactions, don't count.
@@ -213,7 +214,7 @@ class Topics:
         return self._guarded(brokers, call)
 
     @staticmethod
-    def _newest(brokers: str, topic: str, kind: type[M]) -> M | None:
+    def _newest(brokers: Brokers, topic: str, kind: type[M]) -> M | None:
         """Returns a message that was written last to a partition of a topic; None where there is none, or no such."""
         try:
             values = tail(brokers, topic, 1)
@@ -270,7 +271,14 @@ class Topics:
         if changes:
             _all_done(client.incremental_alter_configs(changes, request_timeout=_TIMEOUT_SECONDS), "configured")
 
-    def _guarded(self, brokers: str, call: Callable[[Any], T]) -> T:
+    def keep(self, used: Collection[Brokers]) -> None:
+        """Gives up the clients of all others, such as those by an old password."""
+        with self._lock:
+            for kept in (self._clients, self._unread, self._away):
+                for brokers in [each for each in kept if each not in used]:
+                    del kept[brokers]
+
+    def _guarded(self, brokers: Brokers, call: Callable[[Any], T]) -> T:
         """Runs a call; what Kafka's client raises comes out as `TopicsError`."""
         with self._lock:
             until, error = self._away.get(brokers, (0.0, None))
@@ -279,20 +287,22 @@ class Topics:
                     raise error
                 self._pause(brokers, error)  # one asks whether they are back, the others don't wait along
             client = self._clients.get(brokers)
-            if client is None:
-                client = self._clients[brokers] = _admin.AdminClient({**_CLIENT, "bootstrap.servers": brokers})
         try:
-            answer = call(client)
+            if client is None:
+                client = self._clients[brokers] = AdminClient(brokers, **_CLIENT)
+            answer = call(client.client)
         except KafkaException as failed:
-            problem = TopicsError("KafkaUnreachable", f"{brokers} can't be reached: {failed.args[0].str()}")
+            told = explained(failed.args[0]) if client is None else client.why(failed)
+            problem = TopicsError("KafkaUnreachable", f"{brokers} can't be reached: {told}")
             self._pause(brokers, problem)
             # The next call asks anew: what a client remembers of a cluster that has restarted can be wrong for minutes.
             self._clients.pop(brokers, None)
             raise problem from None
+        client.answered()
         self._away.pop(brokers, None)
         return answer
 
-    def _pause(self, brokers: str, problem: TopicsError) -> None:
+    def _pause(self, brokers: Brokers, problem: TopicsError) -> None:
         self._away[brokers] = (time.monotonic() + _PAUSE_SECONDS, problem)
 
 
@@ -343,5 +353,5 @@ def _all_done(futures: Mapping[str, Any], done: str, accepted: int | None = None
         except KafkaException as error:
             if error.args[0].code() != accepted:
                 raise TopicsError(
-                    "TopicsRefused", f"topic {name!r} could not be {done}: {error.args[0].str()}"
+                    "TopicsRefused", f"topic {name!r} could not be {done}: {explained(error.args[0])}"
                 ) from None

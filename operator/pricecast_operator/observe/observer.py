@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from pricecast_core import logs
+from pricecast_core.kafka import Brokers
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelRegistry, ModelVersion, Promotion
 from pricecast_core.stores.predictions import PredictionStore
@@ -40,7 +41,7 @@ class Target:
     Attributes:
         key: The pipeline's namespace and name.
         pipeline: Its id.
-        brokers: Kafka's bootstrap servers.
+        kafka: Kafka, and what lets one in; a problem where that is not known.
         topics: Its topics.
         registry_url: SQLAlchemy URL of the model registry, why it is not known, or None where it is not in SQL.
         models: Names of its models.
@@ -51,7 +52,7 @@ class Target:
 
     key: Key
     pipeline: str
-    brokers: str
+    kafka: Brokers | Problem
     topics: tuple[str, ...]
     registry_url: str | Problem | None
     models: tuple[str, ...]
@@ -127,14 +128,15 @@ class Observer:
 
     def look_at_kafka(self, targets: Sequence[Target], seen: Seen) -> None:
         """Starts to look whether Kafka can be reached and has the topics; each answer is handed to `seen` as it comes."""
-        self._start(self._reach, targets, lambda target: target.brokers, seen)
+        self._start(self._reach, targets, lambda target: target.kafka, seen)
 
     def look(self, targets: Sequence[Target], seen: Seen) -> None:
         """Starts to look at lag, models and predictions; each answer is handed to `seen` as it comes."""
-        self._start(self._lag, targets, lambda target: target.brokers, seen)
+        self._start(self._lag, targets, lambda target: target.kafka, seen)
         in_sql = [target for target in targets if target.registry_url is not None]
         self._start(self._registry, in_sql, lambda target: target.registry_url, seen)
         self._start(self._store, targets, _store_of, seen)
+        self._topics.keep({target.kafka for target in targets if not isinstance(target.kafka, Problem)})
         self._close_all_but(targets)
 
     async def settled(self) -> None:
@@ -181,11 +183,11 @@ class Observer:
         for target in members:
             seen(target.key, look.sight(target, problem if problem is not None else answer(target)))
 
-    def _lags(self, brokers: str, targets: Sequence[Target]) -> Callable[[Target], Mapping[str, int]]:
+    def _lags(self, brokers: Brokers, targets: Sequence[Target]) -> Callable[[Target], Mapping[str, int]]:
         found = self._topics.lags(brokers, [target.pipeline for target in targets])
         return lambda target: found[target.pipeline]
 
-    def _missing(self, brokers: str, targets: Sequence[Target]) -> Callable[[Target], frozenset[str]]:
+    def _missing(self, brokers: Brokers, targets: Sequence[Target]) -> Callable[[Target], frozenset[str]]:
         absent = self._topics.missing(brokers, [topic for target in targets for topic in target.topics])
         return lambda target: frozenset(absent.intersection(target.topics))
 

@@ -5,7 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pricecast_operator.render.pods import Manifest
+from pricecast_resources.storage import KafkaStorage
 
+_MECHANISMS = {
+    "PLAIN": "plaintext",
+    "SCRAM-SHA-256": "scram_sha256",
+    "SCRAM-SHA-512": "scram_sha512",
+    "OAUTHBEARER": "oauthbearer",
+}
+_PARAMETERS = {
+    "KAFKA_USERNAME": "username",
+    "KAFKA_PASSWORD": "password",
+    "KAFKA_CA": "ca",
+    "KAFKA_CERTIFICATE": "cert",
+    "KAFKA_KEY": "key",
+    "KAFKA_TOKEN_URL": "oauthTokenEndpointUri",
+    "KAFKA_CLIENT_ID": "username",
+    "KAFKA_CLIENT_SECRET": "password",
+}
+"""What KEDA calls what services read from variables; a key that the Secret lacks it takes for empty."""
 _POLL_SECONDS, _COOL_DOWN_SECONDS = 15, 300
 
 
@@ -18,9 +36,10 @@ class Scaling:
         deployment: The Deployment that it scales.
         least: Fewest replicas.
         most: Most replicas.
-        brokers: Kafka's bootstrap servers.
+        kafka: Kafka, and where its credentials are.
         group: The consumer group whose lag counts.
         topics: The topics that it reads.
+        authentication: The TriggerAuthentication that holds how KEDA is let in by Kafka.
         lag: Unread messages for each replica.
         cpu_percent: CPU in percent of the request.
     """
@@ -29,9 +48,10 @@ class Scaling:
     deployment: str
     least: int
     most: int
-    brokers: str
+    kafka: KafkaStorage
     group: str
     topics: tuple[str, ...]
+    authentication: str
     lag: int
     cpu_percent: int
 
@@ -66,14 +86,40 @@ def autoscaler(scaling: Scaling, *, by_lag: bool) -> Manifest:
                 {
                     "type": "kafka",
                     "metadata": {
-                        "bootstrapServers": scaling.brokers,
+                        "bootstrapServers": scaling.kafka.brokers,
                         "consumerGroup": scaling.group,
                         "topic": topic,
                         "lagThreshold": str(scaling.lag),
                         "offsetResetPolicy": "earliest",
+                        **_security(scaling.kafka),
                     },
+                    **({"authenticationRef": {"name": scaling.authentication}} if scaling.kafka.secrets else {}),
                 }
                 for topic in scaling.topics
             ],
         },
+    }
+
+
+def authentication(metadata: Manifest, kafka: KafkaStorage) -> Manifest:
+    """Returns how KEDA is let in by Kafka: by the same Secret as the services."""
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "TriggerAuthentication",
+        "metadata": metadata,
+        "spec": {
+            "secretTargetRef": [
+                {"parameter": _PARAMETERS[variable], "name": ref.name, "key": ref.key}
+                for variable, ref in kafka.secrets.items()
+            ]
+        },
+    }
+
+
+def _security(kafka: KafkaStorage) -> dict[str, str]:
+    if kafka.protocol == "PLAINTEXT":
+        return {}
+    return {
+        "sasl": _MECHANISMS[kafka.mechanism] if kafka.protocol.startswith("SASL") else "none",
+        "tls": "enable" if kafka.protocol.endswith("SSL") else "disable",
     }

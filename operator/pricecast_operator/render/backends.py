@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pricecast_resources.plan import Access
-from pricecast_resources.storage import Storage
+from pricecast_resources.storage import KafkaStorage, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,9 @@ class ClusterBackends:
     storage: Storage
 
     @property
-    def kafka_brokers(self) -> str:
-        """Bootstrap servers."""
-        return self.storage.kafka.brokers
+    def kafka(self) -> KafkaStorage:
+        """Kafka, and where its credentials are."""
+        return self.storage.kafka
 
     @property
     def prediction_store(self) -> Literal["sql", "elasticsearch"]:

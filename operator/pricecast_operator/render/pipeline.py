@@ -18,7 +18,7 @@ from pricecast_core.addresses import Address, of_brokers
 from pricecast_core.settings import StreamSettings
 from pricecast_core.topics import topic_name
 from pricecast_operator.render import labels
-from pricecast_operator.render.autoscaling import Scaling, autoscaler
+from pricecast_operator.render.autoscaling import Scaling, authentication, autoscaler
 from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
 from pricecast_operator.render.owner import Owner
 from pricecast_operator.render.pods import (
@@ -41,6 +41,7 @@ from pricecast_resources.pricepipeline import PricePipelineSpec
 _DATA_DIR = "/data"
 _UNKNOWN_DATABASE = Address("", 5432)
 """Where a Secret's URL is not known: PostgreSQL's port, at any address."""
+_ISSUER, _UNKNOWN_ISSUER = "KAFKA_TOKEN_URL", Address("", 443)
 _STATE = {"STATE_DIR": f"{STATE_DIR}/state"}
 _EXIT_NOT_YET, _EXIT_MISCONFIGURED = 75, 78
 
@@ -121,6 +122,10 @@ def _foundations(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifes
 
 
 def _workloads(pipeline: Pipeline, options: RenderOptions) -> Iterator[Manifest]:
+    scaled = any(scales_itself(process, pipeline.spec) for process in pipeline.plan.processes)
+    if scaled and options.scaled_objects and pipeline.spec.storage.kafka.secrets:
+        metadata = pipeline.owner.metadata(_authentication_name(pipeline), labels.of_pipeline(pipeline.owner.name))
+        yield authentication(metadata, pipeline.spec.storage.kafka)
     for process in pipeline.plan.processes:
         if process.kind == "schedule":
             yield _cron_job(pipeline, process, options)
@@ -184,21 +189,25 @@ def _deployment(pipeline: Pipeline, process: ServiceProcess, options: RenderOpti
 
 
 def _scaling(pipeline: Pipeline, process: ServiceProcess) -> Scaling:
-    asked, settings = process.override.autoscaling, process.settings
+    asked = process.override.autoscaling
     assert asked is not None
-    assert isinstance(settings, StreamSettings)
     name = object_name(pipeline, process)
     return Scaling(
         metadata=pipeline.owner.metadata(name, _process_labels(pipeline, process)),
         deployment=name,
         least=min(asked.min_replicas, pipeline.spec.partitions),
         most=min(asked.max_replicas, pipeline.spec.partitions),
-        brokers=settings.kafka_brokers,
+        kafka=pipeline.spec.storage.kafka,
         group=f"{pipeline.plan.pipeline}.{process.service.group}",
         topics=tuple(topic_name(pipeline.plan.pipeline, topic) for topic in process.service.reads),
+        authentication=_authentication_name(pipeline),
         lag=asked.lag_threshold,
         cpu_percent=asked.cpu_percent,
     )
+
+
+def _authentication_name(pipeline: Pipeline) -> str:
+    return f"{pipeline.owner.name}-kafka"
 
 
 def _job(pipeline: Pipeline, process: ServiceProcess, options: RenderOptions) -> Manifest:
@@ -372,7 +381,7 @@ def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Addre
     for name, value in process.access.items():
         if isinstance(value, SecretKeyRef):
             if name.endswith("_URL"):
-                yield pipeline.databases.get(value, _UNKNOWN_DATABASE)
+                yield pipeline.databases.get(value, _UNKNOWN_ISSUER if name == _ISSUER else _UNKNOWN_DATABASE)
         elif name.endswith("_URL"):
             yield from of_urls(value)
     yield from of_urls(*settings.addresses)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pricecast_core.settings import DOCUMENT_VARIABLE, ServiceSettings
 from pricecast_operator.render import labels
-from pricecast_resources.base import Resources, SecretKeyRef, Toleration
+from pricecast_resources.base import OptionalKey, Resources, SecretKeyRef, Toleration
 from pricecast_resources.pods import PodSettings
 
 Manifest = dict[str, Any]
@@ -262,8 +262,7 @@ def _container(container: Container, options: RenderOptions) -> Manifest:
     variables = {name: each for name, each in variables.items() if name.lower() not in container.decided}
     variables |= {name: {"name": name, "value": value} for name, value in {**RUNTIME, **container.env}.items()}
     variables |= {
-        name: {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
-        for name, ref in container.secrets.items()
+        name: {"name": name, "valueFrom": {"secretKeyRef": _key(ref)}} for name, ref in container.secrets.items()
     }
     rendered["env"] = [variables[name] for name in sorted(variables)]
     if container.probes:
@@ -274,6 +273,10 @@ def _container(container: Container, options: RenderOptions) -> Manifest:
             "readinessProbe": _probe("/readyz", period=5, failures=2),
         }
     return rendered
+
+
+def _key(ref: SecretKeyRef) -> Manifest:
+    return {"name": ref.name, "key": ref.key, **({"optional": True} if isinstance(ref, OptionalKey) else {})}
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:

@@ -37,6 +37,8 @@ def topics_finding(observed: Observed) -> Finding:
     away = observed.kafka or observed.topics
     if away is not None and away.reason == KAFKA_UNREACHABLE:
         return Finding("TopicsReady", "Unknown", away.reason, away.message)
+    if observed.kafka is not None:
+        return Finding("TopicsReady", "Unknown", observed.kafka.reason, observed.kafka.message)
     if observed.topics is not None:
         return Finding("TopicsReady", "False", observed.topics.reason, observed.topics.message)
     return Finding("TopicsReady", "True", "AsPlanned", "all topics exist")

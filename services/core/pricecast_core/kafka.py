@@ -22,6 +22,7 @@ VARIABLES: Mapping[str, str] = {
     "KAFKA_CLIENT_SECRET": "client-secret",
 }
 """The variables that hold a client's credentials, and the keys of a Secret that has them: cert-manager's and Strimzi's."""
+_PEM = {"KAFKA_CA": "ssl.ca.pem", "KAFKA_CERTIFICATE": "ssl.certificate.pem", "KAFKA_KEY": "ssl.key.pem"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +60,25 @@ def secured(brokers: str, protocol: Protocol, mechanism: Mechanism, secrets: Map
         secrets: Credentials, by variable.
 
     Raises:
-        SettingsError: If one that the mechanism needs is missing.
+        SettingsError: If one that the mechanism needs is missing, or a certificate or key is no PEM.
     """
+    if protocol == "PLAINTEXT":
+        return Kafka(brokers)
     needed = needs(protocol, mechanism)
     for name in needed:
         if not secrets.get(name):
             raise SettingsError(f"{name}: is not set; KAFKA_PROTOCOL={protocol} needs it" + _with(protocol, mechanism))
     if bool(secrets.get("KAFKA_CERTIFICATE")) != bool(secrets.get("KAFKA_KEY")):
         raise SettingsError("KAFKA_CERTIFICATE, KAFKA_KEY: only one of them is set; set both, or none")
+    for name in _PEM:
+        if (text := secrets.get(name)) and "-----BEGIN " not in text:
+            raise SettingsError(f"{name}: is no PEM; it begins with -----BEGIN, and is the text itself, not a path")
     found: dict[str, str] = {"security.protocol": protocol}
     if protocol.startswith("SASL"):
         found["sasl.mechanism"] = mechanism
         found |= _sasl(mechanism, secrets)
     if protocol.endswith("SSL"):
-        names = {"KAFKA_CA": "ssl.ca.pem", "KAFKA_CERTIFICATE": "ssl.certificate.pem", "KAFKA_KEY": "ssl.key.pem"}
-        found |= {setting: secrets[name] for name, setting in names.items() if secrets.get(name)}
+        found |= {setting: secrets[name] for name, setting in _PEM.items() if secrets.get(name)}
         found["ssl.endpoint.identification.algorithm"] = "https"
     return Kafka(brokers, tuple(found.items()))
 

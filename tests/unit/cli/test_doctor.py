@@ -62,6 +62,17 @@ def test_each_thing_that_is_wrong_is_named_with_a_remedy_and_no_secret(tmp_path:
     assert "canary/" not in output
 
 
+def test_what_lets_one_in_by_kafka_is_asked_for_by_name(tmp_path: Path, nowhere: str) -> None:
+    kafka = {"brokers": nowhere, "protocol": "SASL_SSL", "secretName": "btc-kafka"}
+    storage = {"kafka": kafka, "predictions": {"url": f"http://{nowhere}"}}
+    lacking, _, _ = examine(tmp_path, storage, KAFKA_USERNAME="btc")
+    assert lacking["Kafka"]["status"] == "not checked"
+    assert lacking["Kafka"]["message"] == "set KAFKA_PASSWORD to what is in the Secret btc-kafka, key password"
+    away, _, output = examine(tmp_path, storage, KAFKA_USERNAME="btc", KAFKA_PASSWORD=CANARY)
+    assert away["Kafka"]["status"] == "failed"
+    assert CANARY not in output
+
+
 def test_a_credential_that_is_refused_is_named(tmp_path: Path, nowhere: str) -> None:
     with CometDouble() as comet:
         models = {"kind": "Comet", "comet": {"url": comet.url, "apiKeySecretRef": {"name": "comet", "key": "key"}}}

@@ -19,6 +19,7 @@ from pricecast_core.errors import PricecastError, SettingsError
 from pricecast_core.files import FILES_READ, MarketFile
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 
 BARS = "1640991600,46319.0,46385.0,46319.0,46377.0,2300413.7295,0\n1640991660,1,1,1,1,1,0\n"
 TRADES = "1570752011.62,0.00141342,23.0\n1570752017.964,0.00141266,8.0\n"
@@ -203,7 +204,7 @@ def test_data_of_two_markets_or_candle_lengths_never_mix(tmp_path: Path) -> None
 
 
 def local_programs(folder: DataFolder, environ: dict[str, str], **fields: object) -> dict[str, Program]:
-    planned = plan("btc", spec(**fields), LocalBackends(folder, "127.0.0.1:9092"))
+    planned = plan("btc", spec(**fields), LocalBackends(folder, KafkaStorage(brokers="127.0.0.1:9092")))
     return {program.name: program for program in programs_of(planned, folder, environ)}
 
 

@@ -9,6 +9,7 @@ from pricecast_core.kafka import Kafka, connection
 from pricecast_core.settings import CandlesSettings, load
 
 NEEDED = {"PIPELINE": "t", "PAIRS": "BTC/USD", "KAFKA_BROKERS": "b:1"}
+PEM = "-----BEGIN CERTIFICATE-----"
 SCRAM = {"KAFKA_PROTOCOL": "SASL_SSL", "KAFKA_USERNAME": "t", "KAFKA_PASSWORD": "canary"}
 
 
@@ -21,13 +22,13 @@ def test_a_plain_kafka_takes_its_address_alone() -> None:
 
 
 def test_scram_over_tls() -> None:
-    assert connection(kafka(**SCRAM, KAFKA_CA="PEM")) == {
+    assert connection(kafka(**SCRAM, KAFKA_CA=PEM)) == {
         "bootstrap.servers": "b:1",
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "t",
         "sasl.password": "canary",
-        "ssl.ca.pem": "PEM",
+        "ssl.ca.pem": PEM,
         "ssl.endpoint.identification.algorithm": "https",
     }
 
@@ -40,8 +41,8 @@ def test_tokens_of_an_issuer() -> None:
 
 
 def test_a_client_certificate() -> None:
-    found = connection(kafka(KAFKA_PROTOCOL="SSL", KAFKA_CERTIFICATE="C", KAFKA_KEY="K"))
-    assert (found["ssl.certificate.pem"], found["ssl.key.pem"]) == ("C", "K")
+    found = connection(kafka(KAFKA_PROTOCOL="SSL", KAFKA_CERTIFICATE=PEM, KAFKA_KEY=PEM))
+    assert (found["ssl.certificate.pem"], found["ssl.key.pem"]) == (PEM, PEM)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,7 @@ def test_a_client_certificate() -> None:
         (SCRAM | {"KAFKA_MECHANISM": "OAUTHBEARER"}, "KAFKA_TOKEN_URL"),
         ({"KAFKA_PROTOCOL": "SSL", "KAFKA_KEY": "canary"}, "KAFKA_CERTIFICATE, KAFKA_KEY: only one"),
         ({"KAFKA_PROTOCOL": "TLS"}, "KAFKA_PROTOCOL"),
+        ({"KAFKA_PROTOCOL": "SSL", "KAFKA_CA": "/etc/canary.pem"}, "KAFKA_CA: is no PEM"),
     ],
 )
 def test_what_is_missing_is_named_and_no_secret_shown(given: dict[str, str], named: str) -> None:

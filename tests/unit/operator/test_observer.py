@@ -28,6 +28,9 @@ class Kafka:
             raise TopicsError("KafkaUnreachable", "away can't be reached")
         return {pipeline: {"candles": 3} for pipeline in pipelines}
 
+    def keep(self, used: object) -> None:
+        pass
+
     def missing(self, brokers: str, names: list[str]) -> set[str]:
         return set(self.lags(brokers, names)) & {"missing"}
 
@@ -99,7 +102,7 @@ def version(name: str, number: int) -> ModelVersion:
 
 def target(name: str, **more: Any) -> Target:
     told = {
-        "brokers": "kafka",
+        "kafka": "kafka",
         "registry_url": "postgresql://db",
         "models": (),
         "pinned": False,
@@ -168,7 +171,7 @@ async def test_what_is_known_to_be_unknown_is_told_without_a_look(observer: Obse
 
 async def test_kafka_away_is_told_to_those_who_use_it(observer: Observer) -> None:
     seen = Seen()
-    observer.look_at_kafka([target("a", brokers="away"), target("missing")], seen)
+    observer.look_at_kafka([target("a", kafka="away"), target("missing")], seen)
     await observer.settled()
     assert seen["ns", "a"].missing_topics == Problem("KafkaUnreachable", "away can't be reached")
     assert seen["ns", "missing"].missing_topics == {"missing"}

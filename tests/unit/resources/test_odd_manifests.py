@@ -17,6 +17,7 @@ from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.manifest import ManifestError, load_resources
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 from tests.contracts.odd_manifests import ODD, Odd
 
 GOOD = [odd for odd in ODD if not odd.field]
@@ -49,7 +50,9 @@ def test_what_is_good_gives_settings_that_the_services_load(tmp_path: Path, odd:
         }
     else:
         assert isinstance(resource.spec, PricePipelineSpec)
-        planned = plan(resource.name, resource.spec, LocalBackends(DataFolder(tmp_path), "127.0.0.1:9092"))
+        planned = plan(
+            resource.name, resource.spec, LocalBackends(DataFolder(tmp_path), KafkaStorage(brokers="127.0.0.1:9092"))
+        )
         told = {process.name: process.settings for process in planned.processes}
     for name, settings in told.items():
         document = tmp_path / f"{name}.json"

@@ -15,8 +15,9 @@ from pricecast_core import settings as s
 from pricecast_resources.base import SecretKeyRef
 from pricecast_resources.plan import Plan, plan, prediction_api
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 
-BACKENDS = LocalBackends(DataFolder(Path("/data")), "127.0.0.1:9092")
+BACKENDS = LocalBackends(DataFolder(Path("/data")), KafkaStorage(brokers="127.0.0.1:9092"))
 PRICE_PATH = ["trades", "candles", "technical-indicators", "to-feature-store"]
 PREDICTOR = ["train", "retrain", "price-predictor"]
 

@@ -24,10 +24,11 @@ from pricecast_operator.render.pipeline import Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_resources.plan import Backends, Plan, ServiceProcess, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 
 ROOT = Path(__file__).parents[3]
 SPEC = PricePipelineSpec.model_validate({"pairs": ["BTC/USD"]})
-BACKENDS = LocalBackends(DataFolder(Path("/data")), "kafka.queue.svc:9092")
+BACKENDS = LocalBackends(DataFolder(Path("/data")), KafkaStorage(brokers="kafka.queue.svc:9092"))
 
 
 class WhalesSettings(StreamSettings):
@@ -61,7 +62,7 @@ def _whales(monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(backends: Backends) -> Plan:
     """Returns a plan with the new service."""
     found = plan("btc", SPEC, backends)
-    settings = WhalesSettings(pipeline="btc", kafka_brokers=backends.kafka_brokers, feed_url="https://a.example")
+    settings = WhalesSettings(pipeline="btc", kafka_brokers=backends.kafka.brokers, feed_url="https://a.example")
     return Plan("btc", (*found.processes, ServiceProcess(WHALES, settings)), found.topics)
 
 

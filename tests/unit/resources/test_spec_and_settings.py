@@ -21,8 +21,9 @@ from pricecast_operator.render.owner import Owner
 from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
+from pricecast_resources.storage import KafkaStorage
 
-BACKENDS = LocalBackends(DataFolder(Path("/data")), "127.0.0.1:9092")
+BACKENDS = LocalBackends(DataFolder(Path("/data")), KafkaStorage(brokers="127.0.0.1:9092"))
 NEWS = {
     "cryptoPanic": {"apiKeySecretRef": {"name": "panic", "key": "token"}},
     "gdelt": {},

@@ -5,7 +5,7 @@ A process reads them by `load`: from a JSON document, and from variables named a
 a setting can't be misspelt between the two. docs/reference/settings.md is generated from here.
 """
 
-from pricecast_core.settings.base import DOCUMENT_VARIABLE, ServiceSettings, StreamSettings, load
+from pricecast_core.settings.base import DOCUMENT_VARIABLE, ServiceSettings, StreamSettings, load, read
 from pricecast_core.settings.candles import CandlesSettings
 from pricecast_core.settings.finetune import FinetuneSettings
 from pricecast_core.settings.news import NewsSettings
@@ -30,4 +30,5 @@ __all__ = [
     "ToFeatureStoreSettings",
     "TradesSettings",
     "load",
+    "read",
 ]

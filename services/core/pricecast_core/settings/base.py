@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from pricecast_core.errors import SettingsError
@@ -56,6 +56,13 @@ class ServiceSettings(BaseModel):
     def addresses(self) -> list[str]:
         """URLs of the servers that it talks to beside Kafka and those in secrets; `ANYWHERE` is any public one."""
         return []
+
+    def check_secrets(self) -> None:
+        """Checks that the secrets which the other settings need are there; only a process that uses them has them.
+
+        Raises:
+            SettingsError: If one is missing or can't be used.
+        """
 
     def document(self) -> dict[str, Any]:
         """Returns the settings document of a process: what was set, without defaults and secrets.
@@ -107,19 +114,18 @@ class StreamSettings(ServiceSettings):
         "earliest", description="Where a new consumer group starts"
     )
 
-    @model_validator(mode="after")
-    def _can_be_let_in(self) -> Self:
-        try:
-            _ = self.kafka
-        except SettingsError as error:
-            raise ValueError(str(error)) from None
-        return self
+    def check_secrets(self) -> None:
+        """Checks that there is all that Kafka asks for."""
+        super().check_secrets()
+        _ = self.kafka
 
     @property
     def kafka(self) -> Kafka:
-        """Kafka, and what it takes to be let in."""
-        if self.kafka_protocol == "PLAINTEXT":
-            return Kafka(self.kafka_brokers)
+        """Kafka, and what it takes to be let in.
+
+        Raises:
+            SettingsError: If something that it takes is missing.
+        """
         given = {name: getattr(self, name.lower()) for name in VARIABLES}
         secrets = {name: value.get_secret_value() for name, value in given.items() if value is not None}
         return secured(self.kafka_brokers, self.kafka_protocol, self.kafka_mechanism, secrets)
@@ -129,7 +135,18 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def load(kind: type[S], environ: Mapping[str, str] = os.environ, **given: Any) -> S:
-    """Reads the settings of this process.
+    """Reads the settings of this process, as `read` does, and checks that it has the secrets that they need.
+
+    Raises:
+        SettingsError: Naming each wrong or missing setting.
+    """
+    settings = read(kind, environ, **given)
+    settings.check_secrets()
+    return settings
+
+
+def read(kind: type[S], environ: Mapping[str, str] = os.environ, **given: Any) -> S:
+    """Reads settings.
 
     A setting is taken from `given`, else from its own variable, else from the document, else it has its default. An
     empty variable counts as none. A variable for a list holds a JSON array or values separated by commas.

@@ -6,7 +6,8 @@ from `pricecast_core.topics`, and partitions and replication from the broker's d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -24,6 +25,18 @@ SESSION_TIMEOUT_MS = 6_000
 BROKER_DEFAULT = -1
 _admin: Any = kafka_admin  # untyped
 _TIMEOUT_SECONDS = 10.0
+_RIGHTS = "give the user all rights to topics, changelog__ topics, groups and transactional ids that begin with the pipeline's id"
+REMEDIES: Mapping[int, str] = {
+    KafkaError._AUTHENTICATION: "check KAFKA_USERNAME, KAFKA_PASSWORD or the client of KAFKA_TOKEN_URL, on a cluster the "
+    "Secret that spec.storage.kafka.secretName names, and KAFKA_MECHANISM",
+    KafkaError._SSL: "check KAFKA_CA, on a cluster ca.crt in the Secret, and that the brokers' certificate is of this host",
+    KafkaError._INVALID_ARG: "check that KAFKA_CA, KAFKA_CERTIFICATE and KAFKA_KEY are PEM, and the key that of the certificate",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: _RIGHTS,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: _RIGHTS,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: _RIGHTS,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: _RIGHTS,
+}
+"""What to do, by the code of an error."""
 
 
 class StreamError(PricecastError):
@@ -40,16 +53,64 @@ def connected(brokers: Brokers, timeout_seconds: float = _TIMEOUT_SECONDS) -> tu
     Raises:
         StreamError: If the broker can't be reached; says why, as far as it tells.
     """
-    reasons: list[KafkaError] = []
-    admin: Any = _admin.AdminClient({**CLIENT, **connection(brokers), "error_cb": reasons.append})
+    admin: AdminClient | None = None
     try:
-        return admin, admin.list_topics(timeout=timeout_seconds)
+        admin = AdminClient(brokers)
+        return admin.client, admin.client.list_topics(timeout=timeout_seconds)
     except KafkaException as error:
-        # That nobody answered is all that the call says; why, a password or a certificate, comes beside it.
-        admin.poll(0)
-        why = [each.str() for each in reasons if each.code() != KafkaError._ALL_BROKERS_DOWN]
-        told = ": ".join(dict.fromkeys([error.args[0].str(), *why[:1]]))
+        told = explained(error.args[0]) if admin is None else admin.why(error)
         raise StreamError(f"kafka_brokers: {brokers} can't be reached: {told}") from None
+
+
+class AdminClient:
+    """A client of Kafka's admin API that remembers why a broker did not let it in.
+
+    Args:
+        brokers: Bootstrap servers.
+        **settings: The client's settings that differ.
+
+    Attributes:
+        client: The client.
+
+    Raises:
+        KafkaException: If a certificate or key can't be used.
+    """
+
+    def __init__(self, brokers: Brokers, **settings: Any) -> None:
+        self._reasons: deque[KafkaError] = deque(maxlen=20)
+        told = {"error_cb": self._reasons.append}
+        self.client: Any = _admin.AdminClient({**CLIENT, **connection(brokers), **told, **settings})
+
+    def answered(self) -> None:
+        """Forgets what went wrong before an answer came."""
+        self.client.poll(0)
+        self._reasons.clear()
+
+    def why(self, error: KafkaException) -> str:
+        """Returns why a call failed, and what to do.
+
+        That nobody answered is all that a call says; why, a password or a certificate, comes beside it.
+        """
+        self.client.poll(0)
+        said = [each for each in self._reasons if each.code() != KafkaError._ALL_BROKERS_DOWN]
+        self._reasons.clear()
+        first = error.args[0]
+        said.sort(key=lambda each: _remedy(each) == "")
+        told = ": ".join(dict.fromkeys([first.str(), *(each.str() for each in said[:1])]))
+        remedy = _remedy(first) or (_remedy(said[0]) if said else "")
+        return f"{told}; {remedy}" if remedy else told
+
+
+def explained(error: KafkaError) -> str:
+    """Returns what is wrong, and what to do where that is known."""
+    remedy = _remedy(error)
+    return f"{error.str()}; {remedy}" if remedy else str(error.str())
+
+
+def _remedy(error: KafkaError) -> str:
+    """Returns what to do; a handshake that fails is a matter of certificates, whatever its code."""
+    code = KafkaError._SSL if "SSL routines" in error.str() else error.code()
+    return REMEDIES.get(code, "")
 
 
 def ensure_topics(brokers: Brokers, pipeline: str, specs: Iterable[TopicSpec]) -> None:
@@ -77,4 +138,4 @@ def ensure_topics(brokers: Brokers, pipeline: str, specs: Iterable[TopicSpec]) -
             made.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise StreamError(f"topic {name!r}: could not be created: {error.args[0].str()}") from None
+                raise StreamError(f"topic {name!r}: could not be created: {explained(error.args[0])}") from None

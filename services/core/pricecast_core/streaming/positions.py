@@ -154,11 +154,12 @@ def sizes(brokers: Brokers, names: Iterable[str]) -> dict[str, Size]:
     Raises:
         StreamError: If the broker can't be reached.
     """
-    consumer = reader(brokers, "pricecast-sizes")
+    wanted = list(names)
+    consumer = reader(brokers, _group_of(wanted[0]))
     try:
         existing = consumer.list_topics(timeout=_READ_SECONDS).topics
         found = {}
-        for name in names:
+        for name in wanted:
             if name in existing:
                 ends = [
                     consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_READ_SECONDS)
@@ -277,7 +278,7 @@ class Unread:
             return
         consumer = reader(
             self._brokers,
-            "pricecast-unread",
+            _group_of(spans[0][0][0]),
             **{"fetch.message.max.bytes": 65_536, "queued.max.messages.kbytes": 1_024},
         )
         try:
@@ -317,7 +318,7 @@ def reading(brokers: Brokers, topic: str) -> Iterator[tuple[Consumer, list[int]]
     Raises:
         StreamError: If the broker can't be reached.
     """
-    consumer = reader(brokers, "pricecast-last-values")
+    consumer = reader(brokers, _group_of(topic))
     try:
         found = consumer.list_topics(topic, timeout=_READ_SECONDS).topics[topic]
         yield consumer, [] if found.error else list(found.partitions)
@@ -325,6 +326,11 @@ def reading(brokers: Brokers, topic: str) -> Iterator[tuple[Consumer, list[int]]
         raise StreamError(f"topic {topic!r}: can't be read from {brokers}: {error.args[0].str()}") from None
     finally:
         consumer.close()
+
+
+def _group_of(topic: str) -> str:
+    """Returns a group that whoever may read a pipeline's topics may name: the client asks for it, though nobody joins."""
+    return f"{topic.rpartition('.')[0]}.reader"
 
 
 def _backwards(consumer: Consumer, place: TopicPartition, window: int) -> Iterator[list[tuple[bytes, bytes]]]:
