@@ -52,7 +52,7 @@ LONGEST_CANDLE_SECONDS = 86_400
 LONGEST_HORIZON_SECONDS = 604_800
 MOST_HORIZONS = 8
 MOST_KINDS = 8
-ModelKind = Literal["Ensemble", "Trees", "HarSeasonal", "Ewma", "Quantiles", "Naive"]
+ModelKind = Literal["Ensemble", "Trees", "HarSeasonal", "Ewma", "Garch", "Quantiles", "Naive"]
 """The model kinds; the predictor has a module for each."""
 MODEL_KINDS: tuple[ModelKind, ...] = ("Ensemble", "HarSeasonal", "Ewma")
 """Model kinds of a training that names no others: the one that is wanted, and rivals that are cheap and hard to beat."""

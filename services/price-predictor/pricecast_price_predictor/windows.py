@@ -113,6 +113,21 @@ def decayed_means(values: Floats, half_lives: Sequence[int], last: int | None = 
     return found
 
 
+def decayed_sum(values: Floats, decay: float, rows: int) -> Floats:
+    """Returns sums over `rows` rows, each row's value times `decay` to the power of its age; from the first full window.
+
+    Args:
+        values: The series.
+        decay: What is left of a value a row later.
+        rows: Length of the window, a power of two.
+    """
+    covered = 1
+    while covered < rows:
+        values = _with_earlier(values, covered, np.array(decay**covered))
+        covered *= 2
+    return values
+
+
 @functools.cache
 def _weights(half_lives: tuple[int, ...], rows: int) -> Floats:
     return np.array([[(0.5 ** (1 / half_life)) ** rows] for half_life in half_lives])

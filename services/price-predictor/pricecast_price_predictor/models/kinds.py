@@ -7,12 +7,13 @@ from pricecast_core.values import MODEL_KINDS
 from pricecast_price_predictor.models.base import Kind
 from pricecast_price_predictor.models.ensemble import Ensemble
 from pricecast_price_predictor.models.ewma import Ewma
+from pricecast_price_predictor.models.garch import Garch
 from pricecast_price_predictor.models.har import HarSeasonal
 from pricecast_price_predictor.models.naive import Naive
 from pricecast_price_predictor.models.quantiles import Quantiles
 from pricecast_price_predictor.models.trees import Trees
 
-_ALL: tuple[Kind, ...] = (Ensemble(), Trees(), HarSeasonal(), Ewma(), Quantiles(), Naive())
+_ALL: tuple[Kind, ...] = (Ensemble(), Trees(), HarSeasonal(), Ewma(), Garch(), Quantiles(), Naive())
 KINDS = {kind.name: kind for kind in _ALL}
 DEFAULT = MODEL_KINDS[0]
 
