@@ -4,10 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-REDPANDA_VERSION=${REDPANDA_VERSION:-26.1.7}
-ELASTICSEARCH_VERSION=${ELASTICSEARCH_VERSION:-8.5.1}
-OLLAMA_VERSION=${OLLAMA_VERSION:-1.34.0}
-PROMETHEUS_VERSION=${PROMETHEUS_VERSION:-79.0.1}
+. manifests/versions.env
 CLUSTER=pricecast
 TAG=${TAG:-$(git rev-parse --short HEAD 2>/dev/null || echo dev)}
 SERVICES="operator trades candles technical-indicators to-feature-store price-predictor news news-signal prediction-api"
@@ -34,6 +31,21 @@ release() { # name namespace repository chart version [helm options]
         --namespace "$namespace" --create-namespace --values "manifests/releases/$name.yaml" "$@"
 }
 release kube-prometheus-stack monitoring https://prometheus-community.github.io/helm-charts kube-prometheus-stack "$PROMETHEUS_VERSION"
+# Redpanda's certificate and its superuser, made once: a second run finds them.
+kubectl create namespace redpanda --dry-run=client -o yaml | kubectl apply -f -
+if ! kubectl -n redpanda get secret redpanda-tls >/dev/null 2>&1; then
+    folder=$(mktemp -d)
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=redpanda-ca -keyout "$folder/ca.key" -out "$folder/ca.crt" 2>/dev/null
+    openssl req -newkey rsa:2048 -nodes -subj /CN=redpanda -keyout "$folder/tls.key" -out "$folder/tls.csr" 2>/dev/null
+    names=DNS:localhost,DNS:redpanda.redpanda.svc,DNS:redpanda.redpanda.svc.cluster.local
+    names=$names,DNS:*.redpanda.redpanda.svc,DNS:*.redpanda.redpanda.svc.cluster.local
+    openssl x509 -req -days 3650 -in "$folder/tls.csr" -CA "$folder/ca.crt" -CAkey "$folder/ca.key" -CAcreateserial \
+        -extfile <(echo "subjectAltName=$names") -out "$folder/tls.crt" 2>/dev/null
+    kubectl -n redpanda create secret generic redpanda-tls --from-file="$folder/ca.crt" --from-file="$folder/tls.crt" --from-file="$folder/tls.key"
+    echo "admin:$(head -c 32 /dev/urandom | base64 | tr -d '+/=\n'):SCRAM-SHA-512" >"$folder/users.txt"
+    kubectl -n redpanda create secret generic redpanda-superusers --from-file="$folder/users.txt"
+    rm -rf "$folder"
+fi
 release redpanda redpanda https://charts.redpanda.com redpanda "$REDPANDA_VERSION"
 release elasticsearch elasticsearch https://helm.elastic.co elasticsearch "$ELASTICSEARCH_VERSION"
 release ollama ollama https://helm.otwld.com ollama "$OLLAMA_VERSION"
@@ -47,6 +59,7 @@ kubectl create secret generic pricecast-storage --dry-run=client -o yaml \
     --from-literal=sql-url="postgresql://pricecast:$password@postgresql.postgresql.svc:5432/pricecast" | kubectl apply -f -
 
 kubectl -n redpanda rollout status statefulset/redpanda --timeout=300s
+kubectl -n default get secret btc-kafka >/dev/null 2>&1 || manifests/kafka-user.sh default btc
 kubectl -n elasticsearch rollout status statefulset/elasticsearch-master --timeout=300s
 kubectl -n postgresql rollout status statefulset/postgresql --timeout=300s
 
