@@ -142,7 +142,8 @@ def plan(pipeline: str, spec: PricePipelineSpec, backends: Backends, news_model:
 def prediction_api(backends: Backends, **settings: Any) -> ServiceProcess:
     """Returns the process that serves predictions: one for all pipelines of a store."""
     read = s.PredictionApiSettings(**settings, prediction_store=backends.prediction_store)
-    return ServiceProcess(services.PREDICTION_API, read, backends.predictions())
+    access = {**backends.features(), **backends.models(), **backends.predictions()}
+    return ServiceProcess(services.PREDICTION_API, read, access)
 
 
 def _with_override(process: ServiceProcess, spec: PricePipelineSpec) -> ServiceProcess:

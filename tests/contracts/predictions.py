@@ -10,6 +10,7 @@ import pytest
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions import PredictionStore
+from pricecast_core.stores.scores import Score
 from pricecast_core.stores.tokens import PageTokenError
 
 START_MS = 1_767_225_600_000
@@ -70,6 +71,24 @@ def whole_history(store: PredictionStore, pair: str = "BTC/USD", limit: int = 3,
 
 
 class PredictionStoreContract:
+    def test_scores_are_summed_for_each_series_since_a_time(self, store: PredictionStore) -> None:
+        store.write([scored(a_prediction(minute), 50_020.0 + 40 * minute) for minute in range(5)])
+        store.write([scored(a_prediction(9, horizon_seconds=900)), scored(a_prediction(9, pair="ETH/USD"))])
+        store.write([scored(a_prediction(9, pipeline="other")), a_prediction(30)])
+        unlike_naive = msgspec.structs.replace(scored(a_prediction(8)), naive_pinball_loss=None, inside_interval=False)
+        store.write([unlike_naive])
+        kept = [scored(a_prediction(minute), 50_020.0 + 40 * minute) for minute in (2, 3, 4)]
+        expected = Score()
+        for prediction in [*kept, unlike_naive]:
+            expected.add(prediction)
+        found = store.scores(["BTC/USD"], kept[0].target_time_ms, "btc")
+        assert set(found) == {("btc", "BTC/USD", 300), ("btc", "BTC/USD", 900)}
+        for name in Score.__dataclass_fields__:
+            assert getattr(found["btc", "BTC/USD", 300], name) == pytest.approx(getattr(expected, name)), name
+        everything = store.scores(["BTC/USD", "ETH/USD"], 0)
+        assert {series[:2] for series in everything} == {("btc", "BTC/USD"), ("btc", "ETH/USD"), ("other", "BTC/USD")}
+        assert store.scores([], 0) == {}
+
     def test_an_empty_store_answers_with_nothing(self, store: PredictionStore) -> None:
         assert store.latest() == []
         assert store.latest("btc") == []

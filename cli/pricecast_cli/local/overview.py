@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pricecast_cli.local.scores import Score
 from pricecast_core.messages import Prediction
+from pricecast_core.stores.scores import Score
 
 Scored = tuple[Prediction, Score]
 _ENOUGH = 30

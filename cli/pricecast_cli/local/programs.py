@@ -195,6 +195,7 @@ def api_program(
         api_host=host,
         grpc_port=grpc_port,
         api_port=http_port,
+        state_file=folder.state_file,
     )
     return _program(process, folder, os.environ, stage=API_STAGE)
 

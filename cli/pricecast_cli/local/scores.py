@@ -8,59 +8,13 @@ from dataclasses import dataclass, field
 
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions import PredictionStore
+from pricecast_core.stores.scores import Score
 
 _PAGE = 500
 _MOST_PAGES = 20
 """At most the newest 10,000 predictions of a pair and horizon are summed when a view opens."""
 _SUMS_AT_ONCE = 50
 """Of hundreds of pairs so many are summed up at each look: a look costs a query each, and is taken every second."""
-
-
-@dataclass(slots=True)
-class Score:
-    """Sums over the scored predictions of one pair and horizon."""
-
-    count: int = 0
-    error: float = 0.0
-    naive_error: float = 0.0
-    inside: int = 0
-    pinball: float = 0.0
-    naive_pinball: float = 0.0
-
-    def add(self, prediction: Prediction) -> None:
-        """Adds a scored prediction."""
-        self.count += 1
-        self.error += prediction.absolute_error or 0.0
-        self.naive_error += prediction.naive_absolute_error or 0.0
-        self.inside += bool(prediction.inside_interval)
-        if prediction.pinball_loss is not None and prediction.naive_pinball_loss is not None:
-            self.pinball += prediction.pinball_loss
-            self.naive_pinball += prediction.naive_pinball_loss
-
-    @property
-    def mae(self) -> float | None:
-        """Mean absolute error, in quote coins."""
-        return self.error / self.count if self.count else None
-
-    @property
-    def naive_mae(self) -> float | None:
-        """The same of the last price."""
-        return self.naive_error / self.count if self.count else None
-
-    @property
-    def coverage(self) -> float | None:
-        """Share of actual prices inside the 80% interval."""
-        return self.inside / self.count if self.count else None
-
-    @property
-    def distribution_skill(self) -> float | None:
-        """1 - pinball loss / naive pinball loss."""
-        return 1 - self.pinball / self.naive_pinball if self.naive_pinball else None
-
-    @property
-    def point_skill(self) -> float | None:
-        """1 - MAE / MAE of the last price."""
-        return 1 - self.error / self.naive_error if self.naive_error else None
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pricecast_cli.local import overview
-from pricecast_cli.local.scores import Score
 from pricecast_core.messages import Prediction
+from pricecast_core.stores.scores import Score
 
 _STYLES = {
     "idle": "dim",

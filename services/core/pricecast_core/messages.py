@@ -132,6 +132,8 @@ class NewsSignal(Message, frozen=True, kw_only=True):
     news_id: Annotated[str, Meta(min_length=1, description="The headline's id")]
     timestamp_ms: Annotated[TimestampMs, Meta(description="Publication time of the headline")]
     reasoning: Annotated[str, Meta(max_length=4_000, description="The model's words, where it gives any")] = ""
+    title: Annotated[str, Meta(max_length=20_000, description="The headline")] = ""
+    url: Annotated[str, Meta(max_length=4_000, description="Where to read it")] = ""
 
 
 class FeatureRowStored(Message, frozen=True, kw_only=True):

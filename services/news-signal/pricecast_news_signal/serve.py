@@ -44,6 +44,8 @@ def signals(news: News, answer: Answer, model: str) -> list[NewsSignal]:
             news_id=news.id,
             timestamp_ms=news.timestamp_ms,
             reasoning=item.reasoning,
+            title=news.title,
+            url=news.url,
         )
         for item in answer.news_signals
     ]

@@ -36,7 +36,7 @@ from pricecast_prediction_api.problems import ApiError, invalid
 from pricecast_prediction_api.snapshot import to_dict
 
 _PAGE = Path(__file__).parent / "page"
-_PAGE_POLICY = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_PAGE_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache, partial
 
 import uvloop
 
@@ -12,6 +13,8 @@ from pricecast_core.errors import StoreError
 from pricecast_core.health import Health
 from pricecast_core.messages import Prediction
 from pricecast_core.settings import PredictionApiSettings
+from pricecast_core.stores.market_sql import SqlMarket
+from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.open import open_prediction_store
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_prediction_api.access.gate import Gate
@@ -21,6 +24,7 @@ from pricecast_prediction_api.grpc_server import GrpcServer
 from pricecast_prediction_api.http_server import http_server
 from pricecast_prediction_api.latest import LatestPredictions
 from pricecast_prediction_api.methods import PredictionMethods
+from pricecast_prediction_api.records import Sources
 
 GRACE_SECONDS = 5.0
 """How long requests under way may take once the process is asked to stop."""
@@ -91,7 +95,8 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
         on_change=states.put_nowait,
     )
     certificates = Certificates(settings) if settings.tls_certificate is not None else None
-    methods = PredictionMethods(latest, store, settings.pipeline)
+    sources = _sources(settings)
+    methods = PredictionMethods(latest, store, settings.pipeline, sources)
     gate = Gate(settings)
     grpc_server = GrpcServer(methods, gate)
     app = App(methods, latest, gate, settings.cors_origins, mcp=settings.mcp)
@@ -128,10 +133,21 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
         task.cancel()
     results = await asyncio.gather(*background, return_exceptions=True)
     methods.close()
+    sources.close()
     store.close()
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+def _sources(settings: PredictionApiSettings) -> Sources:
+    features, models = settings.feature_store_url, settings.model_registry_url
+    return Sources(
+        market=SqlMarket(features.get_secret_value()) if features is not None else None,
+        # opened when first asked for: it makes its tables, and what is served mustn't wait for that
+        registry=cache(partial(SqlModelRegistry, models.get_secret_value())) if models is not None else None,
+        state_file=settings.state_file,
+    )
 
 
 def work(settings: PredictionApiSettings, health: Health, stop: service.Stop) -> None:

@@ -22,4 +22,6 @@ def news_signal_row(message: NewsSignal) -> dict[str, Value]:
         "timestamp_ms": message.timestamp_ms,
         "signal": message.signal,
         "reasoning": message.reasoning.replace("\0", ""),
+        "title": message.title.replace("\0", ""),
+        "url": message.url.replace("\0", ""),
     }

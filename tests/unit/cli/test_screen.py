@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pricecast_cli.local import screen
-from pricecast_cli.local.scores import Score, Scores
+from pricecast_cli.local.scores import Scores
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
+from pricecast_core.stores.scores import Score
 
 NOW = 1_767_268_800.0
 NAIVE = Prediction(

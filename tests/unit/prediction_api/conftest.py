@@ -15,9 +15,13 @@ import grpc
 import httpx
 import pytest
 
+from pricecast_core.stores.features import Value, news_signals_group, technical_indicators_group
+from pricecast_core.stores.features_sql import SqlFeatureStore
+from pricecast_core.stores.models import TrainingRun, model_name
+from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_prediction_api.gen.pricecast.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from tests.contracts.predictions import a_prediction, scored
+from tests.contracts.predictions import MINUTE_MS, START_MS, a_prediction, scored
 from tests.waiting import eventually
 
 START_SECONDS = 120.0
@@ -79,8 +83,68 @@ def store(store_url: str) -> Iterator[SqlPredictionStore]:
 
 
 @pytest.fixture(scope="module")
-def api(store: SqlPredictionStore, store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
-    process = ApiProcess(tmp_path_factory.mktemp("api") / "log", PREDICTION_STORE_URL=store_url)
+def sources(store: SqlPredictionStore, store_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the API reads: predictions, 50 candles and three headlines of `btc`, three versions of its model, and its processes."""
+    folder = tmp_path_factory.mktemp("sources")
+    features, models, state = f"sqlite:///{folder}/features.db", f"sqlite:///{folder}/models.db", folder / "state.json"
+    store = SqlFeatureStore(features)
+    for group, rows in (
+        (technical_indicators_group("btc", ()), [a_candle(minute) for minute in range(50)]),
+        (news_signals_group("btc"), [a_signal(minute) for minute in (1, 2, 3)]),
+    ):
+        store.ensure(group)
+        store.write(group, rows)
+    store.close()
+    registry = SqlModelRegistry(models)
+    for number in (1, 2, 3):
+        name = model_name("btc", "btc-usd", 300)
+        metrics = {"distribution_skill": number / 100, "HarSeasonal.lead": 0.02}
+        version = registry.register(TrainingRun(name, {"kind": "Ensemble"}, metrics, START_MS + number, b"model"))
+        if number < 3:
+            registry.promote(name, version.version, f"better than version {number - 1}")
+    registry.close()
+    programs = {
+        "price-predictor": {"state": "ready", "since": 1_767_225_600.5, "restarts": 2, "message": ""},
+        "trades": {
+            "state": "restarting",
+            "since": 1_767_225_700.0,
+            "restarts": 7,
+            "message": "Kraken can't be reached",
+        },
+    }
+    state.write_text(json.dumps({"programs": programs}))
+    return {
+        "PREDICTION_STORE_URL": store_url,
+        "FEATURE_STORE_URL": features,
+        "MODEL_REGISTRY_URL": models,
+        "STATE_FILE": str(state),
+    }
+
+
+def a_candle(minute: int) -> dict[str, Value]:
+    price = 50_000.0 + minute
+    values = {"open": price, "high": price + 2, "low": price - 2, "close": price + 1, "volume": 0.5, "trade_count": 9}
+    start_ms = START_MS + minute * MINUTE_MS
+    window = {"window_start_ms": start_ms, "window_end_ms": start_ms + MINUTE_MS}
+    return {"pair": "BTC/USD", "candle_seconds": 60, **window, **values}
+
+
+def a_signal(minute: int) -> dict[str, Value]:
+    return {
+        "coin": "BTC" if minute < 3 else "ETH",
+        "model_name": "lexicon",
+        "news_id": f"news-{minute}",
+        "timestamp_ms": START_MS + minute * MINUTE_MS,
+        "signal": 1,
+        "reasoning": "",
+        "title": f"Headline {minute}",
+        "url": "https://news.example/1" if minute == 1 else "javascript:alert(1)",
+    }
+
+
+@pytest.fixture(scope="module")
+def api(sources: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
+    process = ApiProcess(tmp_path_factory.mktemp("api") / "log", **sources)
     try:
         process.wait_ready()
         yield process

@@ -103,15 +103,14 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def guarded(
-    store: SqlPredictionStore,
-    store_url: str,
     tokens: dict[str, str],
     issuer: Issuer,
+    sources: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ApiProcess]:
     process = ApiProcess(
         tmp_path_factory.mktemp("guarded") / "log",
-        PREDICTION_STORE_URL=store_url,
+        **sources,
         API_HOST="0.0.0.0",
         API_TOKENS_FILE=tokens["file"],
         OIDC_ISSUER=issuer.url,
@@ -172,6 +171,11 @@ def test_pipelines_outside_of_a_token_s_scope_are_not_there(guarded: ApiProcess,
         "/v1/pairs/BTC-USD/predictions?pipeline=btc",
         "/v1/predictions:watch?pairs=BTC/USD",
         "/predict?pair=BTC/USD",
+        "/v1/pairs/BTC-USD/candles",
+        "/v1/pairs/BTC-USD/candles?pipeline=btc",
+        "/v1/pairs/BTC-USD/news",
+        "/v1/pairs/BTC-USD/models",
+        "/v1/pairs/BTC-USD/calibration",
     ]
     for path in unknown:
         answer = asked(guarded, demo, path)
@@ -181,6 +185,9 @@ def test_pipelines_outside_of_a_token_s_scope_are_not_there(guarded: ApiProcess,
     assert {prediction["pipeline"] for prediction in history} == {"demo"}
     batch = asked(guarded, demo, "/v1/predictions:batch").json()["predictions"]
     assert {prediction["pipeline"] for prediction in batch} == {"demo"}
+    states = asked(guarded, demo, "/v1/pipelines").json()["pipelines"]
+    assert [state["pipelineId"] for state in states] == ["demo"]
+    assert asked(guarded, demo, "/v1/scores").json()["scores"] == []
 
 
 def test_a_watcher_sees_only_what_it_may(

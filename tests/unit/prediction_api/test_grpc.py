@@ -209,4 +209,10 @@ def test_reflection_describes_the_service_to_a_client_without_protos(channel: gr
         "ListPredictions",
         "WatchPredictions",
         "ListPairs",
+        "ListScores",
+        "ListPipelines",
+        "GetCalibration",
+        "ListCandles",
+        "ListNews",
+        "ListModelVersions",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,8 @@ from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as 
 from pricecast_prediction_api.gen.pricecast.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from tests.contracts.predictions import a_prediction
 from tests.waiting import eventually
+
+PAGE = Path(__file__).parents[3] / "services" / "prediction-api" / "page"
 
 
 @pytest.mark.parametrize("pair", ["BTC/USD", "BTC-USD", "btc-usd", "BTC%2FUSD", "XBT/USD"])
@@ -175,16 +178,22 @@ def test_the_page_loads_only_from_its_own_server(http: httpx.Client) -> None:
     page = http.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert page.headers["content-security-policy"].startswith("default-src 'self';")
-    for path in re.findall(r'(?:src|href)="((?:page/|openapi|health)[^"]*)"', page.text):
+    loaded = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="([^"]*)"', page.text)
+    assert len(loaded) == 3
+    for path in [*loaded, "page/licences.txt", "openapi.json"]:
         assert http.get(f"/{path}").status_code == 200
-    assert "://" not in page.text
+    assert not re.search(r"<style|\sstyle=|\son\w+=", page.text)
 
 
 def test_the_page_reads_only_fields_that_the_api_has(http: httpx.Client) -> None:
-    script = http.get("/page/page.js").text
     schemas = http.get("/openapi.json").json()["components"]["schemas"]
-    names = ("Prediction", "Outcome", "Skill", "PredictedPair")
-    known = {field for name in names for field in schemas[name]["properties"]}
-    used = set(re.findall(r"\b(?:p|o|latest|prediction|pair|outcome|skill)\??\.([a-z]\w*)", script))
-    assert len(used) > 15
-    assert used <= known
+    types = (PAGE / "src" / "api.ts").read_text()
+    told = dict(re.findall(r"export interface (\w+) \{(.*?)\n?\}\n", types, re.DOTALL))
+    checked = {
+        name: set(re.findall(r"(?:^|[{;\n])\s*(\w+)\??:", body)) for name, body in told.items() if name in schemas
+    }
+    assert {"Prediction", "Outcome", "Candle", "NewsItem", "ModelVersion", "Calibration", "PipelineState"} <= set(
+        checked
+    )
+    for name, fields in checked.items():
+        assert fields <= set(schemas[name]["properties"]), name

@@ -28,6 +28,15 @@ class PredictionApiSettings(ServiceSettings):
         description="SQLAlchemy URL, or Elasticsearch's http(s)://HOST:PORT",
     )
     elasticsearch_api_key: SecretStr | None = Field(None, description="API key of Elasticsearch")
+    feature_store_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the feature store that candles and news are shown from; none shows none"
+    )
+    model_registry_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the model registry that models' history is shown from; none shows none"
+    )
+    state_file: Path | None = Field(
+        None, description="File in which the local supervisor tells how the pipeline's processes fare; none shows none"
+    )
     max_staleness_seconds: float = Field(1.0, gt=0, le=60, description="Oldest answer given from memory")
     refresh_seconds: float = Field(
         0.1, gt=0, le=60, description="Pause between two reads of the store: how soon a new prediction is seen"

@@ -88,7 +88,16 @@ def news_signals_group(pipeline: str) -> FeatureGroup:
         primary_key=("coin", "model_name", "news_id"),
         entity="coin",
         event_time="timestamp_ms",
-        columns={"coin": str, "model_name": str, "news_id": str, "timestamp_ms": int, "signal": int, "reasoning": str},
+        columns={
+            "coin": str,
+            "model_name": str,
+            "news_id": str,
+            "timestamp_ms": int,
+            "signal": int,
+            "reasoning": str,
+            "title": str,
+            "url": str,
+        },
     )
 
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pricecast_core.messages import Prediction
+from pricecast_core.stores.scores import Score
+
+Series = tuple[str, str, int]
+"""Pipeline, pair and horizon in seconds: what forecasts are made for, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,18 @@ class PredictionStore(Protocol):
 
     def unscored(self, pipeline: str, until_ms: int) -> list[Prediction]:
         """Returns predictions whose target time is at or before `until_ms` and that have no actual price yet."""
+
+    def scores(self, pairs: Sequence[str], since_ms: int, pipeline: str | None = None) -> dict[Series, Score]:
+        """Returns the sums over the scored predictions of each series since a target time, in one query.
+
+        Args:
+            pairs: Of which pairs.
+            since_ms: Earliest target time, inclusive.
+            pipeline: Only this pipeline's.
+
+        Raises:
+            StoreError: If the store can't be read.
+        """
 
     def close(self) -> None:
         """Gives back connections."""

@@ -26,7 +26,8 @@ from elasticsearch import ApiError, Elasticsearch
 
 from pricecast_core.errors import SettingsError, StoreError
 from pricecast_core.messages import Prediction
-from pricecast_core.stores.predictions import Page, newest
+from pricecast_core.stores.predictions import Page, Series, newest
+from pricecast_core.stores.scores import Score
 from pricecast_core.stores.tokens import decode_token, encode_token
 
 _BULK_PREDICTIONS = 1_000
@@ -180,6 +181,38 @@ class ElasticsearchPredictionStore:
                 return found
             after = page[-1].target_time_ms, page[-1].id
 
+    def scores(self, pairs: Sequence[str], since_ms: int, pipeline: str | None = None) -> dict[Series, Score]:
+        """Returns the sums over the scored predictions of each series since a target time, in one query."""
+        query: list[dict[str, Any]] = [
+            {"terms": {"pair": list(pairs)}},
+            {"range": {"target_time_ms": {"gte": since_ms}}},
+            {"exists": {"field": "actual_price"}},
+        ]
+        if pipeline is not None:
+            query.append({"term": {"pipeline": pipeline}})
+        compared = [{"exists": {"field": name}} for name in ("pinball_loss", "naive_pinball_loss")]
+        sums: dict[str, Any] = {
+            "error": _sum("absolute_error"),
+            "naive_error": _sum("naive_absolute_error"),
+            "inside": {"filter": {"term": {"inside_interval": True}}},
+            "compared": {
+                "filter": {"bool": {"filter": compared}},
+                "aggs": {"pinball": _sum("pinball_loss"), "naive_pinball": _sum("naive_pinball_loss")},
+            },
+        }
+        keys = [{name: {"terms": {"field": name}}} for name in ("pipeline", "pair", "horizon_seconds")]
+        with _errors("scores"):
+            answer = self._reader.search(
+                index=self._history_index,
+                query={"bool": {"filter": query}},
+                size=0,
+                track_total_hits=False,
+                ignore_unavailable=True,
+                aggs={"series": {"composite": {"size": _MAX_LATEST, "sources": keys}, "aggs": sums}},
+            )
+        buckets = answer.get("aggregations", {}).get("series", {}).get("buckets", [])
+        return {_series(bucket): _score(bucket) for bucket in buckets}
+
     def close(self) -> None:
         """Gives back connections."""
         self._client.close()
@@ -303,6 +336,26 @@ def _document(prediction: Prediction) -> dict[str, Any]:
 
 def _prediction(source: Any) -> Prediction:
     return msgspec.convert(source, Prediction)
+
+
+def _sum(field: str) -> dict[str, Any]:
+    return {"sum": {"field": field}}
+
+
+def _series(bucket: Any) -> Series:
+    key = bucket["key"]
+    return str(key["pipeline"]), str(key["pair"]), int(key["horizon_seconds"])
+
+
+def _score(bucket: Any) -> Score:
+    return Score(
+        count=int(bucket["doc_count"]),
+        error=float(bucket["error"]["value"]),
+        naive_error=float(bucket["naive_error"]["value"]),
+        inside=int(bucket["inside"]["doc_count"]),
+        pinball=float(bucket["compared"]["pinball"]["value"]),
+        naive_pinball=float(bucket["compared"]["naive_pinball"]["value"]),
+    )
 
 
 def _reason(result: Any) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from pricecast_core.messages import Prediction, decode, encode
-from pricecast_core.stores.predictions import Page, newest
+from pricecast_core.stores.predictions import Page, Series, newest
+from pricecast_core.stores.scores import Score
 from pricecast_core.stores.sql import SqlDatabase
 from pricecast_core.stores.tokens import decode_token, encode_token
 
@@ -154,6 +156,45 @@ class SqlPredictionStore:
         )
         with self._database.read() as connection:
             return _decode_all(connection.execute(query).scalars())
+
+    def scores(self, pairs: Sequence[str], since_ms: int, pipeline: str | None = None) -> dict[Series, Score]:
+        """Returns the sums over the scored predictions of each series since a target time, in one query."""
+        columns = _predictions.c
+        document: Any = (
+            sa.type_coerce(columns.document, sa.JSON)
+            if self._database.is_sqlite
+            else sa.cast(columns.document, postgresql.JSONB)
+        )
+        loss, naive_loss = document["pinball_loss"].as_float(), document["naive_pinball_loss"].as_float()
+        compared = loss.is_not(None) & naive_loss.is_not(None)
+        sums = [
+            sa.func.sum(document["absolute_error"].as_float()),
+            sa.func.sum(document["naive_absolute_error"].as_float()),
+            sa.func.sum(sa.case((document["inside_interval"].as_boolean(), 1), else_=0)),
+            sa.func.sum(sa.case((compared, loss))),
+            sa.func.sum(sa.case((compared, naive_loss))),
+        ]
+        series = (columns.pipeline, columns.pair, columns.horizon_seconds)
+        query = (
+            sa.select(*series, sa.func.count(), *sums)
+            .where(columns.pair.in_(list(pairs)), columns.target_time_ms >= since_ms, columns.scored)
+            .group_by(*series)
+        )
+        if pipeline is not None:
+            query = query.where(columns.pipeline == pipeline)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {
+            (row[0], row[1], row[2]): Score(
+                count=row[3],
+                error=row[4] or 0.0,
+                naive_error=row[5] or 0.0,
+                inside=row[6] or 0,
+                pinball=row[7] or 0.0,
+                naive_pinball=row[8] or 0.0,
+            )
+            for row in rows
+        }
 
     def close(self) -> None:
         """Gives back connections."""

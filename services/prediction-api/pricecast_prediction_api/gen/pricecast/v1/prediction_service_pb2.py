@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from pricecast_prediction_api.gen.pricecast.v1 import history_pb2 as pricecast_dot_v1_dot_history__pb2
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_pb2 as pricecast_dot_v1_dot_prediction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%pricecast/v1/prediction_service.proto\x12\x0cpricecast.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpricecast/v1/prediction.proto\"b\n\x0ePredictRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"?\n\x0fPredictResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\"b\n\x13\x42\x61tchPredictRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"E\n\x14\x42\x61tchPredictResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\"\xef\x01\n\x16ListPredictionsRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x11\n\tnamespace\x18\x08 \x01(\t\"a\n\x17ListPredictionsResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x17WatchPredictionsRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"_\n\x18WatchPredictionsResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\x12\x15\n\rskipped_count\x18\x02 \x01(\x05\"7\n\x10ListPairsRequest\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\"?\n\x11ListPairsResponse\x12*\n\x05pairs\x18\x01 \x03(\x0b\x32\x1b.pricecast.v1.PredictedPair\"s\n\rPredictedPair\x12\x0c\n\x04pair\x18\x01 \x01(\t\x12\x18\n\x10horizons_seconds\x18\x02 \x03(\x05\x12\x11\n\tpipelines\x18\x03 \x03(\t\x12\x11\n\tsimulated\x18\x04 \x01(\x08\x12\x14\n\x0cpipeline_ids\x18\x05 \x03(\t2\xe0\x05\n\x11PredictionService\x12\xa6\x01\n\x07Predict\x12\x1c.pricecast.v1.PredictRequest\x1a\x1d.pricecast.v1.PredictResponse\"^\x82\xd3\xe4\x93\x02X\x12\x1f/v1/pairs/{pair=*/*}/predictionZ)\x12\x1b/v1/pairs/{pair}/predictionb\npredictionb\nprediction\x12\x90\x01\n\x0c\x42\x61tchPredict\x12!.pricecast.v1.BatchPredictRequest\x1a\".pricecast.v1.BatchPredictResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x15/v1/predictions:batchZ\x1a\"\x15/v1/predictions:batch:\x01*\x12\xa8\x01\n\x0fListPredictions\x12$.pricecast.v1.ListPredictionsRequest\x1a%.pricecast.v1.ListPredictionsResponse\"H\x82\xd3\xe4\x93\x02\x42\x12 /v1/pairs/{pair=*/*}/predictionsZ\x1e\x12\x1c/v1/pairs/{pair}/predictions\x12\x82\x01\n\x10WatchPredictions\x12%.pricecast.v1.WatchPredictionsRequest\x1a&.pricecast.v1.WatchPredictionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/predictions:watch0\x01\x12_\n\tListPairs\x12\x1e.pricecast.v1.ListPairsRequest\x1a\x1f.pricecast.v1.ListPairsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/pairsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%pricecast/v1/prediction_service.proto\x12\x0cpricecast.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1apricecast/v1/history.proto\x1a\x1dpricecast/v1/prediction.proto\"b\n\x0ePredictRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"?\n\x0fPredictResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\"b\n\x13\x42\x61tchPredictRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"E\n\x14\x42\x61tchPredictResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\"\xef\x01\n\x16ListPredictionsRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x11\n\tnamespace\x18\x08 \x01(\t\"a\n\x17ListPredictionsResponse\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.pricecast.v1.Prediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x17WatchPredictionsRequest\x12\r\n\x05pairs\x18\x01 \x03(\t\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"_\n\x18WatchPredictionsResponse\x12,\n\nprediction\x18\x01 \x01(\x0b\x32\x18.pricecast.v1.Prediction\x12\x15\n\rskipped_count\x18\x02 \x01(\x05\"7\n\x10ListPairsRequest\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\"?\n\x11ListPairsResponse\x12*\n\x05pairs\x18\x01 \x03(\x0b\x32\x1b.pricecast.v1.PredictedPair\"s\n\rPredictedPair\x12\x0c\n\x04pair\x18\x01 \x01(\t\x12\x18\n\x10horizons_seconds\x18\x02 \x03(\x05\x12\x11\n\tpipelines\x18\x03 \x03(\t\x12\x11\n\tsimulated\x18\x04 \x01(\x08\x12\x14\n\x0cpipeline_ids\x18\x05 \x03(\t\"8\n\x11ListScoresRequest\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\"j\n\x12ListScoresResponse\x12)\n\x06scores\x18\x01 \x03(\x0b\x32\x19.pricecast.v1.SeriesScore\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\")\n\x14ListPipelinesRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\"G\n\x15ListPipelinesResponse\x12.\n\tpipelines\x18\x01 \x03(\x0b\x32\x1b.pricecast.v1.PipelineState\"i\n\x15GetCalibrationRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\"H\n\x16GetCalibrationResponse\x12.\n\x0b\x63\x61libration\x18\x01 \x01(\x0b\x32\x19.pricecast.v1.Calibration\"\x8e\x01\n\x12ListCandlesRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08pipeline\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\"<\n\x13ListCandlesResponse\x12%\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x14.pricecast.v1.Candle\"\x8b\x01\n\x0fListNewsRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08pipeline\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\"8\n\x10ListNewsResponse\x12$\n\x04news\x18\x01 \x03(\x0b\x32\x16.pricecast.v1.NewsItem\"\x97\x01\n\x18ListModelVersionsRequest\x12\x12\n\x04pair\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\x0fhorizon_seconds\x18\x02 \x01(\x05\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x16\n\x0e\x62\x65\x66ore_version\x18\x05 \x01(\x05\x12\x11\n\tpage_size\x18\x06 \x01(\x05\"I\n\x19ListModelVersionsResponse\x12,\n\x08versions\x18\x01 \x03(\x0b\x32\x1a.pricecast.v1.ModelVersion2\xbe\x0c\n\x11PredictionService\x12\xa6\x01\n\x07Predict\x12\x1c.pricecast.v1.PredictRequest\x1a\x1d.pricecast.v1.PredictResponse\"^\x82\xd3\xe4\x93\x02X\x12\x1f/v1/pairs/{pair=*/*}/predictionZ)\x12\x1b/v1/pairs/{pair}/predictionb\npredictionb\nprediction\x12\x90\x01\n\x0c\x42\x61tchPredict\x12!.pricecast.v1.BatchPredictRequest\x1a\".pricecast.v1.BatchPredictResponse\"9\x82\xd3\xe4\x93\x02\x33\x12\x15/v1/predictions:batchZ\x1a\"\x15/v1/predictions:batch:\x01*\x12\xa8\x01\n\x0fListPredictions\x12$.pricecast.v1.ListPredictionsRequest\x1a%.pricecast.v1.ListPredictionsResponse\"H\x82\xd3\xe4\x93\x02\x42\x12 /v1/pairs/{pair=*/*}/predictionsZ\x1e\x12\x1c/v1/pairs/{pair}/predictions\x12\x82\x01\n\x10WatchPredictions\x12%.pricecast.v1.WatchPredictionsRequest\x1a&.pricecast.v1.WatchPredictionsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/predictions:watch0\x01\x12_\n\tListPairs\x12\x1e.pricecast.v1.ListPairsRequest\x1a\x1f.pricecast.v1.ListPairsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/pairs\x12\x63\n\nListScores\x12\x1f.pricecast.v1.ListScoresRequest\x1a .pricecast.v1.ListScoresResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/scores\x12o\n\rListPipelines\x12\".pricecast.v1.ListPipelinesRequest\x1a#.pricecast.v1.ListPipelinesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/pipelines\x12\xbf\x01\n\x0eGetCalibration\x12#.pricecast.v1.GetCalibrationRequest\x1a$.pricecast.v1.GetCalibrationResponse\"b\x82\xd3\xe4\x93\x02\\\x12 /v1/pairs/{pair=*/*}/calibrationZ+\x12\x1c/v1/pairs/{pair}/calibrationb\x0b\x63\x61librationb\x0b\x63\x61libration\x12\x94\x01\n\x0bListCandles\x12 .pricecast.v1.ListCandlesRequest\x1a!.pricecast.v1.ListCandlesResponse\"@\x82\xd3\xe4\x93\x02:\x12\x1c/v1/pairs/{pair=*/*}/candlesZ\x1a\x12\x18/v1/pairs/{pair}/candles\x12\x85\x01\n\x08ListNews\x12\x1d.pricecast.v1.ListNewsRequest\x1a\x1e.pricecast.v1.ListNewsResponse\":\x82\xd3\xe4\x93\x02\x34\x12\x19/v1/pairs/{pair=*/*}/newsZ\x17\x12\x15/v1/pairs/{pair}/news\x12\xa4\x01\n\x11ListModelVersions\x12&.pricecast.v1.ListModelVersionsRequest\x1a\'.pricecast.v1.ListModelVersionsResponse\">\x82\xd3\xe4\x93\x02\x38\x12\x1b/v1/pairs/{pair=*/*}/modelsZ\x19\x12\x17/v1/pairs/{pair}/modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTREQUEST'].fields_by_name['pair']._serialized_options = b'\342A\001\002'
   _globals['_LISTPREDICTIONSREQUEST'].fields_by_name['pair']._loaded_options = None
   _globals['_LISTPREDICTIONSREQUEST'].fields_by_name['pair']._serialized_options = b'\342A\001\002'
+  _globals['_GETCALIBRATIONREQUEST'].fields_by_name['pair']._loaded_options = None
+  _globals['_GETCALIBRATIONREQUEST'].fields_by_name['pair']._serialized_options = b'\342A\001\002'
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['pair']._loaded_options = None
+  _globals['_LISTCANDLESREQUEST'].fields_by_name['pair']._serialized_options = b'\342A\001\002'
+  _globals['_LISTNEWSREQUEST'].fields_by_name['pair']._loaded_options = None
+  _globals['_LISTNEWSREQUEST'].fields_by_name['pair']._serialized_options = b'\342A\001\002'
+  _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['pair']._loaded_options = None
+  _globals['_LISTMODELVERSIONSREQUEST'].fields_by_name['pair']._serialized_options = b'\342A\001\002'
   _globals['_PREDICTIONSERVICE'].methods_by_name['Predict']._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['Predict']._serialized_options = b'\202\323\344\223\002X\022\037/v1/pairs/{pair=*/*}/predictionZ)\022\033/v1/pairs/{pair}/predictionb\npredictionb\nprediction'
   _globals['_PREDICTIONSERVICE'].methods_by_name['BatchPredict']._loaded_options = None
@@ -49,28 +58,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTIONSERVICE'].methods_by_name['WatchPredictions']._serialized_options = b'\202\323\344\223\002\027\022\025/v1/predictions:watch'
   _globals['_PREDICTIONSERVICE'].methods_by_name['ListPairs']._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['ListPairs']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/pairs'
-  _globals['_PREDICTREQUEST']._serialized_start=182
-  _globals['_PREDICTREQUEST']._serialized_end=280
-  _globals['_PREDICTRESPONSE']._serialized_start=282
-  _globals['_PREDICTRESPONSE']._serialized_end=345
-  _globals['_BATCHPREDICTREQUEST']._serialized_start=347
-  _globals['_BATCHPREDICTREQUEST']._serialized_end=445
-  _globals['_BATCHPREDICTRESPONSE']._serialized_start=447
-  _globals['_BATCHPREDICTRESPONSE']._serialized_end=516
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=519
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=758
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=760
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=857
-  _globals['_WATCHPREDICTIONSREQUEST']._serialized_start=859
-  _globals['_WATCHPREDICTIONSREQUEST']._serialized_end=961
-  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_start=963
-  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_end=1058
-  _globals['_LISTPAIRSREQUEST']._serialized_start=1060
-  _globals['_LISTPAIRSREQUEST']._serialized_end=1115
-  _globals['_LISTPAIRSRESPONSE']._serialized_start=1117
-  _globals['_LISTPAIRSRESPONSE']._serialized_end=1180
-  _globals['_PREDICTEDPAIR']._serialized_start=1182
-  _globals['_PREDICTEDPAIR']._serialized_end=1297
-  _globals['_PREDICTIONSERVICE']._serialized_start=1300
-  _globals['_PREDICTIONSERVICE']._serialized_end=2036
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListScores']._loaded_options = None
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListScores']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/scores'
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListPipelines']._loaded_options = None
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListPipelines']._serialized_options = b'\202\323\344\223\002\017\022\r/v1/pipelines'
+  _globals['_PREDICTIONSERVICE'].methods_by_name['GetCalibration']._loaded_options = None
+  _globals['_PREDICTIONSERVICE'].methods_by_name['GetCalibration']._serialized_options = b'\202\323\344\223\002\\\022 /v1/pairs/{pair=*/*}/calibrationZ+\022\034/v1/pairs/{pair}/calibrationb\013calibrationb\013calibration'
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListCandles']._loaded_options = None
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListCandles']._serialized_options = b'\202\323\344\223\002:\022\034/v1/pairs/{pair=*/*}/candlesZ\032\022\030/v1/pairs/{pair}/candles'
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListNews']._loaded_options = None
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListNews']._serialized_options = b'\202\323\344\223\0024\022\031/v1/pairs/{pair=*/*}/newsZ\027\022\025/v1/pairs/{pair}/news'
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListModelVersions']._loaded_options = None
+  _globals['_PREDICTIONSERVICE'].methods_by_name['ListModelVersions']._serialized_options = b'\202\323\344\223\0028\022\033/v1/pairs/{pair=*/*}/modelsZ\031\022\027/v1/pairs/{pair}/models'
+  _globals['_PREDICTREQUEST']._serialized_start=210
+  _globals['_PREDICTREQUEST']._serialized_end=308
+  _globals['_PREDICTRESPONSE']._serialized_start=310
+  _globals['_PREDICTRESPONSE']._serialized_end=373
+  _globals['_BATCHPREDICTREQUEST']._serialized_start=375
+  _globals['_BATCHPREDICTREQUEST']._serialized_end=473
+  _globals['_BATCHPREDICTRESPONSE']._serialized_start=475
+  _globals['_BATCHPREDICTRESPONSE']._serialized_end=544
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=547
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=786
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=788
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=885
+  _globals['_WATCHPREDICTIONSREQUEST']._serialized_start=887
+  _globals['_WATCHPREDICTIONSREQUEST']._serialized_end=989
+  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_start=991
+  _globals['_WATCHPREDICTIONSRESPONSE']._serialized_end=1086
+  _globals['_LISTPAIRSREQUEST']._serialized_start=1088
+  _globals['_LISTPAIRSREQUEST']._serialized_end=1143
+  _globals['_LISTPAIRSRESPONSE']._serialized_start=1145
+  _globals['_LISTPAIRSRESPONSE']._serialized_end=1208
+  _globals['_PREDICTEDPAIR']._serialized_start=1210
+  _globals['_PREDICTEDPAIR']._serialized_end=1325
+  _globals['_LISTSCORESREQUEST']._serialized_start=1327
+  _globals['_LISTSCORESREQUEST']._serialized_end=1383
+  _globals['_LISTSCORESRESPONSE']._serialized_start=1385
+  _globals['_LISTSCORESRESPONSE']._serialized_end=1491
+  _globals['_LISTPIPELINESREQUEST']._serialized_start=1493
+  _globals['_LISTPIPELINESREQUEST']._serialized_end=1534
+  _globals['_LISTPIPELINESRESPONSE']._serialized_start=1536
+  _globals['_LISTPIPELINESRESPONSE']._serialized_end=1607
+  _globals['_GETCALIBRATIONREQUEST']._serialized_start=1609
+  _globals['_GETCALIBRATIONREQUEST']._serialized_end=1714
+  _globals['_GETCALIBRATIONRESPONSE']._serialized_start=1716
+  _globals['_GETCALIBRATIONRESPONSE']._serialized_end=1788
+  _globals['_LISTCANDLESREQUEST']._serialized_start=1791
+  _globals['_LISTCANDLESREQUEST']._serialized_end=1933
+  _globals['_LISTCANDLESRESPONSE']._serialized_start=1935
+  _globals['_LISTCANDLESRESPONSE']._serialized_end=1995
+  _globals['_LISTNEWSREQUEST']._serialized_start=1998
+  _globals['_LISTNEWSREQUEST']._serialized_end=2137
+  _globals['_LISTNEWSRESPONSE']._serialized_start=2139
+  _globals['_LISTNEWSRESPONSE']._serialized_end=2195
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=2198
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=2349
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=2351
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=2424
+  _globals['_PREDICTIONSERVICE']._serialized_start=2427
+  _globals['_PREDICTIONSERVICE']._serialized_end=4025
 # @@protoc_insertion_point(module_scope)

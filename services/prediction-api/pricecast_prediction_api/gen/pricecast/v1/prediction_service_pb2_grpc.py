@@ -68,6 +68,36 @@ class PredictionServiceStub:
                 request_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPairsRequest.SerializeToString,
                 response_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPairsResponse.FromString,
                 _registered_method=True)
+        self.ListScores = channel.unary_unary(
+                '/pricecast.v1.PredictionService/ListScores',
+                request_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListScoresRequest.SerializeToString,
+                response_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListScoresResponse.FromString,
+                _registered_method=True)
+        self.ListPipelines = channel.unary_unary(
+                '/pricecast.v1.PredictionService/ListPipelines',
+                request_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPipelinesRequest.SerializeToString,
+                response_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPipelinesResponse.FromString,
+                _registered_method=True)
+        self.GetCalibration = channel.unary_unary(
+                '/pricecast.v1.PredictionService/GetCalibration',
+                request_serializer=pricecast_dot_v1_dot_prediction__service__pb2.GetCalibrationRequest.SerializeToString,
+                response_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.GetCalibrationResponse.FromString,
+                _registered_method=True)
+        self.ListCandles = channel.unary_unary(
+                '/pricecast.v1.PredictionService/ListCandles',
+                request_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListCandlesRequest.SerializeToString,
+                response_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListCandlesResponse.FromString,
+                _registered_method=True)
+        self.ListNews = channel.unary_unary(
+                '/pricecast.v1.PredictionService/ListNews',
+                request_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListNewsRequest.SerializeToString,
+                response_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListNewsResponse.FromString,
+                _registered_method=True)
+        self.ListModelVersions = channel.unary_unary(
+                '/pricecast.v1.PredictionService/ListModelVersions',
+                request_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListModelVersionsRequest.SerializeToString,
+                response_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListModelVersionsResponse.FromString,
+                _registered_method=True)
 
 
 class PredictionServiceServicer:
@@ -120,6 +150,54 @@ class PredictionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListScores(self, request, context):
+        """Returns how the forecasts of every pair and horizon did over the last day.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPipelines(self, request, context):
+        """Returns what is known of each pipeline's state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCalibration(self, request, context):
+        """Returns how far the forecasts of a pair and horizon can be trusted: calibration and skill of the newest scored ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCandles(self, request, context):
+        """Returns the candles of a pair, newest first.
+
+        UNIMPLEMENTED where the server is given no feature store to read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNews(self, request, context):
+        """Returns the news of a pair's base coin, newest first, with what was read in it.
+
+        UNIMPLEMENTED where the server is given no feature store to read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelVersions(self, request, context):
+        """Returns the versions of the model of a pair and horizon, newest first, and why each was promoted or not.
+
+        UNIMPLEMENTED where the server is given no model registry to read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PredictionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +225,36 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.ListPairs,
                     request_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPairsRequest.FromString,
                     response_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPairsResponse.SerializeToString,
+            ),
+            'ListScores': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListScores,
+                    request_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListScoresRequest.FromString,
+                    response_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListScoresResponse.SerializeToString,
+            ),
+            'ListPipelines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPipelines,
+                    request_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPipelinesRequest.FromString,
+                    response_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListPipelinesResponse.SerializeToString,
+            ),
+            'GetCalibration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCalibration,
+                    request_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.GetCalibrationRequest.FromString,
+                    response_serializer=pricecast_dot_v1_dot_prediction__service__pb2.GetCalibrationResponse.SerializeToString,
+            ),
+            'ListCandles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCandles,
+                    request_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListCandlesRequest.FromString,
+                    response_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListCandlesResponse.SerializeToString,
+            ),
+            'ListNews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNews,
+                    request_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListNewsRequest.FromString,
+                    response_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListNewsResponse.SerializeToString,
+            ),
+            'ListModelVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelVersions,
+                    request_deserializer=pricecast_dot_v1_dot_prediction__service__pb2.ListModelVersionsRequest.FromString,
+                    response_serializer=pricecast_dot_v1_dot_prediction__service__pb2.ListModelVersionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -293,6 +401,168 @@ class PredictionService:
             '/pricecast.v1.PredictionService/ListPairs',
             pricecast_dot_v1_dot_prediction__service__pb2.ListPairsRequest.SerializeToString,
             pricecast_dot_v1_dot_prediction__service__pb2.ListPairsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListScores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricecast.v1.PredictionService/ListScores',
+            pricecast_dot_v1_dot_prediction__service__pb2.ListScoresRequest.SerializeToString,
+            pricecast_dot_v1_dot_prediction__service__pb2.ListScoresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPipelines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricecast.v1.PredictionService/ListPipelines',
+            pricecast_dot_v1_dot_prediction__service__pb2.ListPipelinesRequest.SerializeToString,
+            pricecast_dot_v1_dot_prediction__service__pb2.ListPipelinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCalibration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricecast.v1.PredictionService/GetCalibration',
+            pricecast_dot_v1_dot_prediction__service__pb2.GetCalibrationRequest.SerializeToString,
+            pricecast_dot_v1_dot_prediction__service__pb2.GetCalibrationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCandles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricecast.v1.PredictionService/ListCandles',
+            pricecast_dot_v1_dot_prediction__service__pb2.ListCandlesRequest.SerializeToString,
+            pricecast_dot_v1_dot_prediction__service__pb2.ListCandlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricecast.v1.PredictionService/ListNews',
+            pricecast_dot_v1_dot_prediction__service__pb2.ListNewsRequest.SerializeToString,
+            pricecast_dot_v1_dot_prediction__service__pb2.ListNewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pricecast.v1.PredictionService/ListModelVersions',
+            pricecast_dot_v1_dot_prediction__service__pb2.ListModelVersionsRequest.SerializeToString,
+            pricecast_dot_v1_dot_prediction__service__pb2.ListModelVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
