@@ -11,11 +11,14 @@ from typing import Any
 
 import kopf
 from kubernetes import config
-from kubernetes.client import ApiClient
+from kubernetes.client import ApiClient, ApiException
+from kubernetes.config import ConfigException
+from urllib3.exceptions import HTTPError
 
 from pricecast_core import logs
+from pricecast_core.errors import SettingsError
 from pricecast_core.health import Health
-from pricecast_core.service import EX_FAILED, configured
+from pricecast_core.service import EX_CONFIG, EX_FAILED, configured
 from pricecast_operator.cluster.api import Cluster
 from pricecast_operator.cluster.lease import Lease, LeaseTakenError
 from pricecast_operator.cluster.objects import Ref
@@ -34,18 +37,20 @@ def main() -> None:
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # what can't be reached is a condition
     log = logs.get(SERVICE)
     os.environ.setdefault("LOGNAME", SERVICE)  # kopf asks for the user's name; a container's user has none
-    kubernetes_config: Any = config  # untyped
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        kubernetes_config.load_incluster_config()
-    else:
-        kubernetes_config.load_kube_config()
     health = Health()
-    cluster = Cluster(ApiClient())
-    _await_definitions(cluster)
-    port = health.start(settings.http_host, settings.http_port)
-    owners = _owners(cluster, settings)
-    lease = Lease(cluster, settings.namespace, settings.namespaces, owners)
-    _lead(lease, health)
+    try:
+        cluster, owners, port = _connected(settings, health)
+        lease = Lease(cluster, settings.namespace, settings.namespaces, owners)
+        _lead(lease, health)
+    except SettingsError as error:
+        log.error("settings refused", error=str(error))
+        sys.exit(EX_CONFIG)
+    except ConfigException as error:
+        log.error("there is no cluster to run for", error=f"{error}; set KUBECONFIG to the file of one that exists")
+        sys.exit(EX_CONFIG)
+    except (ApiException, HTTPError) as error:
+        log.error("the API server can't be used", error=_in_words(error))
+        sys.exit(EX_FAILED)
     operator = Operator(settings, cluster, health, owners)
     log.info("started", health=f"http://{settings.http_host}:{port}", namespaces=settings.namespaces or "all")
     try:
@@ -59,6 +64,25 @@ def main() -> None:
         lease.release()
         health.stop()
     log.info("stopped")
+
+
+def _connected(settings: OperatorSettings, health: Health) -> tuple[Cluster, list[Manifest], int]:
+    """Returns the cluster, the owners of what the operator keeps for itself, and the port of its health."""
+    kubernetes_config: Any = config  # untyped
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        kubernetes_config.load_incluster_config()
+    else:
+        kubernetes_config.load_kube_config()
+    cluster = Cluster(ApiClient())
+    _await_definitions(cluster)
+    port = health.start(settings.http_host, settings.http_port)
+    return cluster, _owners(cluster, settings), port
+
+
+def _in_words(error: ApiException | HTTPError) -> str:
+    if isinstance(error, ApiException):
+        return f"it answers {error.status} {error.reason}"
+    return f"{getattr(error, 'reason', None) or error}"
 
 
 def _owners(cluster: Cluster, settings: OperatorSettings) -> list[Manifest]:

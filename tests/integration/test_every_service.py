@@ -5,6 +5,7 @@ With no broker to be found, for a service must say so and wait, and yet end when
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -121,3 +122,91 @@ def test_a_wrong_setting_is_named_and_starts_nothing(service: str, tmp_path: Pat
     assert process.wait(120) == 78
     told = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert "PIPELINE: 'Not A Name'" in told[-1]["error"]
+
+
+PACKAGES = (
+    "candles",
+    "cli",
+    "finetune",
+    "news",
+    "news_signal",
+    "operator",
+    "prediction_api",
+    "price_predictor",
+    "technical_indicators",
+    "to_feature_store",
+    "trades",
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_an_interrupt_while_modules_are_imported_shows_no_traceback(package: str) -> None:
+    """Ctrl-C in the first second of a command met no handler yet."""
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import pricecast_{package}; "
+    ended = subprocess.run(
+        [sys.executable, "-c", code + "raise KeyboardInterrupt"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+    broken = subprocess.run(
+        [sys.executable, "-c", code + "1 / 0"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "ZeroDivisionError" in broken.stderr  # a fault of ours is shown as ever
+
+
+UNTOLD = ("Traceback", "never retrieved", "Task was destroyed", "was never awaited", "Exception ignored")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_signals_at_any_moment_end_a_service_quietly(service: str, tmp_path: Path) -> None:
+    """Whatever moment a signal meets, import, start, waiting for servers, or the end that another one has begun."""
+    for number, seconds in enumerate((0.3, 1.1, 2.3, 4.1)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process = start(service, folder)
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+            for _ in range(3):
+                process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+            told = process.wait(120), (folder / "log").read_text()
+        finally:
+            process.kill()
+            process.wait()
+        assert told[0] in (0, -signal.SIGTERM), told
+        assert not [words for words in UNTOLD if words in told[1]], told
+
+
+@pytest.mark.parametrize("service", ["to-feature-store", "price-predictor", "prediction-api"])
+def test_a_folder_for_a_store_that_can_not_be_made_is_named_without_a_traceback(service: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    url = f"sqlite:///{tmp_path}/file/below/x.db"
+    names = ("FEATURE_STORE_URL", "MODEL_REGISTRY_URL", "PREDICTION_STORE_URL")
+    process = start(service, tmp_path, **dict.fromkeys(names, url))
+    assert process.wait(120) == 78
+    told = (tmp_path / "log").read_text()
+    assert f"the folder {tmp_path}/file/below can't be made" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("server", "code", "message"),
+    [("https://127.0.0.1:1", 1, "the API server can't be used"), (None, 78, "there is no cluster to run for")],
+)
+def test_an_operator_without_an_api_server_says_so(server: str | None, code: int, message: str, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    if server is not None:
+        names = {"clusters": [{"name": "c", "cluster": {"server": server}}], "users": [{"name": "u", "user": {}}]}
+        context = {"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "current-context": "c"}
+        kubeconfig.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **names, **context}))
+    operator = Path(sys.executable).with_name("pricecast-operator")
+    env = {"PATH": os.environ["PATH"], "HTTP_PORT": "0", "KUBECONFIG": str(kubeconfig)}
+    ended = subprocess.run([operator], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert message in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr

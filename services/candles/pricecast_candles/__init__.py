@@ -1,1 +1,3 @@
 """Trades to candles, in event time."""
+
+import pricecast_core.interrupts  # noqa: F401 - first of all: see there

@@ -41,7 +41,9 @@ class Stop:
         self._callbacks: list[Callable[[], None]] = []
 
     def set(self) -> None:
-        """Asks to stop."""
+        """Asks to stop. Once is enough: what is called hears of it once, however often a person presses Ctrl-C."""
+        if self._event.is_set():
+            return
         self._event.set()
         for callback in self._callbacks:
             callback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from functools import cache, partial
 
@@ -80,7 +81,8 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
     stopping = asyncio.Event()
 
     def on_stop() -> None:
-        loop.call_soon_threadsafe(stopping.set)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended by itself
+            loop.call_soon_threadsafe(stopping.set)
 
     stop.call(on_stop)
     if stop.is_set():

@@ -9,7 +9,7 @@ one again changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import polars as pl
 
@@ -114,7 +114,13 @@ class Predictor:
             self._read_history(reloaded)
         touched = {marker.key for marker in markers if marker.group == "technical_indicators"}
         self._read_new_rows([pair for pair in self._all_pairs if pair in touched])
-        self._update(self._settings.pairs)
+        changed = touched | set(reloaded) | self._waiting_since.keys()
+        self._update([pair for pair in self._settings.pairs if self._concerns(pair, changed, coins)])
+
+    def _concerns(self, pair: str, changed: Set[str], coins: Set[str]) -> bool:
+        """Returns whether new rows of some pairs, or news of some coins, may allow a forecast or a score of a pair."""
+        companions = feature_view.companions_of(self._settings, pair)
+        return pair in changed or base_coin(pair) in coins or not changed.isdisjoint(companions)
 
     def deliver(self, publisher: Publisher) -> None:
         """Publishes what was made, then stores it.

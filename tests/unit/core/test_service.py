@@ -10,6 +10,8 @@ import urllib.request
 
 import pytest
 
+from pricecast_core.service import Stop
+
 SERVICE = """
 import sys
 from pricecast_core.errors import BelowBarError, NotEnoughHistoryError, SettingsError
@@ -77,3 +79,12 @@ def test_health_answers_with_reasons_and_sigterm_ends_cleanly() -> None:
         assert b"process_cpu_seconds_total" in metrics.read()
     process.send_signal(signal.SIGTERM)
     assert ends_with(process)[0] == 0
+
+
+def test_who_waits_to_be_stopped_hears_of_it_once() -> None:
+    """A second Ctrl-C called an event loop that had been closed by then."""
+    stop, heard = Stop(), []
+    stop.call(lambda: heard.append("stop"))
+    stop.set()
+    stop.set()
+    assert heard == ["stop"]

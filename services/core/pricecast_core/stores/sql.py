@@ -142,7 +142,13 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
 
 def _sqlite_engine(url: sa.URL, *, durable: bool) -> sa.Engine:
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(url.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"{url}: the folder {folder} can't be made ({error.strerror}); name another one"
+            ) from None
     engine = sa.create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
 
     @sa.event.listens_for(engine, "connect")
