@@ -246,10 +246,10 @@ def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:
     """Runs the service until asked to stop."""
     problem: str | None = "starting"
     health.ready("stores", lambda: problem)
-    publisher = Publisher(SERVICE, settings, [PREDICTIONS, FEATURES], health, stop)
-    features = open_feature_store(settings)
+    features = open_feature_store(settings)  # before the broker is waited for: a URL that can't be is told at once
     registry = open_model_registry(settings)
     store = open_prediction_store(settings)
+    publisher = Publisher(SERVICE, settings, [PREDICTIONS, FEATURES], health, stop)
     predictor = Predictor(settings, features, registry, store)
     health.info("models", predictor.versions.in_use)
     follower: Follower[FeatureRowStored] = Follower(
