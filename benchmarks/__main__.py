@@ -3,7 +3,7 @@
 Each benchmark is a program of its own that prints its figures as JSON; this module runs them and lays the figures side
 by side with what is aimed at. Every figure is the median of several runs, and every ratio is taken within one run.
 
-    uv run --no-sync python -m benchmarks [streams trades pipeline api training news] [--json FILE]
+    uv run --no-sync python -m benchmarks [streams trades pipeline many api training] [--json FILE]
 
 benchmarks/bench_operator.py needs a control plane and bench_finetune_gpu.py a GPU; they are run by themselves.
 """
@@ -81,6 +81,20 @@ def pipeline(found: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"{name} in a running pipeline, memory", mib, "MiB")
 
 
+def many(found: dict[str, Any]) -> Iterator[Row]:
+    """Yields the rows of bench_pipeline with hundreds of pairs."""
+    name = f"candle closed -> prediction at a client, {found['pairs']} pairs"
+    yield Row(f"{name}, p50", found["p50_ms"], "ms")
+    yield at_most(f"{name}, p99", found["p99_ms"], "ms", 2_000)
+    yield at_most(
+        f"{found['pairs']} pairs, memory of the largest process", max(found["memory_mib"].values()), "MiB", 400
+    )
+    half = len(found["lag_messages"]) // 2
+    before, after = found["lag_messages"][:half], found["lag_messages"][half:]
+    yield Row(f"{found['pairs']} pairs, most messages behind, first half of the time", max(before, default=0), "")
+    yield Row(f"{found['pairs']} pairs, most messages behind, second half", max(after, default=0), "")
+
+
 def api(found: list[dict[str, Any]]) -> Iterator[Row]:
     """Yields the rows of bench_api."""
     for row in found:
@@ -102,12 +116,14 @@ def training(found: dict[str, Any]) -> Iterator[Row]:
 
 
 BENCHMARKS: dict[str, tuple[list[str], Callable[[Any], Iterator[Row]]]] = {
-    "streams": ([], streams),
-    "trades": ([], trades),
-    "pipeline": ([], pipeline),
-    "api": ([], api),
-    "training": ([], training),
+    "streams": (["bench_streams"], streams),
+    "trades": (["bench_trades"], trades),
+    "pipeline": (["bench_pipeline"], pipeline),
+    "many": (["bench_pipeline", "--pairs", "500", "--candle-seconds", "10"], many),
+    "api": (["bench_api"], api),
+    "training": (["bench_training"], training),
 }
+"""By name: the module with its arguments, and what makes rows of its answer."""
 
 
 def main() -> int:
@@ -118,9 +134,9 @@ def main() -> int:
     options = parser.parse_args()
     console, rows, failed = Console(), list[Row](), list[str]()
     for name in options.names or BENCHMARKS:
-        arguments, read = BENCHMARKS[name]
+        (module, *arguments), read = BENCHMARKS[name]
         console.print(f"[dim]running {name} ...")
-        command = [sys.executable, "-m", f"benchmarks.bench_{name}", "--json", *arguments]
+        command = [sys.executable, "-m", f"benchmarks.{module}", "--json", *arguments]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             failed.append(name)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from elasticsearch import Elasticsearch
 
 from pricecast_testbed import Kafka
 from pricecast_testbed.kubernetes import Cluster
@@ -130,32 +129,6 @@ def test_a_store_that_hangs_and_a_secret_with_a_typo_concern_their_own_alone(
             "-n", "pricecast-system", "logs", "deployment/pricecast-operator"
         )
         assert "ter2" not in told
-
-
-def test_a_full_disk_of_elasticsearch_is_told_in_the_condition_until_there_is_space(
-    stack: Stack, live: tuple[str, str]
-) -> None:
-    """The block is the one that Elasticsearch puts on indices over its flood stage."""
-    namespace, name = live
-
-    def message(kind: str) -> str:
-        status = (stack.kube.get("PricePipeline", name, namespace) or {}).get("status") or {}
-        found = next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
-        return str(found.get("message", "")) if found.get("status") == "False" else ""
-
-    with Elasticsearch(stack.elasticsearch) as client:
-        try:
-            _block(client, True)
-            for kind in ("PricePredictorReady", "Ready"):
-                until(f"{kind} tells", lambda kind=kind: "disk is full" in message(kind), 120)
-            assert "pricecast" in message("PricePredictorReady")  # the index
-        finally:
-            _block(client, None)
-    until("ready again", lambda: stack.kube.condition("PricePipeline", name, "Ready", namespace), 120)
-
-
-def _block(client: Elasticsearch, block: bool | None) -> None:
-    client.indices.put_settings(index="pricecast-*", settings={"index.blocks.read_only_allow_delete": block})
 
 
 def _accept(silent: socket.socket, kept: list[socket.socket]) -> None:
