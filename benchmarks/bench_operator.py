@@ -1,6 +1,10 @@
 """The operator at scale: 200 PricePipelines applied at once; their pods fit no node, so that none runs.
 
-    KUBECONFIG=... python benchmarks/bench_operator.py [--pipelines 200] [--json]
+    KUBECONFIG=... python benchmarks/bench_operator.py [--pipelines 200] [--python OPERATOR'S] [--json]
+
+The operator's memory is that of its image only with a Python that has its packages alone, as by
+`UV_PROJECT_ENVIRONMENT=... uv sync --no-dev --package pricecast-operator`: Elasticsearch's client imports numpy and
+pyarrow where they are installed.
 
 Measured: time until every object exists, the operator's CPU and memory, the writes to the API server that it makes in
 the minute after things are at rest (aim: 60 s, 200 MiB, none), the longest look at a server (aim: within the 30 s between
@@ -94,10 +98,10 @@ def longest_look() -> float:
     return max(next(bound for bound, count in each if count == each[-1][1]) for each in counts.values())
 
 
-def start_operator() -> subprocess.Popen[bytes]:
+def start_operator(python: str) -> subprocess.Popen[bytes]:
     with Path(os.environ.get("BENCH_LOG", os.devnull)).open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "pricecast_operator.main"],
+            [python, "-m", "pricecast_operator.main"],
             env={
                 **os.environ,
                 "HTTP_PORT": str(PORT),
@@ -161,6 +165,7 @@ def measure(api: DynamicClient, brokers: str, hangs: str, pipelines: int, operat
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pipelines", type=int, default=200)
+    parser.add_argument("--python", default=sys.executable, help="the Python that runs the operator")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     api = DynamicClient(config.new_client_from_config())
@@ -174,7 +179,7 @@ def main() -> int:
     )
     with running() as brokers, socket.create_server(("127.0.0.1", 0)) as silent:  # it is connected to, and that is all
         hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        operator = start_operator()
+        operator = start_operator(arguments.python)
         try:
             wait(lambda: _ready(operator), 60)
             result = measure(api, brokers, hangs, arguments.pipelines, psutil.Process(operator.pid))

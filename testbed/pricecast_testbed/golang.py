@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,3 +37,9 @@ def build(sources: Path, packages: Sequence[str], target: Path, *, flags: Sequen
     """Builds programs of the module in `sources`, statically linked, into a folder."""
     env = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
     run([go(), "build", "-trimpath", *flags, "-o", f"{target}/", *packages], cwd=sources, env=env)
+
+
+def source(module: str) -> Path:
+    """Returns the folder of a module's source, `module@version`."""
+    found: dict[str, str] = json.loads(run([go(), "mod", "download", "-json", module], env={"GOTOOLCHAIN": "local"}))
+    return Path(found["Dir"])

@@ -26,6 +26,7 @@ from pricecast_testbed.shell import TestbedError, apt_install, find, run, say
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _BASE = "python3,ca-certificates"
 _KEPT_CACHE = "8GB"
+_PRUNE_SECONDS = 60
 
 
 def import_pause(at: Layout) -> None:
@@ -75,10 +76,21 @@ def build(
             raise TestbedError("the cluster is down: run `python -m pricecast_testbed kubernetes up` first")
         for name in names.values():
             _import(docker, at, name)
-        # What earlier commits left: without this the folder grows by gigabytes a day.
-        run([*docker, "image", "prune", "--force"])
-        run([*docker, "builder", "prune", "--force", f"--keep-storage={_KEPT_CACHE}"])
+        _prune(docker)
     return list(names.values())
+
+
+def _prune(docker: Sequence[str | Path]) -> None:
+    """Deletes what earlier commits left, without which the folder grows by gigabytes a day.
+
+    The daemon measures each layer for that, which takes minutes on a busy disk: then it is left for another time.
+    """
+    for words in (["image", "prune", "--force"], ["builder", "prune", "--force", f"--keep-storage={_KEPT_CACHE}"]):
+        command = [str(word) for word in (*docker, *words)]
+        try:
+            subprocess.run(command, capture_output=True, check=False, timeout=_PRUNE_SECONDS)
+        except subprocess.TimeoutExpired:
+            say(f"images of earlier builds are left: `docker {' '.join(words)}` has not ended in {_PRUNE_SECONDS} s")
 
 
 def _ctr(at: Layout) -> list[str | Path]:
