@@ -13,9 +13,13 @@ doesn't depend on when the process started, and a restart continues it.
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
+from math import fsum
+from operator import mul
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +48,9 @@ BLOCK = 1_440
 
 _VARIANCE_POWERS: Floats = np.power(_LOG_VARIANCE_DECAY, np.arange(1, BLOCK + 1))
 _PRICE_POWERS: Floats = np.power(_PULL_DECAY, np.arange(1, BLOCK + 1))
+_VARIANCE_WEIGHTS = [float(_VARIANCE_POWERS[-1]) ** days for days in range(3)]
+_PRICE_WEIGHTS = [float(_PRICE_POWERS[-1]) ** days for days in range(360)]
+"""What a day of the past still weighs today: what older ones would add is less than the spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,41 +134,44 @@ class SimulatedPair:
         )
 
     def go_to(self, number: int) -> None:
-        """Draws the path up to a minute, of which no more than a block is kept: it is years long."""
-        if number < self._block.first:
-            self._path = path(self._seed, self.pair)
-            self._block = next(self._path)
-        while number >= self._block.first + BLOCK:
-            self._block = next(self._path)
+        """Draws the day that a minute is in; no other is kept."""
+        day = number // BLOCK
+        if day == self._block.first // BLOCK:
+            return
+        if day != self._block.first // BLOCK + 1:
+            self._path = path(self._seed, self.pair, day)
+        self._block = next(self._path)
 
 
-def path(seed: int, pair: str) -> Iterator[Block]:
-    """Yields the blocks of a pair's path from the market's first minute on, without end."""
-    own, first = zlib.crc32(pair.encode()), 0
-    last_variance = last_price = 0.0
-    while True:
-        mixed = _CORRELATION**0.5 * _normals(seed, 0, first // BLOCK)
-        mixed += (1 - _CORRELATION) ** 0.5 * _draw(seed, own, first // BLOCK)
-        scale = _LOG_VARIANCE_DEVIATION * np.sqrt(1 - _LOG_VARIANCE_DECAY**2)
-        log_variance = _autoregression(mixed[0] * scale, _VARIANCE_POWERS, last_variance)
-        returns = _VOLATILITY * np.exp(log_variance / 2) * mixed[1]
-        log_price = _autoregression(returns, _PRICE_POWERS, last_price)
-        yield Block(first, log_variance, np.concatenate([[last_price], log_price]))
-        last_variance, last_price = log_variance[-1], log_price[-1]
-        first += BLOCK
+def path(seed: int, pair: str, day: int = 0) -> Iterator[Block]:
+    """Yields the blocks of a pair's path from a day on, without end.
+
+    What a day starts with is made of the days before it, as far back as they weigh anything to speak of: so a day is the same bit for
+    bit whichever day one begins with, and beginning costs the same however old the market is.
+    """
+    own = zlib.crc32(pair.encode())
+    ends: deque[float] = deque(maxlen=len(_VARIANCE_WEIGHTS))  # what each day adds to the log variance, newest first
+    moves: deque[float] = deque(maxlen=len(_PRICE_WEIGHTS))  # what each day adds to the log price, newest first
+    scale = _LOG_VARIANCE_DEVIATION * np.sqrt(1 - _LOG_VARIANCE_DECAY**2)
+    for number in count(max(0, day - len(_PRICE_WEIGHTS) - len(_VARIANCE_WEIGHTS))):
+        mixed = _CORRELATION**0.5 * _normals(seed, 0, number) + (1 - _CORRELATION) ** 0.5 * _draw(seed, own, number)
+        summed = np.cumsum(mixed[0] * scale / _VARIANCE_POWERS)
+        log_variance = _VARIANCE_POWERS * (fsum(map(mul, _VARIANCE_WEIGHTS, ends)) + summed)
+        returns = np.cumsum(_VOLATILITY * np.exp(log_variance / 2) * mixed[1] / _PRICE_POWERS)
+        if number >= day:
+            start = fsum(map(mul, _PRICE_WEIGHTS, moves))
+            log_price = np.concatenate([[start], _PRICE_POWERS * (start + returns)])
+            yield Block(number * BLOCK, log_variance, log_price)
+        ends.appendleft(float(_VARIANCE_POWERS[-1] * summed[-1]))
+        moves.appendleft(float(_PRICE_POWERS[-1] * returns[-1]))
 
 
 def _draw(seed: int, stream: int, block: int) -> Floats:
     return np.random.default_rng((seed, stream, 0, block)).standard_normal((2, BLOCK))
 
 
-_normals = lru_cache(maxsize=4)(_draw)
-"""The draws that all pairs have in common, made once for pairs that are drawn beside each other."""
-
-
-def _autoregression(shocks: Floats, powers: Floats, last: float) -> Floats:
-    """Returns x with x[t] = decay * x[t-1] + shocks[t] of one block, given the powers of the decay."""
-    return powers * (last + np.cumsum(shocks / powers))
+_normals = lru_cache(maxsize=400)(_draw)
+"""The draws that all pairs have in common, made once for all of them."""
 
 
 def _decimal(count: Floats, unit: float) -> Floats:

@@ -62,9 +62,12 @@ def market(pair: str = "BTC/USD", seed: int = 7) -> SimulatedPair:
 
 def test_a_minute_does_not_depend_on_what_was_looked_at_before() -> None:
     wandering, straight = market(), market()
-    for number in (5, 100_000, 3, 2_000):
+    for number in (5, 100_000, 3, 2_000, 900_000):
         wandering.minute(number)
-    for number in (99_999, 100_000, 100_001):
+    straight.minute(1_000_000 - 5 * BLOCK)
+    for number in (1_000_000 - 2 * BLOCK, 1_000_000 - 1, 1_000_000, 1_000_001):
+        straight.minute(number)  # day by day
+    for number in (99_999, 100_000, 100_001, 1_000_000, 1_000_001):
         assert all(map(np.array_equal, _columns(wandering, number), _columns(straight, number)))
 
 
@@ -76,6 +79,7 @@ def log_prices(pair: str, minutes: int) -> Any:
 
 def test_a_pair_keeps_no_more_of_its_path_than_a_day() -> None:
     """Years of it for hundreds of pairs were gigabytes."""
+    market("ETH/USD").minute(1_000_000)  # what all pairs have in common is kept once
     tracemalloc.start()
     try:
         pair = market()
@@ -169,3 +173,18 @@ def test_live_trades_come_when_their_time_has_come() -> None:
 def test_the_market_has_a_first_day() -> None:
     with pytest.raises(SettingsError, match="2024-01-01"):
         make(since="2023-12-31T00:00:00Z")
+
+
+@pytest.mark.parametrize("day", [1, 3, 359, 360, 363, 364, 900])
+def test_a_day_is_the_same_bit_for_bit_wherever_one_begins(day: int) -> None:
+    whole = next(islice(path(7, "BTC/USD"), day, None))
+    for begin in (day, max(0, day - 1), max(0, day - 5)):
+        same = next(islice(path(7, "BTC/USD", begin), day - begin, None))
+        assert same.first == whole.first == day * BLOCK
+        assert np.array_equal(same.log_price, whole.log_price)
+        assert np.array_equal(same.log_variance, whole.log_variance)
+
+
+def test_a_day_begins_where_the_one_before_ended_but_for_less_than_the_spread() -> None:
+    blocks = list(islice(path(7, "BTC/USD"), 800))
+    assert max(abs(b.log_price[0] - a.log_price[-1]) for a, b in pairwise(blocks)) < 1e-4

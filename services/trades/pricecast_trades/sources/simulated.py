@@ -13,7 +13,7 @@ from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades import times
 from pricecast_trades.clock import Clocks
-from pricecast_trades.market import BLOCK, IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
+from pricecast_trades.market import IDS_PER_MINUTE, MINUTE_MS, OPENING_MS, SimulatedPair
 from pricecast_trades.source import BATCH, Item, Written
 
 
@@ -57,11 +57,10 @@ class SimulatedSource:
         ]
         # Without a trade written, whole minutes from `since` on: the first candle is whole.
         minutes = [last_id.get(pair, 0) // IDS_PER_MINUTE or first_minute for pair in settings.pairs]
-        for minute in range(0, min(minutes), BLOCK):  # side by side: what they have in common is drawn once
+        for market, minute in zip(markets, minutes, strict=True):
             if self._stop.is_set():
                 return
-            for market in markets:
-                market.go_to(minute)
+            market.go_to(minute)
         streams = [
             trades(market, minute, last_id.get(market.pair, 0)) for market, minute in zip(markets, minutes, strict=True)
         ]
