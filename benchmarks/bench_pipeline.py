@@ -89,7 +89,7 @@ def measure(rate: float, seconds: float, more: str = "", *, pairs: int = 1, cand
         candle: Seconds of a candle.
     """
     names = ["BTC/USD", *(f"C{number:03}/USD" for number in range(1, pairs))]
-    since = CANDLES * candle // 60
+    since = CANDLES * candle // 60 + 1
     spec = PIPELINE.format(
         pairs=", ".join(names),
         rate=rate / pairs,
