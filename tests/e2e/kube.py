@@ -19,6 +19,7 @@ API_VERSIONS = {
     "CronJob": "batch/v1",
     "PodDisruptionBudget": "policy/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
+    "HorizontalPodAutoscaler": "autoscaling/v2",
 }
 
 

@@ -63,6 +63,7 @@ class Stack:
         elasticsearch: Elasticsearch, likewise.
         postgres: PostgreSQL, likewise.
         endings: What takes back what was put there, run last first when the run ends.
+        servers: The servers that the testbed started, by their kind, to be stopped and started.
     """
 
     kube: Kube
@@ -73,6 +74,7 @@ class Stack:
     elasticsearch: str
     postgres: str
     endings: list[Callable[[], Any]]
+    servers: dict[type[Server], Server]
 
     def helm(self, *arguments: str) -> str:
         """Runs helm and returns what it says."""
@@ -207,15 +209,17 @@ def _bring_up(endings: list[Callable[[], Any]]) -> Stack:
         assert registry != "pricecast", (
             "a cluster of your own needs E2E_IMAGES: where it finds our images, with the tag"
         )
+    servers: dict[type[Server], Server] = {}
     stack = Stack(
         kube=Kube(DynamicClient(config.new_client_from_config(str(kubeconfig)))),
         kubeconfig=kubeconfig,
         registry=registry,
         tag=tag,
-        brokers=os.environ.get("E2E_KAFKA_BROKERS") or _start(Kafka, address, endings),
-        elasticsearch=os.environ.get("E2E_ELASTICSEARCH_URL") or _start(Elasticsearch, address, endings),
-        postgres=os.environ.get("E2E_POSTGRES_URL") or _start(Postgres, address, endings),
+        brokers=os.environ.get("E2E_KAFKA_BROKERS") or _start(Kafka, address, endings, servers),
+        elasticsearch=os.environ.get("E2E_ELASTICSEARCH_URL") or _start(Elasticsearch, address, endings, servers),
+        postgres=os.environ.get("E2E_POSTGRES_URL") or _start(Postgres, address, endings, servers),
         endings=endings,
+        servers=servers,
     )
     [(label, value)] = SUITE.items()  # of an earlier run, which may have been killed
     stack.kubectl("delete", "namespaces", "-l", f"{label}={value}", "--timeout=180s")
@@ -251,7 +255,9 @@ def _prepare(cluster: Cluster, tag: str, endings: list[Callable[[], Any]]) -> No
         job.result()
 
 
-def _start(kind: type[Server], address: str, endings: list[Callable[[], Any]]) -> str:
+def _start(
+    kind: type[Server], address: str, endings: list[Callable[[], Any]], servers: dict[type[Server], Server]
+) -> str:
     server = kind(cache.root() / "run" / f"e2e-{kind.name}", node_address=address)
 
     def remove() -> None:
@@ -261,6 +267,7 @@ def _start(kind: type[Server], address: str, endings: list[Callable[[], Any]]) -
     remove()  # what a run that was killed left running
     endings.append(remove)
     server.start()
+    servers[kind] = server
     return server.node_url
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
+import yaml
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.e2e.stack import SYSTEM, Stack, until
+from pricecast_core.stores.models import TrainingRun
+from pricecast_core.stores.models_sql import SqlModelRegistry
+from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore
+from pricecast_testbed import golang
+from tests.contracts.predictions import a_prediction
+from tests.e2e.stack import RELEASE, SYSTEM, Stack, until
 
 MANIFEST: dict[str, Any] = {
     "apiVersion": "pricecast.dev/v1alpha1",
@@ -22,6 +31,7 @@ MANIFEST: dict[str, Any] = {
         "topics": {"partitions": 2, "deletionPolicy": "Delete"},
     },
 }
+KEDA = "github.com/kedacore/keda/v2@v2.17.2"
 OPERATOR = "app.kubernetes.io/name=operator"
 
 
@@ -31,6 +41,7 @@ def quiet(stack: Stack) -> Any:
     namespace = "quiet"
     stack.kube.create_namespace(namespace)
     stack.storage_secret(namespace)
+    _keep_as_before(stack)
     images = {
         name: {"image": f"pricecast/none-{name}:none"}
         for name in ("trades", "candles", "technical-indicators", "to-feature-store", "train", "price-predictor")
@@ -42,6 +53,26 @@ def quiet(stack: Stack) -> Any:
     yield namespace
     stack.kube.delete("PricePipeline", "quiet", namespace)
     stack.kube.delete("Namespace", namespace)
+
+
+def _keep_as_before(stack: Stack) -> None:
+    """Leaves in Kafka, PostgreSQL and Elasticsearch what a version that named all by the pipeline's name alone kept there."""
+    kafka = AdminClient({"bootstrap.servers": stack.brokers})
+
+    def made() -> bool:
+        with contextlib.suppress(KafkaException):  # it is there already, or the broker has only just started
+            kafka.create_topics([NewTopic("quiet.trades", 1)])["quiet.trades"].result()
+        return "quiet.trades" in kafka.list_topics(timeout=10).topics
+
+    until("the topic is there", made, 60)
+    registry, store = SqlModelRegistry(stack.postgres), ElasticsearchPredictionStore(stack.elasticsearch)
+    try:
+        registry.register(TrainingRun("quiet-btc-usd-10s", {}, {}, 1_700_000_000_000, b""))
+        store.ensure()
+        store.write([a_prediction(pipeline="quiet")])
+    finally:
+        registry.close()
+        store.close()
 
 
 def change(stack: Stack, namespace: str, spec: dict[str, Any]) -> None:
@@ -201,6 +232,82 @@ def test_kubectl_scale_goes_up_to_the_partitions(stack: Stack, quiet: str) -> No
     stack.kubectl("-n", quiet, "scale", "pp/quiet", "--replicas=1")
 
 
+def test_data_of_an_earlier_version_is_left_and_named(stack: Stack, quiet: str) -> None:
+    def told() -> str:
+        conditions = _pipeline(stack, quiet)["status"]["conditions"]
+        return next((str(each["message"]) for each in conditions if each["type"] == "EarlierData"), "")
+
+    stores = ("topics quiet.trades;", "models quiet-btc-usd-10s;", "predictions of pipeline quiet:", "tables quiet_")
+    until("told, store by store", lambda: all(words in told() for words in stores), 60)
+    assert "not read" in told()
+
+
+def test_the_models_that_have_served_are_told_and_a_pinned_one_that_is_none(stack: Stack, quiet: str) -> None:
+    name = "quiet.quiet-btc-usd-10s"
+    registry = SqlModelRegistry(stack.postgres)
+    since = len(registry.versions(name))  # of a run before, where the database is not the testbed's
+    try:
+        first, second = (registry.register(TrainingRun(name, {}, {}, 1_700_000_000_000, b"")).version for _ in range(2))
+        for version, reason in (
+            (first, "beats naive"),
+            (second, "beats naive by more"),
+            (first, "was better after all"),
+        ):
+            registry.promote(name, version, reason)
+    finally:
+        registry.close()
+    changes = lambda: _pipeline(stack, quiet)["status"].get("modelHistory", [])  # noqa: E731
+    until("told", lambda: changes() and changes()[0]["reason"] == "was better after all", 60)
+    told = [(each["version"], each["formerVersion"], each["change"]) for each in changes()[:3]]
+    assert told[:2] == [(first, second, "RolledBack"), (second, first, "Promoted")]
+
+    change(stack, quiet, {"models": {"pinned": since + 9}})
+    until("told", lambda: _reason(stack, quiet, "ModelPinned") == "NoSuchVersion", 60)
+    [pinned] = [each for each in _pipeline(stack, quiet)["status"]["conditions"] if each["type"] == "ModelPinned"]
+    assert f"BTC/USD over 10 s has 1 to {second}" in pinned["message"]
+    assert "pin a version that is" in pinned["message"]
+    until(
+        "an event tells it, too",
+        lambda: any(each["reason"] == "NoSuchVersion" for each in stack.kube.list("Event", quiet)),
+        30,
+    )
+    change(stack, quiet, {"models": {"pinned": None}})
+
+
+def test_autoscaling_is_by_cpu_and_once_keda_is_there_by_lag(stack: Stack, quiet: str) -> None:
+    name = "quiet-candles"
+    change(stack, quiet, {"services": {"candles": {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}}}})
+    scaler = until("made", lambda: stack.kube.get("HorizontalPodAutoscaler", name, quiet), 60)
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (2, 2)
+    able = lambda: stack.kube.condition("HorizontalPodAutoscaler", name, "AbleToScale", quiet)  # noqa: E731
+    until("Kubernetes scales by it", able, 60)
+    replicas = lambda: (stack.kube.get("Deployment", name, quiet) or {})["spec"]["replicas"]  # noqa: E731
+    until("scaled", lambda: replicas() == 2, 60)
+
+    definition = yaml.safe_load((golang.source(KEDA) / "config/crd/bases/keda.sh_scaledobjects.yaml").read_text())
+    stack.kube.apply(definition)
+    try:
+        lag = lambda: _lag_threshold(stack, quiet, name)  # noqa: E731
+        until("by lag", lambda: lag() == "1000", 60)
+        until("no more by CPU", lambda: stack.kube.get("HorizontalPodAutoscaler", name, quiet) is None, 60)
+        change(stack, quiet, {"services": {"candles": {"autoscaling": {"lagThreshold": 50}}}})
+        until("changed", lambda: lag() == "50", 60)
+    finally:
+        stack.kube.delete("CustomResourceDefinition", definition["metadata"]["name"])
+    until("by CPU again", lambda: stack.kube.get("HorizontalPodAutoscaler", name, quiet), 60)
+    change(stack, quiet, {"services": {"candles": {"autoscaling": None}}})
+    until("not at all", lambda: stack.kube.get("HorizontalPodAutoscaler", name, quiet) is None, 60)
+    until("as the spec says", lambda: replicas() == 1, 60)
+
+
+def _lag_threshold(stack: Stack, namespace: str, name: str) -> str:
+    try:
+        found = stack.kubectl("-n", namespace, "get", "scaledobjects.keda.sh", name, "--ignore-not-found", "-o", "json")
+    except AssertionError:  # the kind is not served yet
+        return ""
+    return str(json.loads(found)["spec"]["triggers"][0]["metadata"]["lagThreshold"]) if found else ""
+
+
 def test_suspend_stops_everything_and_keeps_it(stack: Stack, quiet: str) -> None:
     change(stack, quiet, {"suspend": True})
 
@@ -213,6 +320,7 @@ def test_suspend_stops_everything_and_keeps_it(stack: Stack, quiet: str) -> None
 
     until("stopped", stopped, 120)
     until("told", lambda: _reason(stack, quiet, "Ready") == "Suspended", 120)
+    assert _reason(stack, quiet, "Predicting") == "Suspended"
     assert len(stack.kube.list("ConfigMap", quiet, "pricecast.dev/pipeline=quiet")) == 5
     change(stack, quiet, {"suspend": False})
     until("resumed", lambda: all(each["spec"]["replicas"] == 1 for each in stack.kube.list("Deployment", quiet)), 120)
@@ -275,12 +383,28 @@ def test_gone_operator_never_hangs_a_namespace(stack: Stack, namespace: str) -> 
         stack.kubectl("-n", SYSTEM, "scale", "deployment/pricecast-operator", "--replicas=1")
 
     def topics() -> list[str]:
-        from confluent_kafka.admin import AdminClient
-
         found = AdminClient({"bootstrap.servers": stack.brokers}).list_topics(timeout=10).topics
-        return [name for name in found if name.startswith("alone.")]
+        return [name for name in found if name.startswith(f"{namespace}.alone.")]
 
     until("the operator that came back deletes the topics", lambda: not topics(), 120)
+
+
+def test_uninstalling_the_chart_leaves_nothing_but_definitions(stack: Stack) -> None:
+    kinds = stack.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    ours = ("clusterroles,clusterrolebindings", "-l", f"app.kubernetes.io/instance={RELEASE}")
+
+    def left() -> set[str]:
+        looked = ",".join(kind for kind in kinds if not kind.startswith("events"))
+        found = stack.kubectl("-n", SYSTEM, "get", looked, "-o", "name", "--ignore-not-found").split()
+        found += stack.kubectl("get", *ours, "-o", "name").split()
+        return {*found} - {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+
+    assert left()
+    stack.helm("uninstall", RELEASE, "-n", SYSTEM, "--wait")
+    try:
+        until("nothing is left", lambda: not left(), 60)
+    finally:
+        stack.install()
 
 
 def _pipeline(stack: Stack, namespace: str, name: str = "quiet") -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any
 
 import pytest
 
+from tests.contracts.manifests import FINETUNE
 from tests.e2e.stack import Stack, until
 
 SPEC: dict[str, Any] = {
@@ -78,6 +80,21 @@ def test_objects_of_others_under_a_childs_name_survive(stack: Stack, namespace: 
     until("its own are gone", lambda: not stack.kube.list("Deployment", namespace), 60)
     left = {kind: each for kind, each in before.items() if kind not in ("ConfigMap", "ServiceAccount")}
     assert {kind: each for kind, each in _objects(stack, namespace, name).items() if kind in left} == left
+
+
+def test_the_deletion_of_an_elder_frees_its_junior(stack: Stack, namespace: str, name: str) -> None:
+    """A FinetuneJob has the ServiceAccount, the settings and the policy that a pipeline wants for its candles."""
+    stack.storage_secret(namespace)
+    elder = {**FINETUNE, "metadata": {"name": f"{name}-candles"}, "spec": {**FINETUNE["spec"], "suspend": True}}
+    stack.kube.apply(elder, namespace)
+    until("the elder has it", lambda: stack.kube.get("ServiceAccount", f"{name}-candles", namespace), 60)
+    stack.kube.apply(pipeline(stack, name), namespace)
+    ready = until("told", lambda: _ready(stack, namespace, name, "ForeignObject"), 60)
+    assert f"belongs to FinetuneJob {name}-candles" in ready["message"]
+    stack.kubectl("-n", namespace, "delete", "ftj", f"{name}-candles", "--timeout=60s")
+    gone = time.monotonic()
+    until("the junior is made", lambda: len(stack.kube.list("Deployment", namespace)) == 5, 60, pause=0.2)
+    assert time.monotonic() - gone < 30
 
 
 def test_what_is_rendered_no_more_is_taken_away_again(stack: Stack, namespace: str, name: str) -> None:
