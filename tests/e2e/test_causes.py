@@ -59,6 +59,8 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
     "SecretMissing": ({}, [], "Secret pricecast-storage does not exist"),
     "SecretKeyMissing": ({}, [], "Secret pricecast-storage has no key sql-url"),
     "Misconfigured": ({}, [], "store URL"),
+    # Python can't start without its library, and says so last.
+    "CrashLoop": ({"pods": {"env": [{"name": "PYTHONHOME", "value": "/none"}]}}, [], "exit code 1: "),
 }
 
 
@@ -100,6 +102,20 @@ def test_the_cause_is_told(stack: Stack, pipeline: tuple[str, str], reason: str)
     assert "MESSAGE" in head.split()
     assert len(_status(stack, pipeline)["message"]) <= 80
     assert _status(stack, pipeline)["message"] in row
+
+
+def test_a_pinned_version_without_images_is_told_with_the_remedy(stack: Stack, pipeline: tuple[str, str]) -> None:
+    namespace, name = pipeline
+    stack.storage_secret(namespace)
+    manifest = {
+        "apiVersion": "pricecast.dev/v1alpha1",
+        "kind": "PricePipeline",
+        "metadata": {"name": name},
+        "spec": {**SPEC, "storage": stack.storage(), "version": "none"},
+    }
+    stack.kube.apply(manifest, namespace)
+    ready = until("Ready tells it", lambda: _ready(stack, pipeline, "ImagePullFailed"), 90)
+    assert "spec.version pins none: write a version whose images exist, or remove it" in ready["message"]
 
 
 def test_a_quota_that_stops_jobs_alone_is_told(stack: Stack, pipeline: tuple[str, str]) -> None:
