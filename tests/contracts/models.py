@@ -7,12 +7,12 @@ import threading
 import pytest
 
 from pricecast_core.errors import StoreError
-from pricecast_core.stores.models import ModelRegistry, TrainingRun
+from pricecast_core.stores.models import Lineage, ModelRegistry, TrainingRun
 
 NAME = "btc-btc-usd-300s"
 
 
-def a_run(name: str = NAME, artifact: bytes = b"\x00model\xff") -> TrainingRun:
+def a_run(name: str = NAME, artifact: bytes = b"\x00model\xff", parent: int = 0) -> TrainingRun:
     return TrainingRun(
         model_name=name,
         parameters={"max_depth": 4, "eta": 0.05, "booster": "gbtree", "calibrated": True},
@@ -20,6 +20,7 @@ def a_run(name: str = NAME, artifact: bytes = b"\x00model\xff") -> TrainingRun:
         trained_through_ms=1_767_225_600_000,
         artifact=artifact,
         report_html="<h1>report é</h1>",
+        lineage=Lineage(trained_from_ms=1_764_547_200_000, feature_set="a1b2c3", code_version="0.1.0", parent=parent),
     )
 
 
@@ -39,6 +40,14 @@ class ModelRegistryContract:
         assert registry.versions(NAME) == [registered]
         assert registry.artifact(NAME, 1) == a_run().artifact
         assert registry.report(NAME, 1) == a_run().report_html
+
+    def test_what_a_version_was_made_of_is_told_wherever_it_is(self, registry: ModelRegistry) -> None:
+        first, second = registry.register(a_run()), registry.register(a_run(parent=1))
+        assert (first.lineage, second.lineage) == (a_run().lineage, a_run(parent=1).lineage)
+        assert [version.lineage for version in registry.versions(NAME)] == [second.lineage, first.lineage]
+        assert registry.promote(NAME, 2, "").lineage == second.lineage
+        assert registry.reject(NAME, 1, "").lineage == first.lineage
+        assert registry.production([NAME])[NAME].lineage == second.lineage
 
     def test_one_version_follows_another_in_production(self, registry: ModelRegistry) -> None:
         for _ in range(3):

@@ -54,6 +54,8 @@ def report(
     path.write_text(page, encoding="utf-8")
     console = Console()
     console.print(_table(name, versions))
+    if chosen.lineage.code_version:
+        typer.echo(_lineage(chosen))
     if rivals := _rivals(chosen):
         console.print(rivals)
     typer.echo(f"report of version {chosen.version}: {path}")
@@ -102,6 +104,15 @@ def _table(name: str, versions: list[ModelVersion]) -> Table:
         )
     table.caption = "\n".join(f"{one.version}: {one.reason}" for one in versions)
     return table
+
+
+def _lineage(version: ModelVersion) -> str:
+    """Returns what a version was made of, in one line."""
+    made = version.lineage
+    since = datetime.fromtimestamp(made.trained_from_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    follows = f"follows version {made.parent}" if made.parent else "none served before it"
+    features, code = made.feature_set, made.code_version
+    return f"version {version.version}: rows since {since}, features {features}, code {code}, {follows}"
 
 
 def _rivals(version: ModelVersion) -> Table | None:

@@ -9,6 +9,8 @@ and one volatility holds at another.
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +65,12 @@ class FeatureSpec:
     indicators: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     news: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the set of features: another one has another name."""
+        told = [self.candle_seconds, self.indicators, self.companions, self.news]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
     @property
     def day(self) -> int:

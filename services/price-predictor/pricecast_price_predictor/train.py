@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,7 +19,7 @@ from pricecast_core.service import Stop
 from pricecast_core.services import TRAIN, part
 from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.features import FeatureStore, missing_history
-from pricecast_core.stores.models import ModelRegistry, ModelVersion, TrainingRun, model_name
+from pricecast_core.stores.models import Lineage, ModelRegistry, ModelVersion, TrainingRun, model_name
 from pricecast_core.stores.open import open_feature_store, open_model_registry
 from pricecast_core.streaming import Follower, Publisher
 from pricecast_core.topics import FEATURES
@@ -86,7 +87,14 @@ def options_of(settings: PricePredictorSettings) -> Options:
 
 
 def register(
-    registry: ModelRegistry, name: str, trained: Trained, *, candle_seconds: int, simulated: bool, seconds: float
+    registry: ModelRegistry,
+    name: str,
+    trained: Trained,
+    *,
+    candle_seconds: int,
+    simulated: bool,
+    seconds: float,
+    trained_from_ms: int,
 ) -> ModelVersion:
     """Registers a model and promotes it, or says why not.
 
@@ -97,8 +105,10 @@ def register(
         candle_seconds: Length of a row.
         simulated: Whether the market is a simulation.
         seconds: How long the training took.
+        trained_from_ms: Event time of the oldest row.
     """
     spec = trained.model.spec
+    serving = registry.production([name]).get(name)
     version = registry.register(
         TrainingRun(
             model_name=name,
@@ -117,6 +127,12 @@ def register(
             trained_through_ms=trained.model.trained_through_ms,
             artifact=trained.model.to_bytes(),
             report_html=report.render(name, trained, candle_seconds, simulated=simulated),
+            lineage=Lineage(
+                trained_from_ms=trained_from_ms,
+                feature_set=spec.name,
+                code_version=metadata.version("pricecast-price-predictor"),
+                parent=0 if serving is None else serving.version,
+            ),
         )
     )
     if trained.beats_naive:
@@ -169,6 +185,7 @@ def _train_one(
         candle_seconds=settings.candle_seconds,
         simulated=settings.simulated,
         seconds=time.monotonic() - start,
+        trained_from_ms=int(sample.table.time_ms[0]),
     )
     log.info(
         "model promoted" if trained.beats_naive else "model registered, not promoted",

@@ -53,6 +53,7 @@ def test_the_page_of_the_version_in_production_is_written_beside_a_list_of_all(f
     shown = report(folder)
     assert "beats naive by 3.1%" in shown
     assert shown.count("2026-01-01 00:00 UTC") == 3
+    assert "version 2: rows since 2025-12-01 00:00 UTC, features a1b2c3, code 0.1.0, none served before it" in shown
     (page,) = (folder / "reports").iterdir()
     assert page.name.endswith("300s-v2.html")
     assert page.read_text(encoding="utf-8") == a_run().report_html

@@ -98,7 +98,7 @@ class World:
         trained = model_selection.train(Sample(spec, table, 5), Options(Budget(0)))
         if skill is not None:
             trained = replace(trained, scores=replace(trained.scores, distribution_skill=skill))
-        train.register(self.registry, NAME, trained, candle_seconds=60, simulated=False, seconds=1.0)
+        train.register(self.registry, NAME, trained, candle_seconds=60, simulated=False, seconds=1.0, trained_from_ms=1)
         return trained
 
     def history(self) -> list[Prediction]:

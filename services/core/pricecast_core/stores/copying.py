@@ -82,6 +82,7 @@ def copy_model(name: str, source: ModelRegistry, target: ModelRegistry) -> int:
                 trained_through_ms=version.trained_through_ms,
                 artifact=source.artifact(name, version.version),
                 report_html=source.report(name, version.version),
+                lineage=version.lineage,
             )
         )
         _compare(name, version, copied, source, target)
@@ -104,8 +105,9 @@ def _position(versions: Sequence[ModelVersion], version: ModelVersion) -> int:
 
 
 def _compare(name: str, mine: ModelVersion, other: ModelVersion, source: ModelRegistry, target: ModelRegistry) -> None:
-    same = (mine.trained_through_ms, mine.parameters, mine.metrics) == (
+    same = (mine.trained_through_ms, mine.lineage, mine.parameters, mine.metrics) == (
         other.trained_through_ms,
+        other.lineage,
         other.parameters,
         other.metrics,
     )

@@ -8,6 +8,23 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a model was made of, and by what; `trained_through_ms` of the run is where its data end.
+
+    Attributes:
+        trained_from_ms: Event time of the oldest row used; 0 where nobody told.
+        feature_set: Name of the set of features: another set has another name.
+        code_version: Version of the program that trained it.
+        parent: The version in production when it was trained; 0 if none was.
+    """
+
+    trained_from_ms: int = 0
+    feature_set: str = ""
+    code_version: str = ""
+    parent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingRun:
     """One training, whatever became of it.
 
@@ -18,6 +35,7 @@ class TrainingRun:
         trained_through_ms: Event time of the newest row used.
         artifact: The model, serialised by the predictor.
         report_html: The report for people.
+        lineage: What it was made of.
     """
 
     model_name: str
@@ -26,6 +44,7 @@ class TrainingRun:
     trained_through_ms: int
     artifact: bytes
     report_html: str = ""
+    lineage: Lineage = Lineage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,7 @@ class ModelVersion:
     trained_through_ms: int
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    lineage: Lineage = Lineage()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pricecast_core.errors import SettingsError, StoreError
 from pricecast_core.stores.client_errors import told
-from pricecast_core.stores.models import ModelVersion, Promotion, TrainingRun
+from pricecast_core.stores.models import Lineage, ModelVersion, Promotion, TrainingRun
 
 EXTRA = "pricecast-core[comet]"
 _PRODUCTION, _ARCHIVED, _REGISTERED = "production", "archived", "registered"
@@ -94,6 +94,7 @@ class CometModelRegistry:
             trained_through_ms=run.trained_through_ms,
             parameters=dict(run.parameters),
             metrics=dict(run.metrics),
+            lineage=run.lineage,
         )
 
     def promote(self, model_name: str, version: int, reason: str) -> ModelVersion:
@@ -239,7 +240,8 @@ class CometModelRegistry:
     def _version(self, model_name: str, one: dict[str, Any], serving: dict[str, Any] | None) -> ModelVersion:
         number = _number(one)
         if (model_name, number) not in self._runs:
-            self._runs[model_name, number] = json.loads(self._file(one, _RUN))
+            kept = json.loads(self._file(one, _RUN))
+            self._runs[model_name, number] = {**kept, "lineage": Lineage(**kept.get("lineage", {}))}
         stage = _ARCHIVED if {_ARCHIVED, _PRODUCTION} & _tags(one) else _REGISTERED
         return ModelVersion(
             model_name=model_name,
@@ -317,7 +319,8 @@ def log_run(comet: Any, run: TrainingRun, created_at_ms: int, *, api_key: str | 
                 api_key=api_key, workspace=place["workspace"], project_name=place["project"], **quiet
             )
         experiment.set_name(run.model_name)
-        experiment.log_parameters(dict(run.parameters))
+        made = {f"lineage.{name}": value for name, value in asdict(run.lineage).items()}
+        experiment.log_parameters({**run.parameters, **made})
         experiment.log_metrics(dict(run.metrics))
         experiment.log_html(run.report_html)
         described = {
@@ -325,6 +328,7 @@ def log_run(comet: Any, run: TrainingRun, created_at_ms: int, *, api_key: str | 
             "trained_through_ms": run.trained_through_ms,
             "parameters": dict(run.parameters),
             "metrics": dict(run.metrics),
+            "lineage": asdict(run.lineage),
         }
         files = {_MODEL: run.artifact, _RUN: json.dumps(described).encode(), _REPORT: run.report_html.encode()}
         for file, content in files.items():

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
 
 from pricecast_core.errors import StoreError
-from pricecast_core.stores.models import ModelVersion, Promotion, TrainingRun
+from pricecast_core.stores.models import Lineage, ModelVersion, Promotion, TrainingRun
 from pricecast_core.stores.sql import SqlDatabase
 
 _metadata = sa.MetaData()
+_LINEAGE = [each.name for each in fields(Lineage)]
 
 _models = sa.Table(
     "models",
@@ -45,6 +47,24 @@ _artifacts = sa.Table(
     sa.Column("artifact", sa.LargeBinary, nullable=False),
     sa.Column("report_html", sa.Text, nullable=False),
 )
+_lineage = sa.Table(
+    "model_lineage",
+    _metadata,
+    sa.Column("model_name", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("trained_from_ms", sa.BigInteger, nullable=False),
+    sa.Column("feature_set", sa.String, nullable=False),
+    sa.Column("code_version", sa.String, nullable=False),
+    sa.Column("parent", sa.Integer, nullable=False, comment="The version in production when it was trained; 0 if none"),
+)
+_known = sa.select(
+    *_versions.c, *(column for column in _lineage.c if column.name not in ("model_name", "version"))
+).outerjoin_from(
+    _versions,
+    _lineage,
+    sa.and_(_versions.c.model_name == _lineage.c.model_name, _versions.c.version == _lineage.c.version),
+)
+"""Versions with their lineage, which those of before there was any lack."""
 _promotions = sa.Table(
     "model_promotions",
     _metadata,
@@ -96,8 +116,11 @@ class SqlModelRegistry:
                 trained_through_ms=run.trained_through_ms,
                 parameters=dict(run.parameters),
                 metrics=dict(run.metrics),
+                lineage=run.lineage,
             )
             connection.execute(_versions.insert(), _to_row(version))
+            of_version = {"model_name": version.model_name, "version": version.version}
+            connection.execute(_lineage.insert(), {**of_version, **asdict(run.lineage)})
             connection.execute(
                 _artifacts.insert(),
                 {
@@ -136,7 +159,7 @@ class SqlModelRegistry:
 
     def production(self, model_names: list[str]) -> dict[str, ModelVersion]:
         """Returns the version in production of each of the models that has one, in one call, without artifacts."""
-        query = sa.select(_versions).where(_versions.c.model_name.in_(model_names), _versions.c.stage == "production")
+        query = _known.where(_versions.c.model_name.in_(model_names), _versions.c.stage == "production")
         with self._database.read() as connection:
             return {row.model_name: _from_row(row) for row in connection.execute(query)}
 
@@ -175,7 +198,7 @@ class SqlModelRegistry:
 
     def versions(self, model_name: str) -> list[ModelVersion]:
         """Returns all versions, newest first."""
-        query = sa.select(_versions).where(_versions.c.model_name == model_name).order_by(_versions.c.version.desc())
+        query = _known.where(_versions.c.model_name == model_name).order_by(_versions.c.version.desc())
         with self._database.read() as connection:
             return [_from_row(row) for row in connection.execute(query)]
 
@@ -211,13 +234,9 @@ class SqlModelRegistry:
 
 
 def _update(connection: sa.Connection, model_name: str, version: int, **values: str) -> ModelVersion:
-    query = (
-        _versions.update()
-        .where(_versions.c.model_name == model_name, _versions.c.version == version)
-        .values(**values)
-        .returning(_versions)
-    )
-    row = connection.execute(query).one_or_none()
+    chosen = (_versions.c.model_name == model_name, _versions.c.version == version)
+    connection.execute(_versions.update().where(*chosen).values(**values))
+    row = connection.execute(_known.where(*chosen)).one_or_none()
     if row is None:
         raise _no_such_version(model_name, version)
     return _from_row(row)
@@ -242,6 +261,7 @@ def _to_row(version: ModelVersion) -> dict[str, Any]:
 
 def _from_row(row: sa.Row[Any]) -> ModelVersion:
     values = dict(row._mapping)
-    return ModelVersion(
-        **{**values, "parameters": json.loads(values["parameters"]), "metrics": json.loads(values["metrics"])}
-    )
+    made = {name: values.pop(name) for name in _LINEAGE}
+    lineage = Lineage() if made["trained_from_ms"] is None else Lineage(**made)
+    told = {"parameters": json.loads(values["parameters"]), "metrics": json.loads(values["metrics"])}
+    return ModelVersion(**{**values, **told}, lineage=lineage)
