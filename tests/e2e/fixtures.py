@@ -94,8 +94,8 @@ def _live(stack: Stack) -> tuple[str, str]:
                 "source": {"kind": "Simulated", "since": "1h", "simulated": {"tradesPerSecond": 5}},
                 "candles": {"seconds": 5},
                 "training": {"lookback": "1h", "minRows": 400, "trials": 0, "folds": 2},
-                # Longer ahead than a pod takes to come back: no forecast is too late to be one.
-                "prediction": {"horizonsSeconds": [60]},
+                # Longer ahead than pods and stores are away: no forecast is too late to be one.
+                "prediction": {"horizonsSeconds": [180]},
                 "storage": stack.storage(),
             },
         },
