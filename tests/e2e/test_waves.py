@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import API, Stack, until
 
 SPEC: dict[str, Any] = {
     "pairs": ["BTC/USD"],
@@ -19,28 +23,69 @@ SPEC: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def fleet(stack: Stack, namespace: str) -> Iterator[list[str]]:
-    """Two pipelines that are Ready."""
-    stack.storage_secret(namespace)
-    names = [f"fleet-{uuid.uuid4().hex[:6]}" for _ in range(2)]
-    for name in names:
+@pytest.fixture(scope="module")
+def fleet(stack: Stack) -> Iterator[list[tuple[str, str]]]:
+    """Two pipelines of one name and one pair that are Ready, in two namespaces."""
+    suffix = uuid.uuid4().hex[:6]
+    found = [(f"fleet-{which}-{suffix}", "prices") for which in ("a", "b")]
+    for namespace, name in found:
+        stack.kube.create_namespace(namespace)
+        stack.storage_secret(namespace)
         stack.kube.apply(
             {
                 "apiVersion": "pricecast.dev/v1alpha1",
                 "kind": "PricePipeline",
                 "metadata": {"name": name},
-                "spec": {**SPEC, "storage": stack.storage()},
+                # Long enough ago that indicators are warm, and forecasts are made from the start.
+                "spec": {**SPEC, "source": {**SPEC["source"], "since": "1h"}, "storage": stack.storage()},
             },
             namespace,
         )
-    for name in names:
-        until(
-            f"{name} is ready", lambda name=name: stack.kube.condition("PricePipeline", name, "Ready", namespace), 240
-        )
-        until("settled", lambda name=name: condition(stack, namespace, name, "Progressing")["status"] == "False", 60)
-    yield names
+    for namespace, name in found:
+        ready = lambda at=namespace, name=name: stack.kube.condition("PricePipeline", name, "Ready", at)  # noqa: E731
+        until(f"{namespace}/{name} is ready", ready, 240)
+        settled = lambda at=namespace, name=name: condition(stack, at, name, "Progressing")["status"]  # noqa: E731
+        until("settled", lambda settled=settled: settled() == "False", 60)
+    yield found
+    for namespace, _ in found:
+        stack.kube.delete("Namespace", namespace)
     stack.install()
+
+
+def test_two_of_one_name_and_pair_in_two_namespaces_answer_for_themselves(
+    stack: Stack, fleet: list[tuple[str, str]]
+) -> None:
+    for namespace, name in fleet:
+        predicting = lambda at=namespace, name=name: stack.kube.condition("PricePipeline", name, "Predicting", at)  # noqa: E731
+        until("predicting", predicting, 120)
+    ids = [f"{namespace}.{name}" for namespace, name in fleet]
+    with stack.forward(API, 80) as port:
+
+        def ask(query: str) -> tuple[int, dict[str, Any]]:
+            url = f"http://127.0.0.1:{port}/predict?pair=BTC/USD{query}"
+            request = urllib.request.Request(url, headers={"authorization": f"Bearer {stack.token()}"})
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    return answer.status, json.load(answer)
+            except urllib.error.HTTPError as refused:
+                return refused.code, json.load(refused)
+
+        until("the API knows both", lambda: [ask(f"&pipeline={each}")[0] for each in ids] == [200, 200], 60)
+        for _ in range(5):
+            for (namespace, name), each in zip(fleet, ids, strict=True):
+                answer = ask(f"&pipeline={each}")[1]
+                assert (answer["namespace"], answer["pipeline"]) == (namespace, name)
+            code, refusal = ask("")
+            assert code == 400
+            assert all(each in refusal["detail"] for each in ids)
+    prices = {each: stack.predictions(each) for each in ids}
+    assert all({one["pipeline"] for one in found} == {each} for each, found in prices.items())
+
+
+def test_a_training_says_how_many_rows_of_how_many_it_has(stack: Stack, fleet: list[tuple[str, str]]) -> None:
+    model = lambda: condition(stack, *fleet[0], "ModelReady")  # noqa: E731
+    until("told", lambda: model().get("reason") == "WarmingUp", 60)
+    assert re.search(r"\b\d+ of (at least )?700\b", model()["message"]), model()["message"]
 
 
 @pytest.mark.usefixtures("fleet")
