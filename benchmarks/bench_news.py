@@ -40,6 +40,7 @@ from pricecast_embedded_broker import running
 from pricecast_news import times
 from pricecast_news.source import headline
 from pricecast_news_signal.evaluate import evaluate
+from pricecast_news_signal.reader import Reader
 from pricecast_news_signal.registry import open_extractor
 
 NEWS = """  news:
@@ -57,7 +58,7 @@ def reader(examples: Sequence[dataset.Example], provider: str, model: str, url: 
     async def run() -> Scores:
         extractor = open_extractor(settings)
         try:
-            return (await evaluate(extractor, examples, model=model, concurrency=concurrency, attempts=1))[0]
+            return (await evaluate(Reader(extractor, model=model, concurrency=concurrency, attempts=1), examples))[0]
         finally:
             await extractor.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pricecast_core import topics
+from pricecast_core import services, topics
 from pricecast_core.health import Health
 from pricecast_core.messages import Trade
 from pricecast_core.service import Stop
@@ -88,7 +88,7 @@ def test_a_stream_that_stands_still_before_waiting_messages_fails_its_liveness(b
         trade = Trade(pair="BTC/USD", price=1.0, volume=1.0, timestamp_ms=1_767_225_600_000 + number)
         publisher.publish(topics.TRADES, trade.pair, trade)
     publisher.flush()
-    stream = Stream("candles", settings, source=topics.TRADES, task=task, health=health, stop=stop)
+    stream = Stream(services.CANDLES, settings, task, health, stop)
     thread = threading.Thread(target=stream.run)
     thread.start()
     status, body = eventually(lambda: (answer := health.report(health._alive))[0] == 503 and answer, "stall")

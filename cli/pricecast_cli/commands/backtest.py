@@ -47,6 +47,7 @@ def backtest(
     The files go through the pipeline's own services, so the features are those that a live pipeline would have had.
     News are left out.
     """
+    from pricecast_cli.local.backtest import Output
     from pricecast_cli.local.backtest import backtest as run
     from pricecast_core.files import common_kind, survey
     from pricecast_resources.manifest import load_manifest
@@ -60,14 +61,6 @@ def backtest(
     loaded = load_manifest(manifest)
     if plots is None and not as_json:
         plots = ROOT / "backtests" / loaded.name
-    code = run(
-        loaded,
-        train,
-        evaluate,
-        data_dir=data_dir,
-        as_json=as_json,
-        plots=plots,
-        out=out,
-        console=Console(stderr=True),
-    )
+    output = Output(as_json, plots, out)
+    code = run(loaded, train, evaluate, data_dir=data_dir, output=output, console=Console(stderr=True))
     raise typer.Exit(code)

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from confluent_kafka import TopicPartition
@@ -54,15 +54,28 @@ REQUIRED = ("distribution_skill", "point_skill", "coverage", "mae", "naive_mae",
 _ATTEMPTS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a backtest writes.
+
+    Attributes:
+        as_json: One line of JSON to standard output, instead of tables.
+        plots: Folder for the pages with plots; none writes none.
+        forecasts: File for the forecasts row by row, CSV or Parquet; none writes none.
+    """
+
+    as_json: bool = False
+    plots: Path | None = None
+    forecasts: Path | None = None
+
+
 def backtest(
     manifest: Manifest,
     train: Sequence[Path],
     evaluate: Sequence[Path],
     *,
     data_dir: Path | None,
-    as_json: bool,
-    plots: Path | None,
-    out: Path | None = None,
+    output: Output,
     console: Console,
 ) -> int:
     """Trains on one set of files and measures on a later one; returns the exit code of the predictor.
@@ -72,9 +85,7 @@ def backtest(
         train: One file for each pair, companions last.
         evaluate: As many, later.
         data_dir: Folder for stores and logs, new; a temporary one by default.
-        as_json: Print one line of JSON to standard output.
-        plots: Folder for the pages with plots; none writes none.
-        out: File for the forecasts row by row, CSV or Parquet; none writes none.
+        output: What it writes.
         console: For progress; standard error.
 
     Raises:
@@ -97,7 +108,7 @@ def backtest(
         planned = asyncio.run(_ingest(manifest.name, spec, folder, whole, console))
         if read := read_files(folder.log_of(TRADES.name)):
             console.print(f"files: {read}", highlight=False, soft_wrap=True)
-        return _judge(planned, folder, from_ms, as_json=as_json, plots=plots, out=out)
+        return _judge(planned, folder, from_ms, output)
 
 
 def first_judged_ms(learned: Sequence[MarketFile], judged: Sequence[MarketFile]) -> int:
@@ -191,19 +202,17 @@ def _follow_features(brokers: str, topic: str, ended: threading.Event, report: C
         consumer.close()
 
 
-def _judge(
-    planned: Plan, folder: DataFolder, from_ms: int, *, as_json: bool, plots: Path | None, out: Path | None
-) -> int:
+def _judge(planned: Plan, folder: DataFolder, from_ms: int, output: Output) -> int:
     """Has the predictor train on the rows before a time and measure from there on."""
     program = next(program for program in programs_of(planned, folder) if program.name == TRAINING)
     folder.write_settings(program.name, program.document or {})
     env = {"LOG_LEVEL": "WARNING", "LOG_STYLE": "text", **program.environment(os.environ), "HTTP_PORT": "0"}
     command = [program.command[0], "backtest", "--evaluate-from-ms", str(from_ms)]
-    if plots is not None:
-        command += ["--plots", str(plots)]
-    if out is not None:
-        command += ["--out", str(out.absolute())]
-    if not as_json:
+    if output.plots is not None:
+        command += ["--plots", str(output.plots)]
+    if output.forecasts is not None:
+        command += ["--out", str(output.forecasts.absolute())]
+    if not output.as_json:
         return subprocess.run(command, env=env, check=False).returncode
     done = subprocess.run([*command, "--json"], env=env, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:

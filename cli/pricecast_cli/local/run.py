@@ -39,7 +39,7 @@ from pricecast_cli.local.programs import (
 from pricecast_cli.local.replay import read_files, settled
 from pricecast_cli.local.scores import Scores
 from pricecast_cli.local.supervisor import Supervisor, Watched
-from pricecast_cli.local.training_schedule import WarmUp, keep_trained
+from pricecast_cli.local.training_schedule import Training, WarmUp, keep_trained
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
 from pricecast_core.services import TRADES
 from pricecast_core.settings import PricePredictorSettings
@@ -252,16 +252,13 @@ class _Run:
     async def _keep_trained(self, process: ServiceProcess, turn: asyncio.Lock) -> None:
         assert isinstance(process.settings, PricePredictorSettings)
         url = self._setup.folder.database("models")
-        await keep_trained(
-            self._supervisor,
-            lambda: SqlModelRegistry(url),
-            WarmUp(process.settings, self._feature_rows),
+        training = Training(
+            process.name,
             self._manifest.spec.training.schedule,
-            self._log,
-            drained=self._drained,
-            program=process.name,
-            turn=turn,
+            WarmUp(process.settings, self._feature_rows),
+            lambda: SqlModelRegistry(url),
         )
+        await keep_trained(self._supervisor, training, self._log, drained=self._drained, turn=turn)
 
     async def _stop_when_drained(self) -> None:
         if await drained(self._supervisor, self._manifest.name, self._setup.kafka.reached(os.environ)):

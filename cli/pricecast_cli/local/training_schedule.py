@@ -147,15 +147,29 @@ def next_time(schedule: str, after: float) -> float:
     return next(CronSim(schedule, datetime.fromtimestamp(after, UTC))).timestamp()
 
 
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A program that trains, and when it is due.
+
+    Attributes:
+        program: Its name.
+        schedule: Cron expression, UTC.
+        warm_up: Which of its models have too few candles yet.
+        open_registry: Opens the registry that it writes to.
+    """
+
+    program: str
+    schedule: str
+    warm_up: WarmUp
+    open_registry: Callable[[], ModelRegistry]
+
+
 async def keep_trained(
     supervisor: Supervisor,
-    open_registry: Callable[[], ModelRegistry],
-    warm_up: WarmUp,
-    schedule: str,
+    training: Training,
     log: Callable[[str, str, str], None],
     *,
     drained: asyncio.Event,
-    program: str,
     turn: asyncio.Lock,
 ) -> None:
     """Trains whenever it is due, until cancelled or the supervisor stops.
@@ -163,8 +177,9 @@ async def keep_trained(
     Once a finite source has `drained`, it ends the training under way, makes up for one that found too little
     history, and returns. Of several programs that share the pairs, one trains at a time, in `turn`.
     """
+    program, warm_up, schedule = training.program, training.warm_up, training.schedule
     names = names_of(warm_up.settings)
-    registry = await asyncio.to_thread(open_registry)
+    registry = await asyncio.to_thread(training.open_registry)
     last_end = 0.0
     try:
         failed, warming = "", ""

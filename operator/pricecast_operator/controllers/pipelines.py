@@ -26,7 +26,7 @@ from pricecast_operator.render.pipeline import Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
 from pricecast_operator.status.causes import is_silent, of_warnings
 from pricecast_operator.status.conditions import INVALID_SPEC, Round, merge
-from pricecast_operator.status.pipeline import invalid_status, pipeline_status
+from pricecast_operator.status.pipeline import Objects, invalid_status, pipeline_status
 from pricecast_operator.status.seen import EARLIER_DATA, Status
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
@@ -164,18 +164,8 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
         key = self._key(name)
         children = _by_process(self._children.controlled_by(key, known.uid))
         pods = [child for child in self._children.of(key).values() if child.ref.kind == "Pod"]
-        paused = is_paused(known.body)
-        status = pipeline_status(
-            spec,
-            planned,
-            children,
-            known.observed,
-            this,
-            refused=refused,
-            pods=pods,
-            paused=paused,
-            warned=known.warned,
-        )
+        objects = Objects(children, pods, refused, known.warned, paused=is_paused(known.body))
+        status = pipeline_status(spec, planned, objects, known.observed, this)
         status["images"] = images
         _measure(name, status, known.observed)
         return status

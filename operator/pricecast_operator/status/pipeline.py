@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pricecast_core.services import NEWS_SIGNAL
@@ -40,6 +41,25 @@ PAUSED = Finding(
 SUSPENDED = Finding("Predicting", "False", "Suspended", "spec.suspend is true; nothing is predicted")
 
 
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """A pipeline's objects in the cluster, as they are.
+
+    Attributes:
+        children: Its Deployments, Jobs and CronJobs, by process.
+        pods: Its pods.
+        refused: Objects that can't be as they should be, and why.
+        warned: Causes that only events tell, by the uid of the Job or pod.
+        paused: Whether its objects are left as they are.
+    """
+
+    children: Mapping[str, Child]
+    pods: Iterable[Child] = ()
+    refused: Sequence[Refusal] = ()
+    warned: Mapping[str, Cause] = field(default_factory=dict)
+    paused: bool = False
+
+
 def invalid_status(this: Round, reason: str, message: str) -> Status:
     """Returns the status of a pipeline that can't be acted on; what runs is left as it is."""
     findings = [
@@ -53,39 +73,25 @@ def invalid_status(this: Round, reason: str, message: str) -> Status:
     return {**this.previous, "message": short(message), "observedGeneration": this.generation, "conditions": conditions}
 
 
-def pipeline_status(
-    spec: PricePipelineSpec,
-    plan: Plan,
-    children: Mapping[str, Child],
-    observed: Observed,
-    this: Round,
-    *,
-    refused: Sequence[Refusal] = (),
-    pods: Iterable[Child] = (),
-    paused: bool = False,
-    warned: Mapping[str, Cause] | None = None,
-) -> Status:
+def pipeline_status(spec: PricePipelineSpec, plan: Plan, objects: Objects, observed: Observed, this: Round) -> Status:
     """Returns the status of a pipeline.
 
     Args:
         spec: Its spec.
         plan: Its plan.
-        children: Its Deployments, Jobs and CronJobs, by process.
+        objects: Its objects.
         observed: What was seen outside of the API server.
         this: The round: generation, status so far, time.
-        refused: Objects that can't be as they should be, and why.
-        pods: Its pods.
-        paused: Whether its objects are left as they are.
-        warned: Causes that only events tell, by the uid of the Job or pod.
     """
-    pods_of = by_process(pods)
+    children, refused = objects.children, objects.refused
+    pods_of = by_process(objects.pods)
     states = [
         process_state(
             process,
             children.get(process.name),
             spec,
             pods_of.get(process.name, ()),
-            warned or {},
+            objects.warned,
             lacking=observed.lacking.get(process.name, ""),
         )
         for process in plan.processes
@@ -97,7 +103,7 @@ def pipeline_status(
     degraded = this.remembered(_degraded(spec, states, (topics, model, predicting), refused))
     findings = [
         ready,
-        PAUSED if paused else _progressing(states),
+        PAUSED if objects.paused else _progressing(states),
         degraded,
         topics,
         model,
@@ -111,7 +117,7 @@ def pipeline_status(
     asides = (beyond, earlier, pinned)
     findings += [this.remembered(finding) for finding in asides if finding is not None]
     status: Status = {
-        "observedGeneration": this.previous.get("observedGeneration", 0) if paused else this.generation,
+        "observedGeneration": this.previous.get("observedGeneration", 0) if objects.paused else this.generation,
         "conditions": this.conditions(findings),
         "services": _services(states, observed, this.previous),
         "partitions": spec.partitions,

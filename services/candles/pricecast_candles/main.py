@@ -12,16 +12,7 @@ from pricecast_core.streaming import Stream
 
 def work(settings: CandlesSettings, health: Health, stop: service.Stop) -> None:
     """Runs the stream until asked to stop."""
-    task = CandlesTask(settings)
-    Stream(
-        SERVICE,
-        settings,
-        source=CANDLES.reads[0],
-        outputs=CANDLES.writes,
-        task=task,
-        health=health,
-        stop=stop,
-    ).run()
+    Stream(CANDLES, settings, CandlesTask(settings), health, stop).run()
 
 
 def main() -> None:

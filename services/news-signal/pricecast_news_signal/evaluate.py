@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
-from typing import TypedDict
 
 import msgspec
 from rich.console import Console
@@ -20,6 +19,7 @@ from pricecast_core.news import dataset, titles
 from pricecast_core.news.evaluation import Scores, score
 from pricecast_core.news.lexicon import Signal
 from pricecast_core.news.prompt import Answer
+from pricecast_core.settings import NewsSignalSettings
 from pricecast_news_signal.extractor import Extractor
 from pricecast_news_signal.reader import Reader, Result
 
@@ -27,32 +27,18 @@ _CHUNK = 8
 MOST_FAULTS = 3
 
 
-class _How(TypedDict):
-    model: str
-    concurrency: int
-    attempts: int
-    progress: Progress
-
-
 async def evaluate(
-    extractor: Extractor,
-    examples: Sequence[dataset.Example],
-    *,
-    model: str,
-    concurrency: int,
-    attempts: int,
-    progress: Progress | None = None,
+    reader: Reader, examples: Sequence[dataset.Example], progress: Progress | None = None
 ) -> tuple[Scores, dict[str, int]]:
-    """Returns the scores of an extractor on labelled headlines, and why some answers weren't valid.
+    """Returns the scores of a reader on labelled headlines, and why some answers weren't valid.
 
-    No cache: what is timed is the model. The extractor is left open.
+    The reader has no cache: what is timed is the model. It is left open.
 
     Raises:
         UnavailableError: If the provider can't be asked.
     """
-    reader = Reader(extractor, model=model, concurrency=concurrency, attempts=attempts)
     task = progress.add_task(f"reading {len(examples)} headlines", total=len(examples)) if progress else None
-    size = max(_CHUNK * concurrency, len(examples) // 100)
+    size = max(_CHUNK * reader.concurrency, len(examples) // 100)
     results: list[Result] = []
     started = time.perf_counter()
     for start in range(0, len(examples), size):
@@ -80,24 +66,20 @@ def _signals(result: Result) -> Mapping[str, Signal] | None:
 
 
 def run(
-    extractor: Extractor,
-    examples: Sequence[dataset.Example],
-    *,
-    coins: Sequence[str],
-    provider: str,
-    model: str,
-    concurrency: int,
-    attempts: int,
-    as_json: bool,
+    settings: NewsSignalSettings, extractor: Extractor, examples: Sequence[dataset.Example], *, as_json: bool
 ) -> None:
     """Evaluates, on hostile posts too, with a progress bar on standard error; prints a table or one line of JSON."""
+    provider, model = settings.provider, settings.model
+    reader = Reader(extractor, model=model, concurrency=settings.concurrency, attempts=settings.attempts)
 
     async def both(progress: Progress) -> tuple[tuple[Scores, dict[str, int]], tuple[Scores, dict[str, int]]]:
-        how: _How = {"model": model, "concurrency": concurrency, "attempts": attempts, "progress": progress}
         try:
-            return await evaluate(extractor, examples, **how), await evaluate(extractor, hostile(coins), **how)
+            return (
+                await evaluate(reader, examples, progress),
+                await evaluate(reader, hostile(settings.coins), progress),
+            )
         finally:
-            await extractor.close()
+            await reader.close()
 
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         (scores, faults), (hostile_scores, hostile_faults) = asyncio.run(both(progress))

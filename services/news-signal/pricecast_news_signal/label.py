@@ -20,6 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from pricecast_core.errors import SettingsError
 from pricecast_core.news import dataset, prompt
 from pricecast_core.news.prompt import Answer
+from pricecast_core.settings import NewsSignalSettings
 from pricecast_news_signal.extractor import Extractor
 from pricecast_news_signal.reader import Reader
 
@@ -118,17 +119,15 @@ def labelled(path: Path) -> set[str]:
 
 
 async def label(
-    extractor: Extractor,
+    reader: Reader,
     headlines: Sequence[str],
     out: Path,
     *,
     coins: Sequence[str],
     teacher: str,
-    concurrency: int,
-    attempts: int,
     progress: Progress | None = None,
 ) -> tuple[int, int]:
-    """Labels headlines and appends them to a file.
+    """Labels headlines and appends them to a file; closes the reader.
 
     Returns:
         How many were labelled, and how many got no valid answer and were left out.
@@ -136,11 +135,10 @@ async def label(
     Raises:
         UnavailableError: If the teacher can't be asked; what was labelled is in the file.
     """
-    reader = Reader(extractor, model=teacher, concurrency=concurrency, attempts=attempts)
     task = progress.add_task("labelling", total=len(headlines)) if progress else None
     done = refused = 0
     with out.open("ab") as file:
-        for chunk in _chunks(headlines, concurrency):
+        for chunk in _chunks(headlines, reader.concurrency):
             for headline, result in zip(chunk, await reader.read(chunk), strict=True):
                 if not isinstance(result, Answer):
                     refused += 1
@@ -165,15 +163,11 @@ def _chunks(headlines: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def run(
+    settings: NewsSignalSettings,
     extractor: Extractor,
     data: Path,
     out: Path,
     *,
-    coins: Sequence[str],
-    provider: str,
-    model: str,
-    concurrency: int,
-    attempts: int,
     instructions: str = "",
     limit: int,
     agreed: bool,
@@ -187,7 +181,7 @@ def run(
     known = labelled(out)
     todo = [headline for headline in headlines_of(data) if headline not in known]
     todo = todo[:limit] if limit else todo
-    expected = estimate(todo, coins, provider, model, instructions)
+    expected = estimate(todo, settings.coins, settings.provider, settings.model, instructions)
     console.print(f"{len(known)} are labelled already in {out}; to do: {expected}")
     if not todo:
         return
@@ -198,16 +192,8 @@ def run(
             return
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+        reader = Reader(extractor, model=settings.model, concurrency=settings.concurrency, attempts=settings.attempts)
         done, refused = asyncio.run(
-            label(
-                extractor,
-                todo,
-                out,
-                coins=coins,
-                teacher=model,
-                concurrency=concurrency,
-                attempts=attempts,
-                progress=progress,
-            )
+            label(reader, todo, out, coins=settings.coins, teacher=settings.model, progress=progress)
         )
     console.print(f"labelled {done}, {refused} got no valid answer, {len(known) + done} in {out}")

@@ -45,28 +45,15 @@ def _tool(options: argparse.Namespace) -> None:
     settings = _settings(options)
     extractor = open_extractor(settings)
     if options.command == "evaluate":
-        evaluate.run(
-            extractor,
-            dataset.load(options.data, settings.coins),
-            coins=settings.coins,
-            provider=settings.provider,
-            model=settings.model,
-            concurrency=settings.concurrency,
-            attempts=settings.attempts,
-            as_json=options.json,
-        )
+        evaluate.run(settings, extractor, dataset.load(options.data, settings.coins), as_json=options.json)
     else:
         from pricecast_news_signal.readers.typed_llm import instructions  # noqa: PLC0415 (its clients take seconds)
 
         label.run(
+            settings,
             extractor,
             options.data,
             options.out,
-            coins=settings.coins,
-            provider=settings.provider,
-            model=settings.model,
-            concurrency=settings.concurrency,
-            attempts=settings.attempts,
             instructions="" if settings.guidelines is None else instructions(settings.coins, settings.guidelines),
             limit=options.limit,
             agreed=options.yes,

@@ -27,6 +27,9 @@ class Reader:
         concurrency: How many are read at the same time.
         attempts: Tries at an answer inside the schema.
         cache: Answers known from before; none asks always.
+
+    Attributes:
+        concurrency: How many are read at the same time.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Reader:
         cache: AnswerCache | None = None,
     ) -> None:
         self._extractor = extractor
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._attempts = attempts
         self._cache = cache if extractor.cacheable else None
         self._seconds = metrics.NEWS_MODEL_SECONDS.labels(model)
@@ -98,7 +101,7 @@ class Reader:
             for headline in queue:
                 results[headline] = await self._read_one(headline)
 
-        workers = [asyncio.create_task(work()) for _ in range(min(self._concurrency, len(headlines)))]
+        workers = [asyncio.create_task(work()) for _ in range(min(self.concurrency, len(headlines)))]
         try:
             await asyncio.gather(*workers)
         except BaseException:

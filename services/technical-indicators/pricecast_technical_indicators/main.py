@@ -12,16 +12,7 @@ from pricecast_technical_indicators.task import SERVICE, TechnicalIndicatorsTask
 
 def work(settings: TechnicalIndicatorsSettings, health: Health, stop: service.Stop) -> None:
     """Runs the stream until asked to stop."""
-    task = TechnicalIndicatorsTask(settings)
-    Stream(
-        SERVICE,
-        settings,
-        source=TECHNICAL_INDICATORS.reads[0],
-        outputs=TECHNICAL_INDICATORS.writes,
-        task=task,
-        health=health,
-        stop=stop,
-    ).run()
+    Stream(TECHNICAL_INDICATORS, settings, TechnicalIndicatorsTask(settings), health, stop).run()
 
 
 def main() -> None:

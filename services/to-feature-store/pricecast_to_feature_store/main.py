@@ -26,17 +26,7 @@ def work(settings: ToFeatureStoreSettings, health: Health, stop: service.Stop) -
     role, kind = _ROLES[settings.group]
     task: StreamTask[Any] = kind(settings.pipeline, store, settings.batch_rows)
     try:
-        Stream(
-            role.group,
-            settings,
-            source=role.reads[0],
-            outputs=role.writes,
-            task=task,
-            health=health,
-            stop=stop,
-            exactly_once=False,
-            commit_every=settings.batch_rows,
-        ).run()
+        Stream(role, settings, task, health, stop, exactly_once=False, commit_every=settings.batch_rows).run()
     finally:
         store.close()
 

@@ -16,7 +16,7 @@ from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.status.conditions import Finding, Round, merge, transitions
 from pricecast_operator.status.finetune import finetune_status, is_finished
-from pricecast_operator.status.pipeline import invalid_status, pipeline_status
+from pricecast_operator.status.pipeline import Objects, invalid_status, pipeline_status
 from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import Models, PricePipelineSpec
@@ -65,7 +65,7 @@ def told(
     now: str = NOW,
 ) -> dict[str, Any]:
     planned = plan("btc", spec, ClusterBackends(spec.storage))
-    status = pipeline_status(spec, planned, found, observed, Round(3, previous or {}, now))
+    status = pipeline_status(spec, planned, Objects(found), observed, Round(3, previous or {}, now))
     PricePipelineStatus.model_validate(status)  # what is written is what the CRD describes
     return status
 
@@ -264,14 +264,8 @@ def test_an_invalid_spec_is_told_and_what_runs_is_left() -> None:
 
 def test_refused_objects_are_told() -> None:
     planned = plan("btc", SPEC, ClusterBackends(SPEC.storage))
-    status = pipeline_status(
-        SPEC,
-        planned,
-        children(),
-        ALL_SEEN,
-        Round(1, {}, NOW),
-        refused=[Refusal(Ref("Job", "prices", "x"), "Refused", "apply Job x: Invalid: no")],
-    )
+    refusal = Refusal(Ref("Job", "prices", "x"), "Refused", "apply Job x: Invalid: no")
+    status = pipeline_status(SPEC, planned, Objects(children(), refused=[refusal]), ALL_SEEN, Round(1, {}, NOW))
     assert condition(status, "Ready") == ("False", "Refused")
 
 
@@ -383,7 +377,7 @@ def test_a_cause_is_readys_reason_and_the_message_to_look_at_first() -> None:
     found = children()
     for process in ("candles", "price-predictor"):
         found[process] = live("Deployment", process, waits)
-    status = pipeline_status(SPEC, PLAN, found, ALL_SEEN, Round(1, {}, NOW), pods=[pod])
+    status = pipeline_status(SPEC, PLAN, Objects(found, [pod]), ALL_SEEN, Round(1, {}, NOW))
     assert condition(status, "Ready") == ("False", "SecretMissing")
     assert condition(status, "PricePredictorReady") == ("False", "SecretMissing")
     assert condition(status, "Degraded") == ("True", "SecretMissing")
@@ -394,14 +388,14 @@ def test_a_cause_is_readys_reason_and_the_message_to_look_at_first() -> None:
 
 def test_no_replicas_are_not_ready_and_suspended_is_not_predicting() -> None:
     none = SPEC.model_copy(update={"replicas": 0})
-    status = pipeline_status(none, PLAN, children(), ALL_SEEN, Round(1, {}, NOW))
+    status = pipeline_status(none, PLAN, Objects(children()), ALL_SEEN, Round(1, {}, NOW))
     assert condition(status, "Ready") == ("False", "ScaledToZero")
     suspended = SPEC.model_copy(update={"suspend": True})
     seen = replace(ALL_SEEN, predictions=[prediction(0)])
-    status = pipeline_status(suspended, PLAN, children(), seen, Round(1, {}, NOW))
+    status = pipeline_status(suspended, PLAN, Objects(children()), seen, Round(1, {}, NOW))
     assert condition(status, "Predicting") == ("False", "Suspended")
     away = replace(ALL_SEEN, predictions=Problem("ElasticsearchUnreachable", "no answer"))
-    status = pipeline_status(suspended, PLAN, children(), away, Round(1, {}, NOW))
+    status = pipeline_status(suspended, PLAN, Objects(children()), away, Round(1, {}, NOW))
     assert condition(status, "Degraded") == ("True", "ElasticsearchUnreachable")
 
 
@@ -424,7 +418,7 @@ def test_another_cause_of_the_same_falsehood_is_a_turn_and_a_cause_that_stays_is
 
 def test_more_replicas_than_partitions_are_told_of() -> None:
     many = SPEC.with_partitions(1).model_copy(update={"replicas": 3})
-    status = pipeline_status(many, PLAN, children(), ALL_SEEN, Round(1, {}, NOW))
+    status = pipeline_status(many, PLAN, Objects(children()), ALL_SEEN, Round(1, {}, NOW))
     assert condition(status, "Scaled") == ("False", "PartitionsLimit")
     assert status["message"].startswith("3 replicas are wanted; 1 run")
     assert "message" not in told(children(), ALL_SEEN)

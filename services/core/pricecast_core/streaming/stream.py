@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from confluent_kafka import KafkaException
@@ -27,6 +27,7 @@ from pricecast_core.errors import BadMessageError, StoreError
 from pricecast_core.health import Health
 from pricecast_core.messages import Message, decoder, encode
 from pricecast_core.service import Stop
+from pricecast_core.services import Service
 from pricecast_core.settings import StreamSettings
 from pricecast_core.streaming.admin import CLIENT, SESSION_TIMEOUT_MS, StreamError, ensure_topics
 from pricecast_core.streaming.noise import quieten
@@ -86,10 +87,8 @@ class Stream(Generic[M]):
     Whatever the broker does, `run` goes on: it starts anew, with a growing pause, from the last commit.
 
     Args:
-        service: Name of the service; with the pipeline it names the consumer group.
+        service: The service: which topic it reads, which it writes beside the dead letters, its consumer group.
         settings: Brokers, intervals, folders.
-        source: The topic that is read.
-        outputs: The topics that are written, beside the dead letters.
         task: What to do.
         health: Learns whether the stream is alive and ready.
         stop: Ends it.
@@ -100,22 +99,21 @@ class Stream(Generic[M]):
 
     def __init__(
         self,
-        service: str,
+        service: Service,
         settings: StreamSettings,
-        *,
-        source: TopicSpec,
-        outputs: Iterable[TopicSpec] = (),
         task: StreamTask[M],
         health: Health,
         stop: Stop,
+        *,
         exactly_once: bool = True,
         commit_every: int = 0,
     ) -> None:
-        self.service = service
-        self.group = f"{settings.pipeline}.{service}"
+        [source] = service.reads
+        self.service = service.group
+        self.group = f"{settings.pipeline}.{service.group}"
         self.source = topic_name(settings.pipeline, source)
         self._settings = settings
-        self._specs = {spec.name: spec for spec in (source, *outputs, DEAD_LETTERS)}
+        self._specs = {spec.name: spec for spec in (source, *service.writes, DEAD_LETTERS)}
         self._names = {name: topic_name(settings.pipeline, spec) for name, spec in self._specs.items()}
         self._decode = decoder(source.message, *source.others)
         self._task = task
@@ -131,7 +129,7 @@ class Stream(Generic[M]):
         self._problem: str | None = "starting"
         self._held: str | None = None
         self.watch = Watch(
-            service,
+            service.group,
             settings,
             group=self.group,
             topics=[self.source],
@@ -297,9 +295,7 @@ class _TaskSink(BaseSink):
         self._handle = task.handle
         self._discard = task.discard
 
-    def add(  # noqa: PLR0917  (quixstreams' signature)
-        self, value: Any, key: Any, timestamp: int, headers: Any, topic: str, partition: int, offset: int
-    ) -> None:
+    def add(self, value: Any, key: Any, timestamp: int, headers: Any, topic: str, partition: int, offset: int) -> None:
         stream = self._stream
         stream._handled += 1
         try:
