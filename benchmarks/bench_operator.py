@@ -101,7 +101,7 @@ def longest_look() -> float:
 def start_operator(python: str) -> subprocess.Popen[bytes]:
     with Path(os.environ.get("BENCH_LOG", os.devnull)).open("wb") as log:
         return subprocess.Popen(
-            [python, "-m", "pricecast_operator.main"],
+            [python, "-m", "pricecast_operator"],
             env={
                 **os.environ,
                 "HTTP_PORT": str(PORT),

@@ -1,5 +1,8 @@
-"""`python -m pricecast_cli`: the same as `pricecast`."""
+"""`pricecast`, or `python -m pricecast_cli`."""
 
-from pricecast_cli.main import main
+from pricecast_core.starting import program
 
-main()
+main = program("pricecast_cli.main")
+
+if __name__ == "__main__":
+    main()

@@ -126,7 +126,3 @@ def _await_definitions(cluster: Cluster) -> None:
                 log.error("the API server doesn't know our resources; apply charts/pricecast/files/crds", kind=kind)
                 sys.exit(EX_FAILED)
             time.sleep(1)
-
-
-if __name__ == "__main__":
-    main()

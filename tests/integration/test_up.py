@@ -186,7 +186,7 @@ def test_a_second_run_goes_on_from_what_was_stored_and_ctrl_c_ends_it_in_order(l
     try:
         eventually(lambda: latest(folder).feature_time_ms > last["feature_time_ms"])
         again.send_signal(signal.SIGINT)
-        assert again.wait(120) == 0
+        assert again.wait(120) == 0, (live / "second.txt").read_text()
     finally:
         again.kill()
         again.wait()

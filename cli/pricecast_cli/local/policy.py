@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pricecast_core.service import EX_CONFIG, EX_OK, EX_TEMPFAIL
+from pricecast_core.service import EX_CONFIG, EX_OK
+from pricecast_core.starting import EX_TEMPFAIL
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0

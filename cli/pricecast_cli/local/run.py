@@ -38,6 +38,7 @@ from pricecast_cli.local.programs import (
 )
 from pricecast_cli.local.replay import read_files, settled
 from pricecast_cli.local.scores import Scores
+from pricecast_cli.local.signals import on_signals
 from pricecast_cli.local.supervisor import Supervisor, Watched
 from pricecast_cli.local.training_schedule import Training, WarmUp, keep_trained
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
@@ -207,9 +208,7 @@ class _Run:
         self._drained, self._trained = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> int:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal, number)
+        on_signals(self._on_signal, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         rotate(self._log_file)
         for note in self._setup.notes:
             self._log("pricecast", "note", note)

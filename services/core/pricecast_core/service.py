@@ -24,10 +24,10 @@ from pricecast_core.errors import (
 )
 from pricecast_core.health import Health
 from pricecast_core.settings import ServiceSettings, load
+from pricecast_core.starting import EX_TEMPFAIL
 
 EX_OK = 0
 EX_FAILED = 1
-EX_TEMPFAIL = 75
 EX_CONFIG = 78
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -57,8 +57,10 @@ class Stop:
         return self._event.wait(seconds)
 
     def call(self, callback: Callable[[], None]) -> None:
-        """Has `callback` called from the signal handler once asked to stop. It must not block."""
+        """Has `callback` called from the signal handler once asked to stop, or now if that was before. It must not block."""
         self._callbacks.append(callback)
+        if self._event.is_set():
+            callback()
 
 
 def configured(name: str, kind: type[S]) -> S:
@@ -86,7 +88,6 @@ def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> No
         kind: Class of its settings.
         work: The service itself: returns when the work is done or `Stop` is set.
     """
-    settings = configured(name, kind)
     log = logs.get(name)
     stop, health = Stop(), Health()
 
@@ -96,6 +97,7 @@ def run(name: str, kind: type[S], work: Callable[[S, Health, Stop], None]) -> No
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    settings = configured(name, kind)
     try:
         port = health.start(settings.http_host, settings.http_port)
         log.info("started", health=f"http://{settings.http_host}:{port}")

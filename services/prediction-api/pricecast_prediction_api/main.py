@@ -85,9 +85,6 @@ async def serve(settings: PredictionApiSettings, health: Health, stop: service.S
             loop.call_soon_threadsafe(stopping.set)
 
     stop.call(on_stop)
-    if stop.is_set():
-        return
-
     store = open_prediction_store(settings)
     states: asyncio.Queue[bool] = asyncio.Queue()
     latest = LatestPredictions(

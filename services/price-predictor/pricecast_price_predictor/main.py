@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pricecast_core import service
@@ -19,23 +20,26 @@ def main() -> None:
         _arena(arguments)
         return
 
-    def work(settings: PricePredictorSettings, health: Health, stop: service.Stop) -> None:
-        # each command imports only what it needs: serving has no use for the plots and the search
-        if arguments.command == "serve":
-            from pricecast_price_predictor.serve import serve  # noqa: PLC0415
+    service.run("price-predictor", PricePredictorSettings, _work(arguments))
 
-            serve(settings, health, stop)
-        elif arguments.command == "train":
-            from pricecast_price_predictor.train import train  # noqa: PLC0415
 
-            train(settings, health, stop)
-        else:
-            from pricecast_price_predictor.backtest import backtest  # noqa: PLC0415
+def _work(arguments: argparse.Namespace) -> Callable[[PricePredictorSettings, Health, service.Stop], None]:
+    """Returns the work of a command, which imports only what it needs: serving has no use for plots and search."""
+    if arguments.command == "serve":
+        from pricecast_price_predictor.serve import serve  # noqa: PLC0415
 
-            plots = arguments.plots or (None if arguments.json else Path(f"backtest-{settings.pipeline}"))
-            backtest(settings, arguments.evaluate_from_ms, as_json=arguments.json, plots=plots, out=arguments.out)
+        return serve
+    if arguments.command == "train":
+        from pricecast_price_predictor.train import train  # noqa: PLC0415
 
-    service.run("price-predictor", PricePredictorSettings, work)
+        return train
+    from pricecast_price_predictor.backtest import backtest  # noqa: PLC0415
+
+    def measure(settings: PricePredictorSettings, _health: Health, _stop: service.Stop) -> None:
+        plots = arguments.plots or (None if arguments.json else Path(f"backtest-{settings.pipeline}"))
+        backtest(settings, arguments.evaluate_from_ms, as_json=arguments.json, plots=plots, out=arguments.out)
+
+    return measure
 
 
 def _arena(arguments: argparse.Namespace) -> None:
