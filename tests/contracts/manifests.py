@@ -22,6 +22,27 @@ FINETUNE: dict[str, Any] = {
 }
 
 
+def replaced(base: dict[str, Any], changes: dict[str, Any], *, gone: Any) -> dict[str, Any]:
+    """Returns a manifest with some fields replaced, by path: from the spec, or with a leading `/` from the root.
+
+    Args:
+        base: The manifest, left as it is.
+        changes: The new values.
+        gone: The value that takes a field away.
+    """
+    manifest = copy.deepcopy(base)
+    for path, value in changes.items():
+        node = manifest if path.startswith("/") else manifest["spec"]
+        *parents, last = path.removeprefix("/").split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        if value is gone:
+            del node[last]
+        else:
+            node[last] = value
+    return manifest
+
+
 class Bad(NamedTuple):
     """One wrong manifest: a good one with some fields of the spec replaced (None removes a field)."""
 
@@ -34,17 +55,7 @@ class Bad(NamedTuple):
         return f"{self.field}={next(iter(self.changes.values()))!r:.40}"
 
     def manifest(self) -> dict[str, Any]:
-        manifest = copy.deepcopy(self.base)
-        for path, value in self.changes.items():
-            node = manifest["spec"]
-            *parents, last = path.split(".")
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            if value is None:
-                del node[last]
-            else:
-                node[last] = value
-        return manifest
+        return replaced(self.base, self.changes, gone=None)
 
 
 def _pipeline(field: str, **changes: Any) -> Bad:

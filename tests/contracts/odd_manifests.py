@@ -5,11 +5,10 @@ Each is the good manifest of its kind with some fields replaced: `""` in a path 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tests.contracts.manifests import BAD, FINETUNE, PIPELINE
+from tests.contracts.manifests import BAD, FINETUNE, PIPELINE, replaced
 
 
 class _Absent:
@@ -44,17 +43,7 @@ class Odd(NamedTuple):
         return f"{self.base['kind']}:{changes if self.changes else 'as it is'}"[:110]
 
     def manifest(self) -> dict[str, Any]:
-        manifest = copy.deepcopy(self.base)
-        for path, value in self.changes.items():
-            node = manifest if path.startswith("/") else manifest["spec"]
-            *parents, last = path.removeprefix("/").split(".")
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            if value is ABSENT:
-                del node[last]
-            else:
-                node[last] = value
-        return manifest
+        return replaced(self.base, self.changes, gone=ABSENT)
 
 
 def pipeline(field: str, path: str, *values: Any, **others: Any) -> Iterator[Odd]:

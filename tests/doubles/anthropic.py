@@ -7,13 +7,11 @@ the real one refuses is refused here, so that a client which works here works th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from email.message import Message
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from tests.doubles.http import HttpDouble
+from tests.doubles.http import HttpDouble, JsonHandler
 
 Answer = Callable[[str], Any]
 
@@ -79,22 +77,12 @@ class AnthropicDouble(HttpDouble):
             },
         }
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[JsonHandler]:
         double = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, answer = double.reply(self.path, self.headers, body)
-                data = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: Any) -> None:
-                """Silent."""
+                self.reply(*double.reply(self.path, self.headers, self.body()))
 
         return Handler
 

@@ -15,11 +15,10 @@ import time
 import uuid
 from collections.abc import Callable
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.doubles.http import HttpDouble
+from tests.doubles.http import HttpDouble, JsonHandler
 
 WORKSPACE = "traders"
 Answer = tuple[int, Any]
@@ -224,8 +223,8 @@ class CometDouble(HttpDouble):
         return 200, {"modelName": query["modelName"], "versions": self.models[query["modelName"]]}
 
 
-def _handler(double: CometDouble) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(double: CometDouble) -> type[JsonHandler]:
+    class Handler(JsonHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -234,7 +233,7 @@ def _handler(double: CometDouble) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self._answer("POST")
 
-        def _body(self) -> Any:
+        def body(self) -> Any:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if self.headers.get("Content-Encoding") == "gzip" or raw[:2] == b"\x1f\x8b":
                 raw = gzip.decompress(raw)
@@ -246,7 +245,7 @@ def _handler(double: CometDouble) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, method: str) -> None:
             url = urlsplit(self.path)
-            body = self._body()
+            body = self.body()
             key = self.headers.get("Authorization") or self.headers.get("Comet-Sdk-Api") or ""
             if not key and isinstance(body, dict):
                 key = body.get("apiKey", "")
@@ -257,14 +256,6 @@ def _handler(double: CometDouble) -> type[BaseHTTPRequestHandler]:
                 status, answer = 401, {"msg": f"the key {key} is unknown", "code": 401}
             else:
                 status, answer = double.answer(method, url.path, dict(parse_qsl(url.query)), body)
-            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.reply(status, answer)
 
     return Handler

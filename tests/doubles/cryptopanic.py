@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from tests.doubles.http import HttpDouble
+from tests.doubles.http import HttpDouble, JsonHandler
 
 PAGE = 20
 
@@ -69,23 +67,13 @@ class CryptoPanicDouble(HttpDouble):
             following = f"{self.next_host or self.url}/posts/?{urlencode(flat)}"
         return 200, {}, {"next": following, "previous": None, "results": results}
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[JsonHandler]:
         double = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 status, headers, body = double.answer(parts.path, parse_qs(parts.query))
-                data = double.bodies.pop(0) if double.bodies and status == 200 else json.dumps(body).encode()
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: Any) -> None:
-                """Silent."""
+                self.reply(status, double.bodies.pop(0) if double.bodies and status == 200 else body, headers)
 
         return Handler

@@ -1,11 +1,36 @@
-"""The life of a double's HTTP server: it listens on a free port and serves while its `with` block runs."""
+"""A double's HTTP server: it listens on a free port, serves while its `with` block runs, and speaks JSON."""
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
+
+
+class JsonHandler(BaseHTTPRequestHandler):
+    """Takes JSON and answers with it."""
+
+    def body(self) -> Any:
+        """Returns what was sent; None if nothing was."""
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return json.loads(raw) if raw else None
+
+    def reply(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        """Sends a document; bytes go out as they are, None is no document."""
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
 
 
 class HttpDouble:

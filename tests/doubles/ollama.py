@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from tests.doubles.http import HttpDouble
+from tests.doubles.http import HttpDouble, JsonHandler
 
 Say = Callable[[dict[str, Any]], dict[str, Any]]
 """From a request to fields of its answer; the message's are under `message`."""
@@ -62,19 +61,11 @@ class OllamaDouble(HttpDouble):
         head = {"model": request["model"], "created_at": "2026-06-04T10:00:00Z", "done": True}
         return 200, json.dumps(head | self.say(request)).encode()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[JsonHandler]:
         double = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler):
             def do_POST(self) -> None:
-                status, body = double.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: Any) -> None:
-                """Silent."""
+                self.reply(*double.answer(self.body()))
 
         return Handler

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,6 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from pricecast_embedded_broker import BrokerError, EmbeddedBroker, running
 from tests.waiting import eventually
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    broker = EmbeddedBroker(tmp_path / "data")
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 def create(broker: EmbeddedBroker, topic: str, partitions: int = 1, **config: str) -> None:
@@ -123,7 +114,7 @@ def test_offsets_are_found_by_timestamp(broker: EmbeddedBroker) -> None:
 
 
 def test_trades_of_years_ago_are_kept_unless_a_topic_asks_for_retention(tmp_path: Path) -> None:
-    broker = EmbeddedBroker(tmp_path / "data", clean_interval_seconds=0.2)
+    broker = EmbeddedBroker(tmp_path / "broker", clean_interval_seconds=0.2)
     broker.start()
     try:
         create(broker, "kept")
@@ -139,7 +130,7 @@ def test_trades_of_years_ago_are_kept_unless_a_topic_asks_for_retention(tmp_path
 
 
 def test_compaction_keeps_the_last_value_of_each_key(tmp_path: Path) -> None:
-    broker = EmbeddedBroker(tmp_path / "data", clean_interval_seconds=0.2)
+    broker = EmbeddedBroker(tmp_path / "broker", clean_interval_seconds=0.2)
     broker.start()
     try:
         create(broker, "changelog", cleanup_policy="compact")
@@ -295,7 +286,7 @@ def test_it_listens_on_loopback_only(broker: EmbeddedBroker) -> None:
 
 def test_a_folder_in_use_is_refused(broker: EmbeddedBroker, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BrokerError, match="status 1"):
-        EmbeddedBroker(tmp_path / "data").start()
+        EmbeddedBroker(tmp_path / "broker").start()
     assert "in use by another broker" in capfd.readouterr().err
 
 

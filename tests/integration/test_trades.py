@@ -6,10 +6,7 @@ import json
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from pricecast_core.messages import Candle, decode
 from pricecast_embedded_broker import EmbeddedBroker
@@ -17,14 +14,6 @@ from pricecast_trades.market import SimulatedPair
 from pricecast_trades.sources import simulated
 from tests.integration.trades_process import letters, messages, running, told, trades
 from tests.waiting import eventually
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
-    broker = EmbeddedBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 def csv_of_trades(path: Path, count: int, bad: dict[int, str]) -> list[tuple[float, float, int]]:

@@ -176,6 +176,7 @@ def test_down_leaves_nothing_running_and_the_predictions_readable(live: Path) ->
 @one_pipeline
 def test_a_second_run_goes_on_from_what_was_stored_and_ctrl_c_ends_it_in_order(live: Path) -> None:
     folder = DataFolder(live / ".pricecast" / "tiny")
+    pricecast("down", cwd=live)  # whichever tests ran before
     rows = feature_rows(folder.path)
     last = json.loads(pricecast("predict", "BTC/USD", "--json", cwd=live).stdout)
     env = {name: value for name, value in os.environ.items() if name != "KAFKA_BROKERS"}

@@ -55,6 +55,12 @@ API_VERSIONS = {
 }
 
 
+def group_and_version(kind: str) -> tuple[str, str]:
+    """Returns the API group of a kind, empty for the core's, and its version."""
+    group, _, version = API_VERSIONS[kind].rpartition("/")
+    return group, version
+
+
 class Cluster:
     """The API server, for those who write to it.
 

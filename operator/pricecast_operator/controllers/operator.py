@@ -24,7 +24,7 @@ from pricecast_core.health import Health
 from pricecast_core.stores.models import ModelRegistry
 from pricecast_core.stores.predictions import PredictionStore
 from pricecast_operator import metrics
-from pricecast_operator.cluster.api import Cluster
+from pricecast_operator.cluster.api import Cluster, group_and_version
 from pricecast_operator.cluster.inventory import Inventory
 from pricecast_operator.cluster.objects import Child, Ref
 from pricecast_operator.controllers.children import OURS, Children, Key, owner_key
@@ -46,22 +46,23 @@ from pricecast_operator.settings import OperatorSettings
 from pricecast_operator.status.conditions import is_bad
 from pricecast_resources.base import GROUP, VERSION
 
-WATCHED = {
-    "Deployment": ("apps", "v1", "deployments"),
-    "Job": ("batch", "v1", "jobs"),
-    "CronJob": ("batch", "v1", "cronjobs"),
-    "ConfigMap": ("", "v1", "configmaps"),
-    "Service": ("", "v1", "services"),
-    "ServiceAccount": ("", "v1", "serviceaccounts"),
-    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
-    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
-    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
-    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
-    "PodMonitor": ("monitoring.coreos.com", "v1", "podmonitors"),
-    "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
-    "TriggerAuthentication": ("keda.sh", "v1alpha1", "triggerauthentications"),
-    "Pod": ("", "v1", "pods"),
+_PLURALS = {
+    "Deployment": "deployments",
+    "Job": "jobs",
+    "CronJob": "cronjobs",
+    "ConfigMap": "configmaps",
+    "Service": "services",
+    "ServiceAccount": "serviceaccounts",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "NetworkPolicy": "networkpolicies",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+    "PodMonitor": "podmonitors",
+    "ScaledObject": "scaledobjects",
+    "TriggerAuthentication": "triggerauthentications",
+    "Pod": "pods",
 }
+WATCHED = {kind: (*group_and_version(kind), plural) for kind, plural in _PLURALS.items()}
 """What is watched of what we make, and the pods of it."""
 _OPTIONAL = ("PodMonitor", "ScaledObject")
 """Kinds of other operators, which may be installed or not."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from pricecast_core.errors import PricecastError
 from pricecast_core.messages import Trade
@@ -104,3 +106,55 @@ class Inbox:
             return self._queue.get(timeout=timeout_seconds) if timeout_seconds > 0 else self._queue.get_nowait()
         except queue.Empty:
             return None
+
+
+class Spoken(Protocol):
+    """What is said over one connection, as far as health asks."""
+
+    def problem(self) -> str | None:
+        """Returns why not all trades come in over this connection, or None."""
+
+
+S = TypeVar("S", bound=Spoken)
+
+
+class ThreadFeed(Generic[S]):
+    """What feeds have in common whose client has a thread of its own: events wait in an inbox, and it says how it is.
+
+    Args:
+        setting: The setting of the URL, for messages.
+        url: Where to connect.
+        stuck_seconds: The thread is stuck if it hasn't turned for so long.
+    """
+
+    def __init__(self, setting: str, url: str, stuck_seconds: float) -> None:
+        self._setting = setting
+        self._url = url
+        self._stuck_seconds = stuck_seconds
+        self._inbox = Inbox()
+        self._thread: threading.Thread | None = None
+        self._session: S | None = None
+        self._problem: str | None = "not connected yet"
+        self._turned = time.monotonic()
+
+    def take(self, timeout_seconds: float) -> Event | None:
+        """Returns the next event, or None if none comes within the time."""
+        return self._inbox.take(timeout_seconds)
+
+    def problem(self) -> str | None:
+        """Returns why trades don't come in now, or None."""
+        session = self._session
+        if session is None:
+            return self._problem
+        problem = session.problem()
+        return None if problem is None else f"{self._setting}: {self._url}: {problem}"
+
+    def stuck(self) -> str | None:
+        """Returns why the feed doesn't even try any more, or None."""
+        thread = self._thread
+        if thread is None:
+            return None
+        if not thread.is_alive():
+            return f"{self._setting}: the client's thread has ended"
+        silent = time.monotonic() - self._turned
+        return f"{self._setting}: the client is stuck for {silent:.0f} s" if silent > self._stuck_seconds else None

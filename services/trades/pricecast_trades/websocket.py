@@ -23,6 +23,7 @@ from pricecast_trades.feed import (
     Event,
     Failed,
     Inbox,
+    ThreadFeed,
 )
 
 _CLOSE_SECONDS = 3.0
@@ -63,7 +64,7 @@ class Session(Protocol):
         """Returns why not all trades come in over this connection, or None."""
 
 
-class WebSocketFeed:
+class WebSocketFeed(ThreadFeed[Session]):
     """One connection at a time, made anew for as long as it takes.
 
     Args:
@@ -85,19 +86,12 @@ class WebSocketFeed:
         silence_seconds: float,
         stuck_seconds: float,
     ) -> None:
-        self._setting = setting
-        self._url = url
+        super().__init__(setting, url, stuck_seconds)
         self._new_session = session
         self._silence_seconds = silence_seconds
-        self._stuck_seconds = stuck_seconds
         self._source = source
         self._closing = threading.Event()
-        self._inbox = Inbox()
-        self._thread: threading.Thread | None = None
         self._connection: ClientConnection | None = None
-        self._session: Session | None = None
-        self._problem: str | None = "not connected yet"
-        self._turned = time.monotonic()
 
     def open(self) -> None:
         """Starts to connect."""
@@ -119,28 +113,6 @@ class WebSocketFeed:
             thread.join(_CLOSE_SECONDS)
         self._thread = self._session = None
         self._problem = "closed"
-
-    def take(self, timeout_seconds: float) -> Event | None:
-        """Returns the next event, or None if none comes within the time."""
-        return self._inbox.take(timeout_seconds)
-
-    def problem(self) -> str | None:
-        """Returns why trades don't come in now, or None."""
-        session = self._session
-        if session is None:
-            return self._problem
-        problem = session.problem()
-        return None if problem is None else f"{self._setting}: {self._url}: {problem}"
-
-    def stuck(self) -> str | None:
-        """Returns why the feed doesn't even try any more, or None."""
-        thread = self._thread
-        if thread is None:
-            return None
-        if not thread.is_alive():
-            return f"{self._setting}: the client's thread has ended"
-        silent = time.monotonic() - self._turned
-        return f"{self._setting}: nothing was read for {silent:.0f} s" if silent > self._stuck_seconds else None
 
     def _run(self, closing: threading.Event, inbox: Inbox) -> None:
         pause = FIRST_PAUSE_SECONDS

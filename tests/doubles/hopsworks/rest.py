@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.doubles.http import JsonHandler
 
 if TYPE_CHECKING:
     from tests.doubles.hopsworks.project import HopsworksDouble
@@ -45,11 +46,11 @@ def refusal(status: int, code: int, words: str) -> Answer:
     return status, {"errorCode": code, "errorMsg": words, "usrMsg": words}
 
 
-def handler_of(double: HopsworksDouble) -> type[BaseHTTPRequestHandler]:
+def handler_of(double: HopsworksDouble) -> type[JsonHandler]:
     """Returns a handler that answers for a project."""
     api = _Api(double)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(JsonHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -63,8 +64,7 @@ def handler_of(double: HopsworksDouble) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, method: str) -> None:
             url = urlsplit(self.path)
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            body = self.body()
             path = unquote(url.path).removeprefix("/hopsworks-api/api")
             double.requests.append(f"{method} {path}")
             if self.headers.get("Authorization") != f"ApiKey {double.api_key}":
@@ -73,15 +73,7 @@ def handler_of(double: HopsworksDouble) -> type[BaseHTTPRequestHandler]:
                 status, answer = double.refusals.pop(0)
             else:
                 status, answer = api.answer(method, path, parse_qs(url.query), body)
-            content = b"" if answer is None else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.reply(status, answer)
 
     return Handler
 

@@ -32,6 +32,7 @@ from pricecast_trades.feed import (
     Event,
     Failed,
     Inbox,
+    ThreadFeed,
 )
 
 _TICK_SECONDS = 1.0
@@ -121,7 +122,7 @@ class _Client(WssClient):
                 protocol.transport.abortConnection()
 
 
-class FeedV1:
+class FeedV1(ThreadFeed[SessionV1]):
     """One connection for all pairs.
 
     Args:
@@ -135,17 +136,12 @@ class FeedV1:
     def __init__(
         self, url: str, names: Sequence[str], faults: Faults, silence_seconds: float, stuck_seconds: float
     ) -> None:
-        self._url = url
+        super().__init__("kraken_websocket_url", url, stuck_seconds)
         self._names = names
         self._faults = faults
         self._silence_seconds = silence_seconds
-        self._stuck_seconds = stuck_seconds
-        self._inbox = Inbox()
         self._client: _Client | None = None
-        self._thread: threading.Thread | None = None
-        self._session: SessionV1 | None = None
-        self._problem: str | None = "not connected yet"
-        self._heard = self._turned = time.monotonic()
+        self._heard = time.monotonic()
         self._beaten = 0.0
         self._connections = 0
 
@@ -161,27 +157,6 @@ class FeedV1:
     def close(self) -> None:
         """Ends the connection."""
         reactor.callFromThread(self._disconnect)
-
-    def take(self, timeout_seconds: float) -> Event | None:
-        """Returns the next event, or None if none comes within the time."""
-        return self._inbox.take(timeout_seconds)
-
-    def problem(self) -> str | None:
-        """Returns why trades don't come in now, or None."""
-        session = self._session
-        if session is None:
-            return self._problem
-        problem = session.problem()
-        return None if problem is None else f"kraken_websocket_url: {self._url}: {problem}"
-
-    def stuck(self) -> str | None:
-        """Returns why the feed doesn't even try any more, or None."""
-        if self._thread is None:
-            return None
-        if not self._thread.is_alive():
-            return "kraken_websocket_url: the client's thread has ended"
-        silent = time.monotonic() - self._turned
-        return f"kraken_websocket_url: the client is stuck for {silent:.0f} s" if silent > self._stuck_seconds else None
 
     # What follows runs on the reactor's thread.
 
@@ -235,7 +210,7 @@ class FeedV1:
 
     def _on_failure(self, reason: str) -> None:
         if self._client is not None:
-            self._problem, self._session = f"kraken_websocket_url: {self._url}: {reason}", None
+            self._problem, self._session = f"{self._setting}: {self._url}: {reason}", None
 
     def _on_message(self, message: Any) -> None:
         client, session = self._client, self._session
