@@ -124,39 +124,6 @@ def test_a_wrong_setting_is_named_and_starts_nothing(service: str, tmp_path: Pat
     assert "PIPELINE: 'Not A Name'" in told[-1]["error"]
 
 
-PACKAGES = (
-    "candles",
-    "cli",
-    "finetune",
-    "news",
-    "news_signal",
-    "operator",
-    "prediction_api",
-    "price_predictor",
-    "technical_indicators",
-    "to_feature_store",
-    "trades",
-)
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_an_interrupt_while_modules_are_imported_shows_no_traceback(package: str) -> None:
-    """Ctrl-C in the first second of a command met no handler yet."""
-    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import pricecast_{package}; "
-    ended = subprocess.run(
-        [sys.executable, "-c", code + "raise KeyboardInterrupt"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
-    broken = subprocess.run(
-        [sys.executable, "-c", code + "1 / 0"], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "ZeroDivisionError" in broken.stderr  # a fault of ours is shown as ever
-
-
 UNTOLD = ("Traceback", "never retrieved", "Task was destroyed", "was never awaited", "Exception ignored")
 
 
@@ -178,7 +145,7 @@ def test_signals_at_any_moment_end_a_service_quietly(service: str, tmp_path: Pat
         finally:
             process.kill()
             process.wait()
-        assert told[0] in (0, -signal.SIGTERM), told
+        assert told[0] in (0, 75, -signal.SIGTERM), told  # 75: it had not begun; killed: not even the interpreter had
         assert not [words for words in UNTOLD if words in told[1]], told
 
 

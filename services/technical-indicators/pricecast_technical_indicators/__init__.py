@@ -1,3 +1,1 @@
 """Candles to technical indicators."""
-
-import pricecast_core.interrupts  # noqa: F401 - first of all: see there

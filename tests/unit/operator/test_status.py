@@ -469,7 +469,7 @@ def test_a_pinned_image_that_can_not_be_pulled_is_told_with_the_remedy() -> None
     pod = {"containerStatuses": [{"image": "r/candles:v9", "ready": False, "state": waiting}]}
     spec = SPEC.model_copy(update={"version": "v9"})
     found = children(candles=deployment("candles", updated=0))
-    status = pipeline_status(spec, PLAN, found, ALL_SEEN, Round(3, {}, NOW), pods=[live("Pod", "candles", pod)])
+    status = pipeline_status(spec, PLAN, Objects(found, [live("Pod", "candles", pod)]), ALL_SEEN, Round(3, {}, NOW))
     [degraded] = [each for each in status["conditions"] if each["type"] == "Degraded"]
     assert degraded["reason"] == "ImagePullFailed"
     assert "spec.version pins v9: write a version whose images exist, or remove it" in degraded["message"]
