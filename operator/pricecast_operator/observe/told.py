@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TIMEOUT_SECONDS = 2.0
-_LONGEST_PROBLEM = 300
+_LONGEST_PROBLEM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
