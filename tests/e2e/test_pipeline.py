@@ -84,6 +84,22 @@ def test_job_trains_a_model(stack: Stack, pipeline: tuple[str, str]) -> None:
     until("trained", trained, 240)
     reasons = {"Promoted", "NotBetterThanNaive"}
     until("the condition tells", lambda: condition(stack, pipeline, "ModelReady")["reason"] in reasons, 60)
+    if condition(stack, pipeline, "ModelReady")["reason"] == "Promoted":
+        [model] = status(stack, pipeline)["models"]
+        newest = status(stack, pipeline)["modelHistory"][0]
+        assert (newest["version"], newest["change"]) == (model["version"], "Promoted")
+
+
+def test_a_training_gives_way_to_streams(stack: Stack, pipeline: tuple[str, str]) -> None:
+    """The scheduler takes pods of a higher priority first, and ends trainings for them where there is no room."""
+    namespace, name = pipeline
+    [job] = stack.kube.list("Job", namespace, f"pricecast.dev/process=train,pricecast.dev/pipeline={name}")
+    of_training = job["spec"]["template"]["spec"]["priorityClassName"]
+    classes = stack.kube.resource("PriorityClass", "scheduling.k8s.io/v1").get().to_dict()["items"]
+    [value] = [each["value"] for each in classes if each["metadata"]["name"] == of_training]
+    streams = stack.kube.list("Pod", namespace, f"pricecast.dev/kind=stream,pricecast.dev/pipeline={name}")
+    assert streams
+    assert all(each["spec"].get("priority", 0) > value for each in streams)
 
 
 def test_predictions_are_in_elasticsearch_once_each(stack: Stack, pipeline: tuple[str, str]) -> None:
