@@ -132,7 +132,7 @@ class Chain:
     def health(self, service: str, path: str = "/readyz") -> dict[str, Any] | None:
         """Returns what a service says of itself; None while it doesn't answer."""
         try:
-            with urllib.request.urlopen(f"{self._address(service)}{path}", timeout=60) as answer:
+            with urllib.request.urlopen(f"{self.address(service)}{path}", timeout=60) as answer:
                 return msgspec.json.decode(answer.read(), type=dict[str, Any])
         except urllib.error.HTTPError as error:
             return msgspec.json.decode(error.read(), type=dict[str, Any])
@@ -141,14 +141,14 @@ class Chain:
 
     def metric(self, service: str, line: str) -> float:
         """Returns a sample of a service's metrics, named as it stands there."""
-        with urllib.request.urlopen(f"{self._address(service)}/metrics", timeout=60) as answer:
+        with urllib.request.urlopen(f"{self.address(service)}/metrics", timeout=60) as answer:
             found = [text for text in answer.read().decode().splitlines() if text.startswith(line)]
         return sum(float(text.rpartition(" ")[2]) for text in found)
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name.replace('/', '-')}.log"
 
-    def _address(self, name: str) -> str:
+    def address(self, name: str) -> str:
         """Returns where the newest process of that name answers, which its log says."""
         started = re.findall(r'"health": "(http://[^"]+)"', self._log(name).read_text())
         return started[-1] if started else "http://127.0.0.1:1"

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from elasticsearch import Elasticsearch as Elastic
 
 from pricecast_core import topics
+from pricecast_embedded_broker import running
+from pricecast_operator.observe.told import told_by
 from pricecast_testbed import Elasticsearch, Kafka, Server
 from tests.contracts.forecasts import LEARNED, PAIR, Forecasts, ForecastsContract, market
 from tests.unit.prediction_api.conftest import ApiProcess
@@ -87,3 +90,38 @@ def test_a_minute_without_elasticsearch_and_one_without_kafka_lose_no_forecast(
     finally:
         api.close()
         forecasts.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_full_disk_of_elasticsearch_is_what_the_operator_hears_of_the_predictor(
+    elasticsearch_url: str, tmp_path: Path
+) -> None:
+    """The block is the one that Elasticsearch puts on indices over its flood stage."""
+    rows = market(LEARNED + 20)
+    with running() as broker, Elastic(elasticsearch_url) as client:
+        forecasts = Forecasts(broker, tmp_path, elasticsearch_url)
+        try:
+            forecasts.begin("serve")
+            forecasts.add(rows[:LEARNED])
+            forecasts.await_ready("serve")
+            eventually(forecasts.made, "forecasts")
+            port = int(forecasts.address("serve").rpartition(":")[2])
+            _block(client, True)
+            forecasts.add(rows[LEARNED:])
+            told = eventually(
+                lambda: (said := told_by("127.0.0.1", port).problem) and "disk is full" in said and said, "told"
+            )
+            assert "pricecast-" in told  # which index
+            assert "free space" in told
+            _block(client, None)
+            forecasts.await_ready("serve")
+            assert told_by("127.0.0.1", port).problem == ""
+            last = int(rows["window_end_ms"][-1])
+            eventually(lambda: forecasts.made()[-1].feature_time_ms == last, "the forecasts that waited")
+        finally:
+            _block(client, None)
+            forecasts.close()
+
+
+def _block(client: Elastic, block: bool | None) -> None:
+    client.indices.put_settings(index="pricecast-*", settings={"index.blocks.read_only_allow_delete": block})
