@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tests.contracts.manifests import FINETUNE
-from tests.contracts.odd_manifests import ODD
 from tests.e2e.stack import Stack, until
 
 NAME = "news"
@@ -23,12 +22,12 @@ def apply(stack: Stack, namespace: str, **spec: Any) -> None:
     stack.kube.apply(manifest, namespace)
 
 
-def status(stack: Stack, namespace: str, name: str = NAME) -> dict[str, Any]:
-    return dict((stack.kube.get("FinetuneJob", name, namespace) or {}).get("status") or {})
+def status(stack: Stack, namespace: str) -> dict[str, Any]:
+    return dict((stack.kube.get("FinetuneJob", NAME, namespace) or {}).get("status") or {})
 
 
-def reason(stack: Stack, namespace: str, kind: str, name: str = NAME) -> str:
-    conditions = status(stack, namespace, name).get("conditions", [])
+def reason(stack: Stack, namespace: str, kind: str) -> str:
+    conditions = status(stack, namespace).get("conditions", [])
     return next(
         (f"{each['status']} {each['reason']}: {each['message']}" for each in conditions if each["type"] == kind), ""
     )
@@ -67,26 +66,3 @@ def test_deleting_it_deletes_its_checkpoints(stack: Stack, namespace: str) -> No
         ]
 
     until("nothing is left", lambda: not left(), 120)
-
-
-def test_whatever_is_accepted_is_made_and_says_what_it_waits_for(stack: Stack, namespace: str) -> None:
-    names = []
-    for number, odd in enumerate(odd for odd in ODD if odd.base is FINETUNE and not odd.field):
-        manifest = odd.manifest()
-        if "/metadata.name" not in odd.changes:
-            manifest["metadata"] = {"name": f"odd-{number}"}
-        stack.kube.apply(manifest, namespace)
-        names.append(manifest["metadata"]["name"])
-    assert len(names) >= 12
-    for name in names:
-        told = until(f"{name} says why", lambda name=name: reason(stack, namespace, "Running", name), 120)
-        until(
-            f"{name} has a Job",
-            lambda name=name: stack.kube.list("Job", namespace, f"pricecast.dev/finetune-job={name}"),
-            60,
-        )
-        until(
-            f"{name} lacks a GPU, not {told}",
-            lambda name=name: "no node has enough nvidia.com/gpu" in reason(stack, namespace, "Running", name),
-            120,
-        )
