@@ -38,7 +38,7 @@ down: ## Stops what `make up` started
 
 # --- testing
 
-.PHONY: test lint types test-unit test-integration test-wheels test-pythons test-servers test-e2e test-finetune-e2e bench
+.PHONY: test lint types test-unit test-integration test-wheels test-pythons test-servers test-page test-e2e test-finetune-e2e bench
 test: lint types test-unit test-integration test-wheels ## Lint, types, unit, property and integration tests
 
 lint: dev
@@ -67,6 +67,9 @@ test-pythons: dev ## Lint, types and unit tests on the other Pythons of 3.11 to 
 test-servers: dev ## Tests on real Kafka, Elasticsearch, PostgreSQL (by URL, else started by testbed/)
 	$(PYTEST) tests/servers
 
+test-page: dev ## The web page in Chromium: desktop, phone, dark, offline, 500 pairs, accessibility
+	$(PYTEST) tests/page
+
 test-e2e: dev ## Tests on a real cluster (KUBECONFIG, else started by testbed/)
 	$(PYTEST) tests/e2e tests/chaos
 
@@ -87,9 +90,12 @@ cluster-down: ## Deletes that cluster with all it stored
 
 # --- generated files
 
-.PHONY: protos docs crds
+.PHONY: protos page docs crds
 protos: dev ## Python code and the HTTP rules from protos/
 	$(RUN) python protos/generate.py
+
+page: dev ## The web page's bundle, from services/prediction-api/page
+	$(RUN) python -m pricecast_testbed page services/prediction-api/page
 
 docs: dev ## The reference of settings, messages, metrics and resources
 	$(RUN) python docs/generate.py

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pricecast_testbed import Elasticsearch, Kafka, Ollama, Postgres, Server, TestbedError, cache, prometheus, promtool
 from pricecast_testbed.kubernetes import Cluster, images
+from pricecast_testbed.page import PageTools
 
 _SERVERS: dict[str, type[Server]] = {kind.name: kind for kind in (Kafka, Elasticsearch, Postgres, Ollama)}
 
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server.add_argument("action", choices=["start", "stop", "wipe", "status", "url"])
         server.add_argument("--node-address", help="also listen on this address, for pods")
     names.add_parser("prometheus", help="the paths of prometheus and promtool")
+    page = names.add_parser("page", help="the web page's bundle, made by the locked tools")
+    page.add_argument("sources", type=Path, help="folder of the page's package.json")
     cluster = names.add_parser("kubernetes", help="a real single-node cluster on this machine")
     cluster.add_argument("action", choices=["up", "down", "wipe", "status", "kubeconfig", "bin"])
     image = names.add_parser("images", help="container images for the cluster, without a registry")
@@ -35,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if parsed.what == "prometheus":
             print(prometheus())
             print(promtool())
+        elif parsed.what == "page":
+            tools = PageTools(parsed.sources)
+            tools.install()
+            tools.check()
+            tools.build()
         elif parsed.what == "kubernetes":
             sys.exit(_cluster(parsed.action))
         elif parsed.what == "images":

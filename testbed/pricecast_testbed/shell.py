@@ -94,10 +94,11 @@ def find(command: str) -> str | None:
 
 def pip_install(requirement: str, target: Path) -> None:
     """Installs one Python package without its dependencies into a folder of its own."""
-    if find("uv") is not None:
+    uv = os.environ.get("UV") or find("uv")  # `uv run` says where it is: it need not be on the PATH
+    if uv:
         run(
             [
-                "uv",
+                uv,
                 "pip",
                 "install",
                 "--quiet",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def test_each_package_is_built_in_the_one_version(wheels: Path) -> None:
         for folder in ROOT.glob(member)
     }
     assert {tuple(path.name.split("-")[:2]) for path in wheels.glob("*.whl")} == {(name, VERSION) for name in names}
+
+
+def test_the_web_page_is_in_its_package(wheels: Path) -> None:
+    [wheel] = wheels.glob("pricecast_prediction_api-*.whl")
+    committed = ROOT / "services" / "prediction-api" / "pricecast_prediction_api" / "page"
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if "/page/" in name}
+    assert held == {f"pricecast_prediction_api/page/{path.name}" for path in committed.iterdir()}
+    assert "pricecast_prediction_api/page/page.js" in held
 
 
 @pytest.mark.parametrize("requirement", ["pricecast-cli", "pricecast-cli[up]"])

@@ -47,7 +47,7 @@ function naiveSentence(p: Prediction, score: Score | undefined): Sentence | unde
   if (!p.beatsNaive) return { mark: "warn", text: "This model was no better than the naive forecast out of sample." };
   const skill = score?.distributionSkill;
   if (score && skill !== undefined && score.count >= FEW_SCORES && skill <= 0) {
-    const text = `Lately the model is no better than naive: skill ${signedPercent(skill)} over ${score.count} forecasts that came true or not.`;
+    const text = `Lately the model is no better than naive: skill ${signedPercent(skill)} over ${score.count} scored forecasts.`;
     return { mark: "warn", text };
   }
   return undefined;

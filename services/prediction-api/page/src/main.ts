@@ -84,11 +84,13 @@ function take(prediction: Prediction): void {
 function flush(): void {
   pending = false;
   search.series = choices([...latest.values()].map(seriesOf));
-  if (!chosen || !latest.has(keyOf(chosen))) {
+  const wanted = new URLSearchParams(location.hash.split("?")[1] ?? "").get("pair");
+  const isThere = [...latest.values()].some((p) => p.pair === wanted);
+  if (!chosen || !latest.has(keyOf(chosen)) || (isThere && chosen.pair !== wanted)) {
+    // what the address names may come a moment later than others do
     const first = choices([...latest.values()].map(seriesOf))[0];
-    const { hash } = location;
-    if (hash.includes("pair=")) readAddress();
-    if (first && (!chosen || !latest.has(keyOf(chosen)))) choose(first);
+    if (isThere) readAddress();
+    else if (first) choose(first);
   } else void attempt(chart.follow(ahead()).then(draw));
   fillHorizons();
   draw();
