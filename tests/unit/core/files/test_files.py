@@ -224,7 +224,11 @@ def test_any_files_are_rows_in_order_or_counted_or_refused(
     except SettingsError:
         return  # no file of rows, or in no order: said at once
     history = History(files)
-    found = list(history)
+    try:
+        found = list(history)
+    except SettingsError as error:
+        assert "it is another market's" in str(error)
+        return  # prices that no one market goes through
     rows = [row for _, row in found if isinstance(row, TradeRow | BarRow)]
     times = [row.time_ms for row in rows]
     assert times == sorted(times)
