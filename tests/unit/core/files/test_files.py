@@ -227,7 +227,8 @@ def test_any_files_are_rows_in_order_or_counted_or_refused(
     try:
         found = list(history)
     except SettingsError as error:
-        assert "it is another market's" in str(error)
+        if "it is another market's" not in str(error):
+            raise
         return  # prices that no one market goes through
     rows = [row for _, row in found if isinstance(row, TradeRow | BarRow)]
     times = [row.time_ms for row in rows]
