@@ -65,7 +65,11 @@ kubectl -n postgresql rollout status statefulset/postgresql --timeout=300s
 
 kubectl create namespace pricecast-system --dry-run=client -o yaml | kubectl apply -f -
 kubectl label namespace pricecast-system default pod-security.kubernetes.io/enforce=restricted --overwrite
+kubectl -n pricecast-system create secret generic pricecast-storage --dry-run=client -o yaml \
+    --from-literal=sql-url="postgresql://pricecast:$password@postgresql.postgresql.svc:5432/pricecast" | kubectl apply -f -
 helm upgrade --install pricecast charts/pricecast --namespace pricecast-system --take-ownership --wait --timeout 300s \
     --set monitoring.enabled=true \
+    --set predictionApi.featureStoreUrlSecretRef.name=pricecast-storage,predictionApi.featureStoreUrlSecretRef.key=sql-url \
+    --set predictionApi.modelRegistryUrlSecretRef.name=pricecast-storage,predictionApi.modelRegistryUrlSecretRef.key=sql-url \
     $([ -n "${KUBECONFIG_GIVEN:-}" ] || echo "--set image.tag=$TAG")
 echo "Ready. Now: kubectl apply -f manifests/pipeline-btc.yaml && kubectl get pricepipelines --watch"

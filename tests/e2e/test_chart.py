@@ -26,6 +26,10 @@ VARIANTS = {
         "predictionApi.tlsSecret": "api-tls",
         "predictionApi.elasticsearch.apiKeySecretRef.name": "es",
         "predictionApi.elasticsearch.apiKeySecretRef.key": "key",
+        "predictionApi.featureStoreUrlSecretRef.name": "sql",
+        "predictionApi.featureStoreUrlSecretRef.key": "url",
+        "predictionApi.modelRegistryUrlSecretRef.name": "sql",
+        "predictionApi.modelRegistryUrlSecretRef.key": "url",
         "image.pullSecrets": "{registry}",
         "networkPolicies.metricsNamespaces": "{monitoring}",
     },
@@ -198,6 +202,15 @@ def test_api_reaches_elasticsearch_and_nothing_else(url: str, port: int, peer: s
     assert [each["port"] for each in rule["ports"]] == [port]
     assert (list(rule["to"][0]) if peer else rule.get("to")) == ([peer] if peer else None)
     assert len(policy["egress"]) == 2
+
+
+def test_the_api_reads_what_the_page_shows_from_the_databases_that_secrets_name() -> None:
+    objects = template(VARIANTS["everything"])
+    (container,) = one(objects, "Deployment", "pricecast-api")["spec"]["template"]["spec"]["containers"]
+    named = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each}
+    assert named["FEATURE_STORE_URL"] == named["MODEL_REGISTRY_URL"] == {"name": "sql", "key": "url"}
+    policy = one(objects, "NetworkPolicy", "pricecast-api")["spec"]
+    assert {"ports": [{"port": 5432, "protocol": "TCP"}]} in policy["egress"]
 
 
 def test_autoscaler_and_replicas_do_not_fight() -> None:
