@@ -27,9 +27,8 @@ def program(module: str) -> Callable[[], None]:
     """
 
     def run() -> None:
-        interruptible = (
-            signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )  # not where it was told to be deaf
+        # A parent may have had SIGINT ignored, as `nohup` and a shell's background jobs do: then it stays ignored.
+        interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         signal.signal(signal.SIGTERM, lambda *_: os._exit(EX_TEMPFAIL))
         try:
             if interruptible:
