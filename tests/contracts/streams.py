@@ -114,14 +114,15 @@ class StreamsContract:
         kills = 0
         with in_pieces(chain, trades, pieces=150, pause_seconds=0.1) as publishing:
             rng = random.Random(len(trades))
-            while publishing.is_alive():
+            while (
+                publishing.is_alive() or kills < 3
+            ):  # on a busy machine a service starts for longer than all is published
                 time.sleep(rng.random())  # a random moment, not a wait for anything
                 victim = rng.choice(SERVICES)
                 chain.kill(victim)
                 chain.start(victim)
                 kills += 1
                 chain.await_ready(victim)
-        assert kills >= 3
         assert_equal_bits(chain.await_rows(expected.height), expected)
         candles: list[Candle] = chain.read(topics.CANDLES)
         assert [candle.window_start_ms for candle in candles] == pandas_candles(trades)["window_start_ms"].to_list()

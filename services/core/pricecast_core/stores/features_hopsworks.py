@@ -93,8 +93,11 @@ class HopsworksFeatureStore:
             unique = {tuple(row[name] for name in group.primary_key): row for row in rows}
             schema = {feature.name: _POLARS[feature.type] for feature in found.columns}
             values = [{name: row.get(name) for name in schema} for row in unique.values()]
+            frame = pl.DataFrame(values, schema=schema)
+            # The client asks for the length of a column's longest text, and fails where no row has any text.
+            empty = [text for text in frame.select(pl.col(pl.String)) if text.null_count() == frame.height]
             found.insert(
-                pl.DataFrame(values, schema=schema),
+                frame.with_columns(text.fill_null("") for text in empty),
                 write_options=_copied(_WRITE),
                 validation_options={"run_validation": False, "fetch_expectation_suite": False},
             )
