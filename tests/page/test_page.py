@@ -71,6 +71,21 @@ def test_panning_loads_what_lies_before(shown: Site, opened: Opened) -> None:
             page.keyboard.press("ArrowLeft")
 
 
+def test_a_chart_that_was_hidden_at_first_shows_now_and_what_is_ahead(shown: Site, opened: Opened) -> None:
+    page = opened(shown.address, "overview")
+    ready(page, "overview")
+    page.get_by_role("link", name="Chart", exact=True).click()
+    expect(page.locator("#recent-place tbody tr")).to_have_count(12)
+    box = page.locator("#chart-place").bounding_box()
+    assert box is not None
+    told = set()
+    for share in (0.2, 0.4):  # candles lie there, not one edge of all of them
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(300)
+        told.add(page.locator("#legend").inner_text())
+    assert len(told) == 2
+
+
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_it_can_be_used_by_those_who_don_t_see_it(

@@ -237,11 +237,13 @@ spec:
 def test_a_manifest_with_credentials_runs_to_its_end_and_its_topics_are_listed(
     server: SecuredKafka, tmp_path: Path
 ) -> None:
-    (tmp_path / "pipeline.yaml").write_text(MANIFEST.format(brokers=server.sasl_url))
+    # A pipeline of its own: the topics of t have trades of the tests before.
+    manifest = MANIFEST.format(brokers=server.sasl_url).replace("name: t", "name: other")
+    (tmp_path / "pipeline.yaml").write_text(manifest)
     start = 1_700_000_040
     bars = [f"{start + 60 * i},{100 + i % 7},110,90,{100 + i % 5},1,3" for i in range(700)]
     (tmp_path / "bars.csv").write_text("\n".join(bars) + "\n")
-    given = variables(server)
+    given = variables(server, "other")
     secrets = {name: given[name] for name in ("KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CA")}
     base = {"PATH": os.environ["PATH"], "COLUMNS": "160"}
 
@@ -254,15 +256,15 @@ def test_a_manifest_with_credentials_runs_to_its_end_and_its_topics_are_listed(
     drained = ("up", "pipeline.yaml", "--exit-when-drained", "--data-dir", "data")
     ran = pricecast(*drained, KAFKA_BROKERS=server.sasl_url, **secrets)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    shown = pricecast("topics", "--manifest", "pipeline.yaml", "--pipeline", "t", **secrets)
+    shown = pricecast("topics", "--manifest", "pipeline.yaml", "--pipeline", "other", **secrets)
     assert shown.returncode == 0, shown.stderr
-    assert "t.features" in shown.stdout
-    letters = pricecast("deadletters", "list", "--manifest", "pipeline.yaml", "--pipeline", "t", **secrets)
+    assert "other.features" in shown.stdout
+    letters = pricecast("deadletters", "list", "--manifest", "pipeline.yaml", "--pipeline", "other", **secrets)
     assert letters.returncode == 0, letters.stderr
     looked = pricecast("doctor", "--json", "pipeline.yaml", **secrets)
     (found,) = [json.loads(line) for line in looked.stdout.splitlines() if "Kafka" in line]
     assert found["status"] == "ok", found
-    lacking = pricecast("topics", "--manifest", "pipeline.yaml", "--pipeline", "t", KAFKA_USERNAME="t")
+    lacking = pricecast("topics", "--manifest", "pipeline.yaml", "--pipeline", "other", KAFKA_USERNAME="other")
     assert lacking.returncode == 78
     assert "KAFKA_PASSWORD" in lacking.stderr
     written = "".join(path.read_text(errors="replace") for path in (tmp_path / "data").rglob("*.log"))

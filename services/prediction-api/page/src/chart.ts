@@ -30,6 +30,7 @@ export class PriceChart {
   #hasCandles = true;
   #loading = false;
   #complete = false;
+  #resetWidth = 0;
   #shown = { past: true, news: true };
 
   constructor(place: HTMLElement, legend: HTMLElement) {
@@ -54,6 +55,10 @@ export class PriceChart {
     this.#marks = createSeriesMarkers(this.#candles, []);
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range && range.from < 30) void this.#loadOlder();
+    });
+    // A range set while the chart was hidden, or far narrower, is that of a width which is no longer so.
+    this.#chart.timeScale().subscribeSizeChange((width) => {
+      if (width > 2 * this.#resetWidth) this.reset();
     });
     this.#chart.subscribeCrosshairMove((event) => this.#tell(event.time === undefined ? undefined : Number(event.time)));
     this.paint();
@@ -148,7 +153,8 @@ export class PriceChart {
   reset(): void {
     const { times } = this.#bands.bars;
     if (times.length === 0) return;
-    const bars = Math.max(40, Math.min(160, Math.round(this.#chart.timeScale().width() / 7)));
+    this.#resetWidth = this.#chart.timeScale().width();
+    const bars = Math.max(40, Math.min(160, Math.round(this.#resetWidth / 7)));
     const ahead = this.#futureBars();
     const back = Math.max(bars, Math.round(ahead * 1.6));
     this.#chart.timeScale().setVisibleLogicalRange({ from: times.length - back, to: times.length + ahead + 3 });

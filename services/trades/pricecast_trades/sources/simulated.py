@@ -44,7 +44,7 @@ class SimulatedSource:
     def batches(self, written: Written) -> Iterator[Sequence[Item]]:
         """Yields the trades that come after those written."""
         last = written.last_trades()
-        last_id = {pair: trades[-1].trade_id or 0 for pair, trades in last.items()}
+        last_id = {pair: newest[-1].trade_id or 0 for pair, newest in last.items()}
         for known in last.values():
             self._clocks.note(known)
         first_minute = (self._since_ms - OPENING_MS) // MINUTE_MS
