@@ -78,8 +78,15 @@ class AdminClient:
 
     def __init__(self, brokers: Brokers, **settings: Any) -> None:
         self._reasons: deque[KafkaError] = deque(maxlen=20)
-        told = {"error_cb": self._reasons.append}
-        self.client: Any = _admin.AdminClient({**CLIENT, **connection(brokers), **told, **settings})
+        self.client: Any = _admin.AdminClient({**CLIENT, **connection(brokers), "error_cb": self.heard, **settings})
+
+    def heard(self, error: KafkaError) -> None:
+        """Remembers an error that tells why.
+
+        A failed handshake is told once; that all brokers are down, several times a second for as long as they are.
+        """
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._reasons.append(error)
 
     def answered(self) -> None:
         """Forgets what went wrong before an answer came."""
@@ -92,10 +99,9 @@ class AdminClient:
         That nobody answered is all that a call says; why, a password or a certificate, comes beside it.
         """
         self.client.poll(0)
-        said = [each for each in self._reasons if each.code() != KafkaError._ALL_BROKERS_DOWN]
+        said = sorted(self._reasons, key=lambda each: _remedy(each) == "")
         self._reasons.clear()
         first = error.args[0]
-        said.sort(key=lambda each: _remedy(each) == "")
         told = ": ".join(dict.fromkeys([first.str(), *(each.str() for each in said[:1])]))
         remedy = _remedy(first) or (_remedy(said[0]) if said else "")
         return f"{told}; {remedy}" if remedy else told
