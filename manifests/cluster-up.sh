@@ -55,8 +55,9 @@ kubectl -n postgresql get secret postgresql >/dev/null 2>&1 ||
     kubectl -n postgresql create secret generic postgresql --from-literal=password="$(head -c 18 /dev/urandom | base64 | tr -d '+/=')"
 kubectl -n postgresql apply -f manifests/releases/postgresql.yaml
 password=$(kubectl -n postgresql get secret postgresql -o jsonpath='{.data.password}' | base64 -d)
+sql_url=postgresql://pricecast:$password@postgresql.postgresql.svc:5432/pricecast
 kubectl create secret generic pricecast-storage --dry-run=client -o yaml \
-    --from-literal=sql-url="postgresql://pricecast:$password@postgresql.postgresql.svc:5432/pricecast" | kubectl apply -f -
+    --from-literal=sql-url="$sql_url" | kubectl apply -f -
 
 kubectl -n redpanda rollout status statefulset/redpanda --timeout=300s
 kubectl -n default get secret btc-kafka >/dev/null 2>&1 || manifests/kafka-user.sh default btc
@@ -66,7 +67,7 @@ kubectl -n postgresql rollout status statefulset/postgresql --timeout=300s
 kubectl create namespace pricecast-system --dry-run=client -o yaml | kubectl apply -f -
 kubectl label namespace pricecast-system default pod-security.kubernetes.io/enforce=restricted --overwrite
 kubectl -n pricecast-system create secret generic pricecast-storage --dry-run=client -o yaml \
-    --from-literal=sql-url="postgresql://pricecast:$password@postgresql.postgresql.svc:5432/pricecast" | kubectl apply -f -
+    --from-literal=sql-url="$sql_url" | kubectl apply -f -
 helm upgrade --install pricecast charts/pricecast --namespace pricecast-system --take-ownership --wait --timeout 300s \
     --set monitoring.enabled=true \
     --set predictionApi.featureStoreUrlSecretRef.name=pricecast-storage,predictionApi.featureStoreUrlSecretRef.key=sql-url \

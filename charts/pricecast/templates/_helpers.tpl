@@ -115,6 +115,16 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
+{{/* A variable from a key of a Secret, where one is named: list NAME REFERENCE. */}}
+{{- define "pricecast.secretEnv" -}}
+{{- with index . 1 }}
+{{- if .name }}
+- name: {{ index $ 0 }}
+  valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "pricecast.extraVolumes" -}}
 {{- if .caBundle.configMap }}
 - {name: ca-bundle, configMap: {name: {{ .caBundle.configMap }}, items: [{key: {{ .caBundle.key }}, path: ca.crt}]}}

@@ -44,7 +44,7 @@ def predict(
         return
 
     from pricecast_cli.local.scores import Scores
-    from pricecast_cli.local.screen import describe
+    from pricecast_cli.local.words import describe
     from pricecast_core.messages import encode
     from pricecast_core.stores.predictions_sql import SqlPredictionStore
 

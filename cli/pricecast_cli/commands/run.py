@@ -140,7 +140,7 @@ def status(data_dir: DataDirOption = None, pipeline: PipelineOption = "") -> Non
     import asyncio
 
     from pricecast_cli.local.probe import Answer, ask
-    from pricecast_cli.local.screen import duration
+    from pricecast_cli.local.words import duration
 
     folder = find_folder(data_dir, pipeline)
     state = folder.read_state()

@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.live import Live
 
-from pricecast_cli.local import screen
+from pricecast_cli.local import screen, words
 from pricecast_cli.local.child import kill_group, rotate
 from pricecast_cli.local.drain import drained
 from pricecast_cli.local.folder import ROOT, DataFolder
@@ -39,6 +39,7 @@ from pricecast_cli.local.programs import (
 from pricecast_cli.local.replay import read_files, settled
 from pricecast_cli.local.scores import Scores
 from pricecast_cli.local.signals import on_signals
+from pricecast_cli.local.snapshot import Row, Snapshot
 from pricecast_cli.local.supervisor import Supervisor, Watched
 from pricecast_cli.local.training_schedule import Training, WarmUp, keep_trained
 from pricecast_core.errors import PricecastError, SettingsError, StoreError
@@ -293,13 +294,13 @@ class _Run:
         while True:
             await asyncio.sleep(LINE_SECONDS)
             await self._supervisor.refresh()
-            self._console.print(screen.line(await self._snapshot()), highlight=False, markup=False, soft_wrap=True)
+            self._console.print(words.line(await self._snapshot()), highlight=False, markup=False, soft_wrap=True)
 
-    async def _snapshot(self) -> screen.Snapshot:
+    async def _snapshot(self) -> Snapshot:
         with contextlib.suppress(StoreError):
             await asyncio.to_thread(self._scores.refresh)
         spec = self._manifest.spec
-        return screen.Snapshot(
+        return Snapshot(
             pipeline=self._manifest.name,
             market={"Replay": "a replay", "Simulated": "simulated trades"}.get(
                 spec.source.kind, f"trades of {spec.source.kind}"
@@ -308,7 +309,7 @@ class _Run:
             started=self._supervisor.started,
             now=time.time(),
             rows=[
-                screen.Row(
+                Row(
                     name=name,
                     state=watched.state,
                     since=watched.since,
@@ -352,7 +353,7 @@ class _Run:
         trades = self._supervisor.watched.get(TRADES.name)
         if trades is not None and (read := read_files(self._setup.folder.log_of(TRADES.name), trades.log_start)):
             self._console.print(f"replay: {read}", highlight=False, markup=False, soft_wrap=True)
-        for text in screen.summary(await self._snapshot()):
+        for text in words.summary(await self._snapshot()):
             self._console.print(text, highlight=False, markup=False)
         if not code:
             kept = _short(self._setup.folder.path)
@@ -369,7 +370,7 @@ class _Run:
         self._supervisor.stop()
 
     def _log(self, program: str, event: str, detail: str) -> None:
-        text = f"{screen.clock(time.time())} {program} {event}" + (f": {detail}" if detail else "")
+        text = f"{words.clock(time.time())} {program} {event}" + (f": {detail}" if detail else "")
         self._events.append(text)
         with contextlib.suppress(OSError), self._log_file.open("a") as file:
             file.write(text + "\n")

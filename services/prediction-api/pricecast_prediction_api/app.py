@@ -118,11 +118,11 @@ class App:
 
     async def _serve_agent(self, agents: Agents, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await enter(self._gate, scope)
+            caller = await enter(self._gate, scope)
         except ApiError as error:
             await send_problem(send, error)
             return
-        await agents.app(scope, receive, send)
+        await agents.serve(caller, scope, receive, send)
 
     async def _get_page(self, _: Request) -> Response:
         return FileResponse(_PAGE / "index.html", headers={"content-security-policy": _PAGE_POLICY})

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from pricecast_core import logs
 from pricecast_core.metrics import API_REQUESTS, API_SECONDS
 from pricecast_prediction_api.access.caller import ANYONE, Caller
-from pricecast_prediction_api.access.gate import Gate, authorization_of
+from pricecast_prediction_api.access.gate import ADMITTED, Gate, authorization_of
 from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as pb
 from pricecast_prediction_api.http_rules import Rule, build_request
 from pricecast_prediction_api.methods import PredictionMethods, Streaming
@@ -144,6 +144,9 @@ async def enter(gate: Gate, scope: Scope) -> Caller:
     Raises:
         ApiError: If it may not.
     """
+    admitted: Caller | None = scope.get(ADMITTED)
+    if admitted is not None:
+        return admitted
     header = cookie = ""
     for name, value in scope["headers"]:
         if name == b"authorization":

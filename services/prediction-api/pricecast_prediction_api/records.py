@@ -6,6 +6,7 @@ answer says so, instead of being empty.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -95,6 +96,7 @@ class Records:
         self._sources = sources
         self._day = _Day()
         self._day_until = float("-inf")
+        self._reading_day: asyncio.Task[None] | None = None
         self.by_name: dict[str, Callable[[Any, Caller], Awaitable[Reply]]] = {
             "ListScores": self.list_scores,
             "ListPipelines": self.list_pipelines,
@@ -194,21 +196,26 @@ class Records:
         return pair, one_pipeline(await self._snapshot(caller), pair, named(request.pipeline, request.namespace))
 
     async def _last_day(self) -> _Day:
-        """Returns what the last day brought to every series, as of a few seconds ago, whoever asks."""
+        """Returns what the last day brought to every series, as of a few seconds ago: one read for all who ask."""
         if time.monotonic() >= self._day_until:
-            snapshot = await self._snapshot(ANYONE)
-            pairs, pipelines = snapshot.pairs, snapshot.pipelines()
-            since_ms = int(time.time() * 1000) - SCORED_MS
-            only, market = self._pipeline or None, self._sources.market
-
-            def read() -> _Day:
-                scores = self._store.scores(pairs, since_ms, only)
-                news = {name: market.news_of_coins(name, since_ms) for name in pipelines} if market else {}
-                return _Day(since_ms, scores, news)
-
-            self._day = await self._reading.run("scores", read)
-            self._day_until = time.monotonic() + _SCORES_SECONDS
+            if self._reading_day is None or self._reading_day.done():
+                self._reading_day = asyncio.create_task(self._read_day())
+            await asyncio.shield(self._reading_day)  # a caller that gives up doesn't end the others' read
         return self._day
+
+    async def _read_day(self) -> None:
+        snapshot = await self._snapshot(ANYONE)
+        pairs, pipelines = snapshot.pairs, snapshot.pipelines()
+        since_ms = int(time.time() * 1000) - SCORED_MS
+        only, market = self._pipeline or None, self._sources.market
+
+        def read() -> _Day:
+            scores = self._store.scores(pairs, since_ms, only)
+            news = {name: market.news_of_coins(name, since_ms) for name in pipelines} if market else {}
+            return _Day(since_ms, scores, news)
+
+        self._day = await self._reading.run("scores", read)
+        self._day_until = time.monotonic() + _SCORES_SECONDS
 
 
 def _given(source: T | None, what: str, setting: str) -> T:

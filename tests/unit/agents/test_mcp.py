@@ -25,6 +25,7 @@ from tests.unit.prediction_api.conftest import ApiProcess
 
 SECRET, ENTRY = create("agent", ["*"], 0, None)
 DEMO_SECRET, DEMO_ENTRY = create("demo-agent", ["demo"], 0, None)
+SLOW_SECRET, SLOW_ENTRY = create("slow-agent", ["*"], 0.01, None)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
     store.write([scored(a_prediction(minute)) for minute in range(40)] + [a_prediction(40)])
     store.write([a_prediction(40, pair="ETH/USD", simulated=True, pipeline="demo")])
     store.close()
-    (folder / "tokens.json").write_bytes(encode(TokenFile([ENTRY, DEMO_ENTRY])))
+    (folder / "tokens.json").write_bytes(encode(TokenFile([ENTRY, DEMO_ENTRY, SLOW_ENTRY])))
     process = ApiProcess(
         folder / "log", PREDICTION_STORE_URL=url, MCP="true", API_TOKENS_FILE=str(folder / "tokens.json")
     )
@@ -111,6 +112,16 @@ async def test_an_agent_sees_what_its_token_may_see(api: ApiProcess, transport: 
         pairs = (await called(client, "list_pairs"))["result"]
         assert [each["pair"] for each in pairs] == ["ETH/USD"]
         assert (await client.call_tool("latest_forecast", {"pair": "BTC/USD"})).is_error
+
+
+def test_a_call_counts_once_against_the_rate_whatever_its_tool_asks(api: ApiProcess) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_pairs", "arguments": {}}}
+    headers = {"authorization": f"Bearer {SLOW_SECRET}", "accept": "application/json, text/event-stream"}
+    answer, refused = (httpx2.post(f"{api.http}/mcp", json=call, headers=headers, timeout=60) for _ in range(2))
+    result = answer.json()["result"]
+    assert not result.get("isError"), result
+    assert [each["pair"] for each in result["structuredContent"]["result"]] == ["BTC/USD", "ETH/USD"]
+    assert refused.status_code == 429
 
 
 def test_without_a_token_no_agent_is_served(api: ApiProcess) -> None:

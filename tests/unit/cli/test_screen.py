@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pricecast_cli.local import screen
+from pricecast_cli.local import screen, words
 from pricecast_cli.local.scores import Scores
+from pricecast_cli.local.snapshot import Row, Snapshot, grouped
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
 from pricecast_core.stores.scores import Score
@@ -78,9 +79,9 @@ SERVICES = [
 ]
 
 
-def snapshot(predictions: Sequence[tuple[Prediction, Score]] = (), **fields: Any) -> screen.Snapshot:
-    rows = [screen.Row(name, "ready", NOW - 60, info={"lag": {"demo.trades": 7}}) for name in SERVICES]
-    base = screen.Snapshot(
+def snapshot(predictions: Sequence[tuple[Prediction, Score]] = (), **fields: Any) -> Snapshot:
+    rows = [Row(name, "ready", NOW - 60, info={"lag": {"demo.trades": 7}}) for name in SERVICES]
+    base = Snapshot(
         pipeline="demo",
         market="simulated trades",
         simulated=True,
@@ -95,7 +96,7 @@ def snapshot(predictions: Sequence[tuple[Prediction, Score]] = (), **fields: Any
     return replace(base, **fields)
 
 
-def drawn(shown: screen.Snapshot) -> list[str]:
+def drawn(shown: Snapshot) -> list[str]:
     file = io.StringIO()
     Console(width=100, height=30, file=file).print(screen.render(shown))
     return file.getvalue().splitlines()
@@ -135,11 +136,11 @@ def many(count: int) -> list[tuple[Prediction, Score]]:
     return made
 
 
-SHARED = [screen.Row(f"price-predictor-{number}", "ready", NOW - 60, info={"lag": 1}) for number in range(2, 9)]
+SHARED = [Row(f"price-predictor-{number}", "ready", NOW - 60, info={"lag": 1}) for number in range(2, 9)]
 ALL_ROWS = [
-    *[screen.Row(name, "ready", NOW - 60) for name in (*SERVICES, "news", "news-signal", "news-features")],
+    *[Row(name, "ready", NOW - 60) for name in (*SERVICES, "news", "news-signal", "news-features")],
     *SHARED,
-    *[screen.Row(f"train-{number}", "idle", NOW - 60) for number in range(2, 9)],
+    *[Row(f"train-{number}", "idle", NOW - 60) for number in range(2, 9)],
 ]
 
 
@@ -163,20 +164,20 @@ def test_of_many_pairs_a_summary_and_those_worth_a_look_fit_24_lines(count: int)
 
 
 def test_of_programs_that_share_the_work_the_worst_is_shown() -> None:
-    ill = screen.Row("price-predictor-3", "restarting", NOW, restarts=2, message="exit code 1: no memory")
-    [shown] = screen.grouped([replace(SHARED[0], name="price-predictor"), SHARED[0], ill])
+    ill = Row("price-predictor-3", "restarting", NOW, restarts=2, message="exit code 1: no memory")
+    [shown] = grouped([replace(SHARED[0], name="price-predictor"), SHARED[0], ill])
     assert (shown.state, shown.restarts, shown.alike) == ("restarting", 2, 3)
     assert shown.message == "1 of 3 restarting; price-predictor-3: exit code 1: no memory"
 
 
 def test_a_name_that_ends_in_a_number_is_no_part_of_another() -> None:
-    assert len(screen.grouped([screen.Row("news-2", "ready", NOW), screen.Row("trades", "ready", NOW)])) == 2
+    assert len(grouped([Row("news-2", "ready", NOW), Row("trades", "ready", NOW)])) == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 500])
 def test_a_line_for_logs_is_under_200_characters_whatever_there_is_to_tell(count: int) -> None:
-    waiting = [screen.Row(f"price-predictor-{number}", "running", NOW, message="waits " * 50) for number in range(9)]
-    told = screen.line(snapshot(many(count), rows=waiting, pairs=500))
+    waiting = [Row(f"price-predictor-{number}", "running", NOW, message="waits " * 50) for number in range(9)]
+    told = words.line(snapshot(many(count), rows=waiting, pairs=500))
     assert len(told) < 200
     assert "\n" not in told
     if count == 3:
@@ -186,8 +187,8 @@ def test_a_line_for_logs_is_under_200_characters_whatever_there_is_to_tell(count
 def test_a_simulated_market_is_named_on_every_kind_of_view() -> None:
     shown = snapshot([(TRAINED, Score())])
     assert "SIMULATED MARKET" in drawn(shown)[0]
-    assert "SIMULATED MARKET" in screen.line(shown)
-    assert "SIMULATED MARKET" in screen.describe(TRAINED, Score(), NOW)
+    assert "SIMULATED MARKET" in words.line(shown)
+    assert "SIMULATED MARKET" in words.describe(TRAINED, Score(), NOW)
     assert "SIMULATED" not in "".join(drawn(snapshot(simulated=False)))
 
 
@@ -206,20 +207,20 @@ def test_the_error_so_far_stands_beside_the_naive_one() -> None:
 
 
 def test_a_service_that_keeps_failing_is_named_before_the_first_prediction() -> None:
-    failing = screen.Row("trades", "restarting", NOW, restarts=3, message="exit code 1: no route to host")
+    failing = Row("trades", "restarting", NOW, restarts=3, message="exit code 1: no route to host")
     shown = " ".join(" ".join(drawn(snapshot(rows=[failing]))).replace("│", " ").split())
     assert "trades keeps failing (exit code 1: no route to host); see `pricecast logs trades`" in shown
 
 
 def test_a_line_for_logs_says_what_is_not_ready_and_why() -> None:
-    rows = [screen.Row("trades", "running", NOW, message="broker: is away"), screen.Row("candles", "ready", NOW)]
-    assert "1/2 ready" in screen.line(snapshot(rows=rows))
-    assert "trades running: broker: is away" in screen.line(snapshot(rows=rows))
+    rows = [Row("trades", "running", NOW, message="broker: is away"), Row("candles", "ready", NOW)]
+    assert "1/2 ready" in words.line(snapshot(rows=rows))
+    assert "trades running: broker: is away" in words.line(snapshot(rows=rows))
 
 
 @given(st.floats(0, 1e8))
 def test_a_duration_is_short(seconds: float) -> None:
-    assert len(screen.duration(seconds)) <= 8
+    assert len(words.duration(seconds)) <= 8
 
 
 # --- scores

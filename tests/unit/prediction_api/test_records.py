@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pricecast_core.stores.predictions import Series
 from pricecast_core.stores.predictions_sql import SqlPredictionStore
+from pricecast_core.stores.scores import Score
+from pricecast_prediction_api.access.caller import Caller
 from pricecast_prediction_api.calibration import calibration
 from pricecast_prediction_api.gen.pricecast.v1 import history_pb2 as pb
+from pricecast_prediction_api.gen.pricecast.v1 import prediction_service_pb2 as prediction_pb
 from pricecast_prediction_api.pipelines import pipeline_state, read_processes
+from pricecast_prediction_api.reading import Reading
+from pricecast_prediction_api.records import Records, Sources
+from pricecast_prediction_api.snapshot import Snapshot
 from tests.contracts.predictions import MINUTE_MS, START_MS, a_prediction, scored
 from tests.unit.prediction_api.conftest import ApiProcess
 from tests.waiting import eventually
@@ -89,6 +98,32 @@ def test_scores_of_every_pair_are_those_of_the_last_day(http: httpx.Client, stor
         "pointSkill": pytest.approx(1 - abs(50_010.5 + m - 50_020) / abs(50_000 + m - 50_020)),
     }
     assert "BTC/USD" not in {each["pair"] for each in answer["scores"]}  # scored in January
+
+
+async def test_many_callers_wait_for_one_read_of_the_day() -> None:
+    began, may_end = threading.Event(), threading.Event()
+    reads: list[list[str]] = []
+
+    class Store(SqlPredictionStore):
+        def scores(self, pairs: Sequence[str], since_ms: int, pipeline: str | None = None) -> dict[Series, Score]:
+            reads.append(list(pairs))
+            began.set()
+            may_end.wait(60)
+            return {("btc", "BTC/USD", 300): Score()}
+
+    async def snapshot(_: Caller) -> Snapshot:
+        return Snapshot([a_prediction(1)])
+
+    reading = Reading()
+    records = Records(snapshot, reading, Store("sqlite://"), "", Sources())
+    callers = [asyncio.create_task(records.list_scores(prediction_pb.ListScoresRequest())) for _ in range(100)]
+    await asyncio.to_thread(began.wait, 60)
+    callers[0].cancel()  # one that gives up leaves the read to the others
+    may_end.set()
+    answers = await asyncio.gather(*callers[1:])
+    reading.close()
+    assert reads == [["BTC/USD"]]
+    assert {len(answer.message.scores) for answer in answers} == {1}  # type: ignore[attr-defined]
 
 
 def test_calibration_is_of_the_newest_scored_forecasts(http: httpx.Client) -> None:

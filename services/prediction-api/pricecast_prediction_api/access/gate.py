@@ -14,6 +14,8 @@ from pricecast_prediction_api.problems import ApiError, too_many, unauthenticate
 
 COOKIE = "pricecast_token"
 """The cookie in which the web page keeps its token: scripts can't read it, and event streams send it."""
+ADMITTED = "pricecast.caller"
+"""The key of a request's scope that holds the caller, where the gate has let it in already."""
 _SCHEME = "bearer "
 _LONGEST = 8192
 
