@@ -12,6 +12,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+_kept: list[IO[str]] = []
+"""The locks on what this process has to itself, held while it lives."""
 
 
 def root() -> Path:
@@ -23,11 +27,27 @@ def root() -> Path:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Holds off other processes that make the same thing."""
-    folder = root() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name.replace("/", "-")).open("w") as file:
+    with _lock_file(name) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def kept(name: str) -> bool:
+    """Says whether this process has something to itself, from now on until it ends."""
+    file = _lock_file(name)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _kept.append(file)
+    return True
+
+
+def _lock_file(name: str) -> IO[str]:
+    folder = root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / name.replace("/", "-")).open("w")
 
 
 def made(name: str, make: Callable[[Path], None]) -> Path:

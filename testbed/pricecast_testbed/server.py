@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,19 +19,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pricecast_testbed import cache
 from pricecast_testbed.shell import TestbedError
 
 __all__ = ["Server", "TestbedError", "alive", "free_port", "start_process", "stop_process", "wait_until"]
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
+_PORTS = range(20_000, 30_000)
+"""Below those that systems take for outgoing connections, of which one could have a stopped server's port when it
+returns (32768 and up on Linux), and below a cluster's node ports."""
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Returns a port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """Returns a port that nobody listens on, and that no other process is given while this one lives.
+
+    Raises:
+        TestbedError: If there is none.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        if cache.kept(f"port-{port}"):
+            return port
+    raise TestbedError(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def _birth(pid: int) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_core.streaming import tail
 from pricecast_core.topics import TopicSpec, topic_name
 from pricecast_embedded_broker import EmbeddedBroker
+from pricecast_testbed.server import free_port
 from tests.doubles.anthropic import AnthropicDouble
 from tests.doubles.cryptopanic import CryptoPanicDouble, post
 from tests.doubles.gdelt import GdeltDouble, article
@@ -138,12 +138,6 @@ def expected_signals(headlines: list[str]) -> set[tuple[str, str, int]]:
 
 def found_signals(bench: Bench) -> list[tuple[str, str, int]]:
     return [(item.news_id, item.coin, item.signal) for item in bench.read(topics.NEWS_SIGNALS)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_an_archive_is_published_once_however_often_it_is_read(bench: Bench) -> None:
