@@ -33,7 +33,8 @@ class ApiProcess:
     def __init__(self, log: Path, **settings: str) -> None:
         self.log = log
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PRICECAST")}
-        environment |= {"GRPC_PORT": "0", "API_PORT": "0", "HTTP_PORT": "0", **settings}
+        # A store that a busy machine reads slowly is no store that is away.
+        environment |= {"GRPC_PORT": "0", "API_PORT": "0", "HTTP_PORT": "0", "MAX_STALENESS_SECONDS": "10", **settings}
         script = "from pricecast_prediction_api.main import main; main()"
         with log.open("wb") as output:
             self.process = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=output)

@@ -78,7 +78,8 @@ def test_a_store_that_fails_is_told_and_its_return_is_noticed(api: ApiProcess, d
 
 
 def test_a_store_that_is_not_there_at_the_start_is_told_and_waited_for(tmp_path: Path) -> None:
-    api = ApiProcess(tmp_path / "log", PREDICTION_STORE="elasticsearch", PREDICTION_STORE_URL="http://127.0.0.1:1")
+    away = {"PREDICTION_STORE": "elasticsearch", "PREDICTION_STORE_URL": "http://127.0.0.1:1"}
+    api = ApiProcess(tmp_path / "log", **away, MAX_STALENESS_SECONDS="1")
     try:
         with grpc.insecure_channel(api.grpc) as channel:
             assert not serving(channel)
