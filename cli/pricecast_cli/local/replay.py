@@ -68,6 +68,11 @@ def read_files(log: Path, since: int = 0) -> str | None:
     text = f"{found['rows']:,} rows read" + (f", left out: {', '.join(left_out)}" if left_out else ", none left out")
     if found.get("continued"):
         text += "; they continue what was replayed before"
+    if found.get("untold"):
+        text += (
+            f", {found['untold']} after so long that prices don't tell whether the market is the same: a file named for its "
+            "pair, such as BTCUSD.csv, says so"
+        )
     if found.get("misnamed"):
         text += f"; {found['misnamed']} of the files named for another pair than it was read for: is it the right one?"
     if found.get("backwards"):

@@ -412,6 +412,8 @@ def trades_of(path: Path, price: float, count: int, *, after: int = 0) -> Path:
         ("later.csv", 2_500, 20),  # some times in common
         ("later.csv", 44_000, 20),  # the same coin in euros
         ("XBTUSD.csv", 44_000, 20),
+        ("later.csv", 44_000, 50),  # in euros, and no times in common: a market doesn't jump so far in so short a time
+        ("later.csv", 37_000, 60),
         ("ETHUSD.csv", 40_000, 50),  # near in price, and named for what it is
         ("eth/ETH-USDT_1m.csv", 40_000, 50),
     ],
@@ -454,27 +456,54 @@ def test_the_same_market_goes_on_whatever_the_file_is_called(
 
 
 @pytest.mark.parametrize("make_file", [bars, trades_of])
+def test_a_file_named_for_its_pair_goes_on_wherever_its_price_has_gone(tmp_path: Path, make_file: Any) -> None:
+    first = make_file(tmp_path / "BTCUSD.csv", 40_000, 50)
+    later = make_file(tmp_path / "XBTUSD_2.csv", 37_000, 50, after=50)
+    assert len(read(make([first, later]))) == 100
+    assert len(read(make([later]), read(make([first])))) == 50
+
+
+@pytest.mark.parametrize("make_file", [bars, trades_of])
+@pytest.mark.parametrize(("name", "days", "untold"), [("a.csv", 0, 0), ("a.csv", 200, 1), ("BTCUSD.csv", 200, 0)])
+def test_that_nothing_tells_the_market_is_told(
+    tmp_path: Path, make_file: Any, name: str, days: int, untold: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = read(make([make_file(tmp_path / "first.csv", 40_000, 50)]))
+    later = make_file(tmp_path / name, 40_000, 50, after=50)
+    lines = [line.split(",", 1) for line in later.read_text().split()]
+    write(later, [f"{int(time) + days * 86_400},{rest}" for time, rest in lines])
+    source = make([later])
+    for batch in source.batches(Ends(first)):
+        assert batch
+    assert source._account()["untold"] == untold
+
+
+@pytest.mark.parametrize("make_file", [bars, trades_of])
 @pytest.mark.parametrize("after", [0, 20, 50])
-def test_files_of_two_markets_are_no_history_of_one_pair(tmp_path: Path, make_file: Any, after: int) -> None:
-    files = [make_file(tmp_path / "a.csv", 40_000, 50), make_file(tmp_path / "b.csv", 2_500, 50, after=after)]
-    with pytest.raises(SettingsError, match=r"b\.csv: begins with 2,.* another market's"):
+@pytest.mark.parametrize("price", [2_500, 37_000])
+def test_files_of_two_markets_are_no_history_of_one_pair(
+    tmp_path: Path, make_file: Any, after: int, price: float
+) -> None:
+    files = [make_file(tmp_path / "a.csv", 40_000, 50), make_file(tmp_path / "b.csv", price, 50, after=after)]
+    with pytest.raises(SettingsError, match=r"b\.csv: begins with [23].* another market's"):
         read(make(files))
 
 
 @given(
-    steps=st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=60),
+    step=st.floats(0.0001, 0.5),
+    ups=st.lists(st.booleans(), min_size=2, max_size=60),
     cut=st.integers(1, 59),
     overlap=st.integers(0, 10),
 )
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_wild_market_cut_into_two_files_is_one_market(
-    tmp_path: Path, steps: list[float], cut: int, overlap: int
+    tmp_path: Path, step: float, ups: list[bool], cut: int, overlap: int
 ) -> None:
-    """Each trade moves the price by up to half as much again, as a market without buyers may."""
-    cut = min(cut, len(steps) - 1)
+    """Each trade moves the price, by up to half as much again, as a market without buyers may."""
+    cut = min(cut, len(ups) - 1)
     lines, price = [], 1.0
-    for number, step in enumerate(steps):
-        price *= 1 + step
+    for number, up in enumerate(ups):
+        price *= 1 + step if up else 1 - step
         lines.append(f"{START + 20 * number},{price},1")
     one, two = write(tmp_path / "a.csv", lines[:cut]), write(tmp_path / "b.csv", lines[max(0, cut - overlap) :])
     assert len(read(make([one, two]))) == len(lines)

@@ -116,11 +116,16 @@ class History:
             if not isinstance(row, BadLine):
                 if before is not None and index not in begun:
                     earlier_ms, earlier, last = before
-                    if markets.leaps(earlier_ms, last.last, time_ms, row.first):
+                    one, other = self.files[earlier], self.files[index]
+                    moves = [file.moves for file in (one, other) if file.moves is not None]
+                    alike = markets.named_pairs(one.path) & markets.named_pairs(other.path)
+                    move = earlier_ms, last.last, time_ms, row.first
+                    if markets.leaps(*move) or (not alike and markets.jumps(*move, moves)):
                         raise SettingsError(
-                            f"{self.files[index].path}: begins with {markets.shown(time_ms, row.first)}, where "
-                            f"{self.files[earlier].path} has {markets.shown(earlier_ms, last.last)}: it is another market's; "
-                            "give each market a pair, or a pipeline, of its own"
+                            f"{other.path}: begins with {markets.shown(time_ms, row.first)}, where "
+                            f"{one.path} has {markets.shown(earlier_ms, last.last)}: it is another market's; "
+                            "give each market a pair, or a pipeline, of its own. If it is the same one, name both files "
+                            "for their pair, as in XBTUSD_1.csv and XBTUSD_2.csv"
                         )
                 begun.add(index)
                 before = time_ms, index, row

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pricecast_core.errors import BadMessageError, SettingsError
-from pricecast_core.files import reading, rows
+from pricecast_core.files import markets, reading, rows
 from pricecast_core.files.rows import EXPECTED, Kind
 
 FEW = 5
@@ -33,6 +33,7 @@ class MarketFile:
         spacing_ms: Length of a bar, judged by the steps between them; 0 for trades and for a single bar.
         backwards: Whether the newest row comes first, as some exchanges' downloads have it. Such a file is read from
             its end.
+        moves: How its price moves, by its first lines; None if they are too few.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class MarketFile:
     last_ms: int
     spacing_ms: int
     backwards: bool = False
+    moves: markets.Moves | None = None
 
 
 def survey(path: Path, expected: Literal["auto", "trades", "bars"] = "auto") -> MarketFile:
@@ -53,7 +55,7 @@ def survey(path: Path, expected: Literal["auto", "trades", "bars"] = "auto") -> 
     Raises:
         SettingsError: If it can't be read, or its first 2,000 lines are mostly no rows, or rows in no order of time.
     """
-    times: dict[Kind, list[int]] = {"trades": [], "bars": []}
+    seen: dict[Kind, list[tuple[int, float]]] = {"trades": [], "bars": []}
     bad, first_error = 0, ""
     for number, line in enumerate(islice(reading.lines(path), _SAMPLE_LINES), 1):
         if not line or line.isspace() or (number == 1 and rows.is_header(line)):
@@ -61,15 +63,16 @@ def survey(path: Path, expected: Literal["auto", "trades", "bars"] = "auto") -> 
             continue
         kind = (rows.kind_of(line) or "trades") if expected == "auto" else expected
         try:
-            times[kind].append(rows.parse(kind, line).time_ms)
+            row = rows.parse(kind, line)
+            seen[kind].append((row.time_ms, row.last))
         except BadMessageError as error:
             bad += 1
             first_error = first_error if bad > 1 else f"line {number}: {error}"
-    kind = max(times, key=lambda name: len(times[name]))
-    found = times[kind]
+    kind = max(seen, key=lambda name: len(seen[name]))
+    found = [time_ms for time_ms, _ in seen[kind]]
     if not found:
         raise SettingsError(f"{path}: has no usable line ({first_error or 'it is empty'}); give {EXPECTED}")
-    others = bad + sum(map(len, times.values())) - len(found)
+    others = bad + sum(map(len, seen.values())) - len(found)
     if others > max(FEW, len(found)):
         raise SettingsError(
             f"{path}: {others} of its first {others + len(found)} lines are no {kind} ({first_error}); give {EXPECTED}"
@@ -79,7 +82,7 @@ def survey(path: Path, expected: Literal["auto", "trades", "bars"] = "auto") -> 
     if backwards:
         first_ms, last_ms = last_ms, first_ms
     spacing_ms = _spacing(found[::-1] if backwards else found) if kind == "bars" else 0
-    return MarketFile(path, kind, first_ms, last_ms, spacing_ms, backwards)
+    return MarketFile(path, kind, first_ms, last_ms, spacing_ms, backwards, markets.moves_of(seen[kind]))
 
 
 def common_kind(files: Sequence[MarketFile]) -> Kind:

@@ -4,8 +4,8 @@ The topics' end says where to go on: what is older than the last trade or candle
 it was in, and of the trades of that very time those that are there already are known. So a replay can be broken off
 and begun again, and another file of the pair goes on where the one before ended. A stream doesn't go back in time: older
 rows that were never read, as the candles tell, can't follow any more and end the replay with an error. So do rows of
-another market: the prices of what was read before tell, or, where a file has none of these times, how far its first price
-is from the last known one, and its name.
+another market: the prices of what was read before tell, or, where a file has none of these times, its name, and how far
+its first price is from the last known one.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class _Pair:
         fitting: Of the rows of times that were read before, those whose prices are of the same market.
         strange: Those whose prices aren't.
         continued: Whether rows have come that are newer than what the topics hold.
+        untold: Whether nothing tells if these are of the same market: no time in common, no name, and too long between.
     """
 
     pair: str
@@ -61,6 +62,7 @@ class _Pair:
     fitting: int = 0
     strange: int = 0
     continued: bool = False
+    untold: bool = False
 
     def leave_out(self, time_ms: int, row: Row) -> None:
         """Counts a row that is older than the newest in the topics."""
@@ -83,11 +85,16 @@ class _Pair:
         if self.last is None:
             return
         last_ms, last = self.last
+        files = self.history.files
         if self.fitting + self.strange:
             foreign = self.is_foreign
+        elif any(markets.is_named_for(file.path, self.pair) for file in files):
+            foreign = markets.leaps(last_ms, last, time_ms, row.first)
         else:
-            named = any(markets.is_named_for_another(file.path, self.pair) for file in self.history.files)
-            foreign = named or markets.leaps(last_ms, last, time_ms, row.first)
+            moves = [file.moves for file in files if file.moves is not None]
+            named = any(markets.is_named_for_another(file.path, self.pair) for file in files)
+            foreign = named or markets.jumps(last_ms, last, time_ms, row.first, moves)
+            self.untold = not markets.can_tell(time_ms - last_ms, moves)
         if foreign:
             raise SettingsError(f"replay_files: {self.complaint(f'go on with {markets.shown(time_ms, row.first)}')}")
 
@@ -106,8 +113,8 @@ class _Pair:
         paths = ", ".join(str(file.path) for file in self.history.files)
         return (
             f"{paths}: {what}, and what was replayed before for {self.pair} ends with {markets.shown(*self.last)}: that is "
-            "another market; replay it into a new folder (--data-dir) or pipeline. If it is the same one, replay all its "
-            "files at once into a new one"
+            "another market; replay it into a new folder (--data-dir) or pipeline. If it is the same one, name the file for "
+            f"it ({self.pair.replace('/', '')}.csv), or replay all its files at once into a new one"
         )
 
 
@@ -183,6 +190,7 @@ class ReplaySource:
             "repeated": sum(tally.repeated for tally in tallies),
             "differing": sum(tally.differing for tally in tallies),
             "continued": sum(one.continued and one.last is not None for one in self._pairs.values()),
+            "untold": sum(one.untold for one in self._pairs.values()),
             "misnamed": sum(
                 markets.is_named_for_another(file.path, pair)
                 for pair, history in self._histories.items()
