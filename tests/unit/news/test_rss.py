@@ -137,6 +137,12 @@ def test_an_id_that_a_feed_gives_to_every_entry_hides_none_of_them() -> None:
         ("a<b and c>d", "a<b and c>d"),
         ("Why <em>Solana</em> &amp; co. <a href='x'>rally</a><br/>", "Why Solana & co. rally"),
         ("\U0001f680 $BTC <3", "\U0001f680 $BTC <3"),
+        ('BTC <a title="up > 5%" href=\'/x?a=1&b="2"\'>rallies</a>', "BTC rallies"),
+        ('<img alt="ETH > BTC" src="x.png"/>ETH <b>wins</b> <$4k>', "ETH wins <$4k>"),
+        ('<iframe src="https://x.example/?a>b"></iframe>SOL <SOL> or <LINK>', "SOL <SOL> or <LINK>"),
+        ("<a href=\"/x>Bitcoin's</a> day", "Bitcoin's day"),
+        ("<![CDATA[Dogecoin & co.]]>", "Dogecoin & co."),
+        ("AT&amp;amp;T&amp;#39;s bitcoin", "AT&T's bitcoin"),
     ],
 )
 def test_tags_are_removed_from_a_title_and_words_are_not(title: str, shown: str) -> None:
