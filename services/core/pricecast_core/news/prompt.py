@@ -45,6 +45,11 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 MAX_SEARCHED_CHARACTERS = 20_000
+_THOUGHTS = re.compile(r"<(?:think|thinking|thought|reason|reasoning|reflection)>|<\|channel\|>analysis", re.IGNORECASE)
+_THOUGHTS_END = re.compile(
+    r"</(?:think|thinking|thought|reason|reasoning|reflection)>|<\|channel\|>final", re.IGNORECASE
+)
+"""As models mark them whose server doesn't take thoughts apart."""
 _STARTS = re.compile(r'\{\s*"news_signals"')
 _finder = json.JSONDecoder()
 _decoder = msgspec.json.Decoder(Answer)
@@ -122,8 +127,8 @@ def find(text: str, coins: Sequence[str]) -> Answer:
     Raises:
         BadMessageError: If it holds no JSON of the schema, or several that differ: a headline may hold one, too.
     """
-    said = text.rpartition("</think>")[2].strip()
-    if said.startswith("<think>"):
+    said = _THOUGHTS_END.split(text)[-1].strip()
+    if _THOUGHTS.match(said):
         raise BadMessageError("the model's answer ends while it thinks", "news_signals")
     try:
         return parse(said, coins)

@@ -25,30 +25,36 @@ class PageTokenError(PricecastError):
 
 def encode_token(position: Position, query: tuple[Any, ...]) -> str:
     """Returns the token of the page after `position` of a query (its filters, as plain values)."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((*position, _digest(query)))).decode().rstrip("=")
+    return _packed(*position, _digest(query))
 
 
 def decode_token(token: str, query: tuple[Any, ...]) -> Position:
     """Returns the position in the token.
 
     Raises:
-        PageTokenError: If it is no token, or that of a query with other filters.
+        PageTokenError: If it is no token, was changed, or is that of a query with other filters.
     """
     try:
         data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        target_time_ms, last_id, digest = msgspec.json.decode(data, type=tuple[_TimeMs, str, str])
+        target_time_ms, last_id, of_query, _ = msgspec.json.decode(data, type=tuple[_TimeMs, str, str, str])
+        changed = token != _packed(target_time_ms, last_id, of_query)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise PageTokenError(
             f"page_token: {token[:40]!r} is not a token of this API; pass next_page_token unchanged, or leave it empty"
         ) from None
-    if "\0" in last_id or not last_id.isprintable():
+    if changed:
         raise PageTokenError(
             f"page_token: {token[:40]!r} was changed; pass next_page_token unchanged, or leave it empty"
         )
-    if digest != _digest(query):
+    if of_query != _digest(query):
         raise PageTokenError("page_token: belongs to a query with other filters; repeat its filters, or leave it empty")
     return target_time_ms, last_id
 
 
-def _digest(query: tuple[Any, ...]) -> str:
-    return hashlib.blake2s(msgspec.json.encode(query), digest_size=6).hexdigest()
+def _packed(target_time_ms: int, last_id: str, of_query: str) -> str:
+    content = target_time_ms, last_id, of_query
+    return base64.urlsafe_b64encode(msgspec.json.encode((*content, _digest(content)))).decode().rstrip("=")
+
+
+def _digest(values: tuple[Any, ...]) -> str:
+    return hashlib.blake2s(msgspec.json.encode(values), digest_size=6).hexdigest()
