@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from tests.contracts.manifests import FINETUNE
+from tests.contracts.odd_manifests import ODD
 from tests.e2e.stack import Stack, until
 
 NAME = "news"
@@ -22,12 +24,12 @@ def apply(stack: Stack, namespace: str, **spec: Any) -> None:
     stack.kube.apply(manifest, namespace)
 
 
-def status(stack: Stack, namespace: str) -> dict[str, Any]:
-    return dict((stack.kube.get("FinetuneJob", NAME, namespace) or {}).get("status") or {})
+def status(stack: Stack, namespace: str, name: str = NAME) -> dict[str, Any]:
+    return dict((stack.kube.get("FinetuneJob", name, namespace) or {}).get("status") or {})
 
 
-def reason(stack: Stack, namespace: str, kind: str) -> str:
-    conditions = status(stack, namespace).get("conditions", [])
+def reason(stack: Stack, namespace: str, kind: str, name: str = NAME) -> str:
+    conditions = status(stack, namespace, name).get("conditions", [])
     return next(
         (f"{each['status']} {each['reason']}: {each['message']}" for each in conditions if each["type"] == kind), ""
     )
@@ -66,3 +68,17 @@ def test_deleting_it_deletes_its_checkpoints(stack: Stack, namespace: str) -> No
         ]
 
     until("nothing is left", lambda: not left(), 120)
+
+
+def test_whatever_is_accepted_becomes_a_job_and_says_what_it_waits_for(stack: Stack, namespace: str) -> None:
+    """The pipelines' counterpart, with `pricecast up`, is tests/integration/test_accepted.py."""
+    apply(stack, namespace)  # with the dataset that the others name, too
+    names = [NAME]
+    for number, odd in enumerate(odd for odd in ODD if odd.base is FINETUNE and not odd.field):
+        names.append(odd.changes.get("/metadata.name", f"odd-{number}"))
+        stack.kube.create({**odd.manifest(), "metadata": {"name": names[-1]}}, namespace)
+    assert len(names) >= 16
+    for name in names:
+        told = functools.partial(reason, stack, namespace, "Running", name)
+        until(f"{name} says what it lacks", lambda told=told: told().startswith("False InsufficientResources"), 120)
+        assert stack.kube.get("Job", name, namespace) is not None
