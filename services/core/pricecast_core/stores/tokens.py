@@ -25,7 +25,8 @@ class PageTokenError(PricecastError):
 
 def encode_token(position: Position, query: tuple[Any, ...]) -> str:
     """Returns the token of the page after `position` of a query (its filters, as plain values)."""
-    return _packed(*position, _digest(query))
+    content = *position, _digest(query)
+    return base64.urlsafe_b64encode(msgspec.json.encode((*content, _digest(content)))).decode().rstrip("=")
 
 
 def decode_token(token: str, query: tuple[Any, ...]) -> Position:
@@ -36,24 +37,18 @@ def decode_token(token: str, query: tuple[Any, ...]) -> Position:
     """
     try:
         data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        target_time_ms, last_id, of_query, _ = msgspec.json.decode(data, type=tuple[_TimeMs, str, str, str])
-        changed = token != _packed(target_time_ms, last_id, of_query)
+        target_time_ms, last_id, of_query, check = msgspec.json.decode(data, type=tuple[_TimeMs, str, str, str])
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise PageTokenError(
             f"page_token: {token[:40]!r} is not a token of this API; pass next_page_token unchanged, or leave it empty"
         ) from None
-    if changed:
+    if check != _digest((target_time_ms, last_id, of_query)) or not last_id.isprintable():
         raise PageTokenError(
             f"page_token: {token[:40]!r} was changed; pass next_page_token unchanged, or leave it empty"
         )
     if of_query != _digest(query):
         raise PageTokenError("page_token: belongs to a query with other filters; repeat its filters, or leave it empty")
     return target_time_ms, last_id
-
-
-def _packed(target_time_ms: int, last_id: str, of_query: str) -> str:
-    content = target_time_ms, last_id, of_query
-    return base64.urlsafe_b64encode(msgspec.json.encode((*content, _digest(content)))).decode().rstrip("=")
 
 
 def _digest(values: tuple[Any, ...]) -> str:
