@@ -154,6 +154,12 @@ class Models(Model):
     rollback: Rollback = Field(
         default_factory=Rollback, description="When a newly promoted version gives way to the one before."
     )
+    abstain_distance: float = of_setting(
+        PricePredictorSettings,
+        "abstain_distance",
+        "How far a market may be from what the model learned from, in units of what one of those rows in a thousand has, "
+        "before the model abstains and the naive forecast stands in.",
+    )
 
 
 class Autoscaling(Model):

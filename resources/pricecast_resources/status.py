@@ -77,7 +77,7 @@ class PricePipelineStatus(Model):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=64,
-        description="Ready, Progressing, Degraded, TopicsReady, ModelReady, Predicting, and one for each service.",
+        description="Ready, Progressing, Degraded, TopicsReady, ModelReady, Predicting, one for each service, and what forecasts say of themselves.",
         json_schema_extra=MAP_BY_TYPE,
     )
     message: str | None = Field(None, max_length=128, description="What is wrong, in short; none if nothing is.")

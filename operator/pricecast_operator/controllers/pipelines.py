@@ -27,11 +27,11 @@ from pricecast_operator.render.pods import RenderOptions
 from pricecast_operator.status.causes import is_silent, of_warnings
 from pricecast_operator.status.conditions import INVALID_SPEC, Round, merge
 from pricecast_operator.status.pipeline import Objects, invalid_status, pipeline_status
-from pricecast_operator.status.seen import EARLIER_DATA, Status
+from pricecast_operator.status.seen import EARLIER_DATA, QUALITY, Status
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
-_TOLD = ("Ready", "Degraded", "ModelReady", "ModelPinned", "TopicsReady", EARLIER_DATA)
+_TOLD = ("Ready", "Degraded", "ModelReady", "ModelPinned", "TopicsReady", *QUALITY, EARLIER_DATA)
 """Conditions whose turns are worth an event."""
 _NUMBERS = ("lag", "lastPrediction")
 _WAVE_SECONDS = 15.0

@@ -22,6 +22,7 @@ from pricecast_operator.status.seen import (
     EARLIER_DATA,
     KAFKA_UNREACHABLE,
     NO_SUCH_VERSION,
+    QUALITY,
     Status,
     earlier_finding,
     last_prediction_status,
@@ -30,6 +31,7 @@ from pricecast_operator.status.seen import (
     models_status,
     pinned_finding,
     predicting_finding,
+    quality_findings,
     topics_finding,
 )
 from pricecast_resources.plan import Plan, ServiceProcess
@@ -116,6 +118,10 @@ def pipeline_status(spec: PricePipelineSpec, plan: Plan, objects: Objects, obser
     pinned = pinned_finding(spec, plan, observed)
     asides = (beyond, earlier, pinned)
     findings += [this.remembered(finding) for finding in asides if finding is not None]
+    if isinstance(observed.predictions, Sequence):
+        findings += quality_findings(spec, observed.predictions, this.told)
+    else:
+        findings += [told for kind in QUALITY if (told := this.told(kind)) is not None]
     status: Status = {
         "observedGeneration": this.previous.get("observedGeneration", 0) if objects.paused else this.generation,
         "conditions": this.conditions(findings),

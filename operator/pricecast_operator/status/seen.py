@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pricecast_core.messages import Prediction
 from pricecast_core.services import TRAIN
 from pricecast_core.stores.models import ModelVersion, model_name
-from pricecast_core.values import namespace_and_name, slug
+from pricecast_core.values import DRIFT_SHARE, namespace_and_name, slug
 from pricecast_operator.observe.observed import Observed, Problem, Registered
 from pricecast_operator.status.causes import short
 from pricecast_operator.status.conditions import NOT_SEEN_YET, Finding
@@ -23,6 +23,12 @@ EARLIER_DATA = "EarlierData"
 """Condition of a pipeline whose data of an earlier version nobody reads any more."""
 KAFKA_UNREACHABLE = "KafkaUnreachable"
 NO_SUCH_VERSION = "NoSuchVersion"
+QUALITY = ("BeatsNaive", "InDistribution", "FeaturesDrifting")
+"""Conditions that the newest forecasts tell of."""
+_RECOVERED_SKILL, _RECOVERED_DRIFT = 0.0025, 0.2
+"""From which a model beats naive again, and below which features no longer drift."""
+_FAR_SHARE = 0.1
+"""Of many forecasts one is far from the training at any time: so many at once say something of the market."""
 _STALE_SECONDS = 60
 """How long after its target time a forecast may be the newest: the store is looked at now and then only."""
 _TOLD_AT_MOST, _MODELS_AT_MOST = 10, 512
@@ -99,6 +105,65 @@ def predicting_finding(spec: PricePipelineSpec, observed: Observed, now: str) ->
             )
             return Finding("Predicting", "False", "Stale", f"the newest forecast of {which}: none has followed")
     return Finding("Predicting", "True", "Predicted", "predictions are in the store")
+
+
+def quality_findings(
+    spec: PricePipelineSpec, predictions: Sequence[Prediction], told: Callable[[str], Finding | None]
+) -> list[Finding]:
+    """Returns what the newest forecasts say of themselves: worse than naive, far from the training, features that drift.
+
+    How much by is for metrics and the API: figures that move would be written again and again. For the same reason a
+    condition that tells of trouble holds until it is over by a margin.
+
+    Args:
+        spec: The pipeline.
+        predictions: Its newest forecasts.
+        told: Returns what was told of an aspect before.
+    """
+    wanted = spec.prediction.horizons_seconds
+    newest = [each for each in predictions if each.pair in spec.pairs and each.horizon_seconds in wanted]
+    found = [
+        _beats_naive([each for each in newest if each.live_skill is not None], told("BeatsNaive")),
+        _in_distribution([each for each in newest if each.distance is not None]),
+        _drifting([each for each in newest if each.drift is not None], told("FeaturesDrifting")),
+    ]
+    return [each for each in found if each is not None]
+
+
+def _beats_naive(known: Sequence[Prediction], before: Finding | None) -> Finding | None:
+    least = _RECOVERED_SKILL if before is not None and before.status == "False" else 0.0
+    if worse := [each for each in known if (each.live_skill or 0) < least]:
+        what = _whats(worse)
+        return Finding(
+            "BeatsNaive", "False", "WorseThanNaive", f"over the newest scores not clearly better than naive: {what}"
+        )
+    message = "over its newest scores every model was better than naive"
+    return Finding("BeatsNaive", "True", "BetterThanNaive", message) if known else None
+
+
+def _in_distribution(known: Sequence[Prediction]) -> Finding | None:
+    far = [each for each in known if max(each.distance or 0, each.volatility or 0) > 1]
+    if abstained := [each for each in known if each.abstained]:
+        message = f"the market is so far from what the models learned from that they abstain: {_whats(abstained)}"
+        return Finding("InDistribution", "False", "Abstains", message)
+    if far and len(far) >= _FAR_SHARE * len(known):
+        message = f"the market is like hardly anything that the models learned from: {_whats(far)}"
+        return Finding("InDistribution", "False", "FarFromTraining", message)
+    message = "the market is like what the models learned from"
+    return Finding("InDistribution", "True", "LikeTheTraining", message) if known else None
+
+
+def _drifting(known: Sequence[Prediction], before: Finding | None) -> Finding | None:
+    least = _RECOVERED_DRIFT if before is not None and before.holds else DRIFT_SHARE
+    if moved := [each for each in known if (each.drift or 0) >= least]:
+        message = f"many features are distributed otherwise than in the training: {_whats(moved)}"
+        return Finding("FeaturesDrifting", "True", "Drifting", message)
+    message = "the features are distributed as in the training"
+    return Finding("FeaturesDrifting", "False", "LikeTheTraining", message) if known else None
+
+
+def _whats(predictions: Iterable[Prediction]) -> str:
+    return _some(_what(each.pair, each.horizon_seconds) for each in predictions)
 
 
 def pinned_finding(spec: PricePipelineSpec, plan: Plan, observed: Observed) -> Finding | None:

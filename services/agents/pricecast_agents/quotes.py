@@ -69,7 +69,7 @@ def quote(prediction: dict[str, Any], now: datetime | None = None) -> Quote:
         inside_interval=outcome.get("insideInterval") if outcome else None,
         caveat="",
     )
-    return found.model_copy(update={"caveat": _caveat(found)})
+    return found.model_copy(update={"caveat": _caveat(found, prediction.get("caution", ""))})
 
 
 def track_record(pair: str, predictions: Sequence[dict[str, Any]]) -> TrackRecord:
@@ -104,7 +104,7 @@ def track_record(pair: str, predictions: Sequence[dict[str, Any]]) -> TrackRecor
     )
 
 
-def _caveat(found: Quote) -> str:
+def _caveat(found: Quote, caution: str) -> str:
     words = []
     if found.simulated:
         words.append("The market is a SIMULATION: its prices are nobody's.")
@@ -116,6 +116,8 @@ def _caveat(found: Quote) -> str:
         words.append("The model did NOT beat the naive forecast out of sample.")
     elif found.point_is_naive:
         words.append("Only the width of the interval is forecast: the point is the last price.")
+    if caution:
+        words.append(f"With care: {caution}.")
     words.append(f"The price will lie between {found.lower:g} and {found.upper:g} about eight times in ten.")
     words.append("Not financial advice.")
     return " ".join(words)

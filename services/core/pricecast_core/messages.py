@@ -171,6 +171,22 @@ class Prediction(Message, frozen=True, kw_only=True):
     point_is_naive: Annotated[bool, Meta(description="True if the point forecast is the last price")] = False
     beats_naive: Annotated[bool, Meta(description="True if the distribution beat the naive one out of sample")] = False
     simulated: Annotated[bool, Meta(description="True if the market is a simulation")] = False
+    live_skill: Annotated[
+        float | None,
+        Meta(description="1 - pinball loss / naive pinball loss over its newest 1,000 scores at most; none below 200"),
+    ] = None
+    distance: Annotated[
+        float | None,
+        Meta(description="How far the row is from the training: above 1 for one in a thousand of its rows"),
+    ] = None
+    volatility: Annotated[
+        float | None, Meta(description="Local volatility, in units of what one in a thousand rows of the training had")
+    ] = None
+    drift: Annotated[float | None, Meta(description="Share of the features whose distribution has moved")] = None
+    caution: Annotated[str, Meta(description="Why it is to be taken with care; empty if it isn't")] = ""
+    abstained: Annotated[
+        bool, Meta(description="True if the model abstained: the naive forecast stands in, and `caution` says why")
+    ] = False
     actual_price: Annotated[float | None, Meta(description="The price at the target time, once known")] = None
     absolute_error: Annotated[float | None, Meta(description="|predicted_price - actual_price|")] = None
     naive_absolute_error: Annotated[float | None, Meta(description="|last_price - actual_price|")] = None

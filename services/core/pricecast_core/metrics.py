@@ -49,6 +49,24 @@ LIVE_POINT_SKILL = Gauge("pricecast_live_point_skill", "Rolling 1 - MAE / MAE of
 LIVE_COVERAGE = Gauge(
     "pricecast_live_interval_coverage_ratio", "Rolling share inside the interval", ["pair", "horizon"]
 )
+FEATURE_DISTANCE = Gauge(
+    "pricecast_feature_distance_ratio",
+    "Distance of the newest row from those that the model learned from: above 1 for one in a thousand of them",
+    ["pair", "horizon"],
+)
+VOLATILITY = Gauge(
+    "pricecast_volatility_ratio",
+    "Local volatility, in units of what one in a thousand rows of the training had",
+    ["pair", "horizon"],
+)
+FEATURE_DRIFT = Gauge(
+    "pricecast_feature_drift_ratio", "Share of the features whose distribution has moved", ["pair", "horizon"]
+)
+FEATURE_PSI = Gauge(
+    "pricecast_feature_psi_ratio",
+    "Population stability index of a feature over the newest day against the training",
+    ["pair", "feature"],
+)
 MODEL_TRAINED_THROUGH = Gauge(
     "pricecast_model_trained_through_seconds", "Event time of the newest row trained on", ["pair", "horizon"]
 )

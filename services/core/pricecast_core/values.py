@@ -60,6 +60,8 @@ QUANTILES = (0.1, 0.5, 0.9)
 """Levels that every forecast has: the ends of the 80% interval and the median. Skill is measured on them."""
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 """Levels that are forecast where no others are wished for."""
+DRIFT_SHARE = 0.25
+"""Share of a model's features that drift from which the market as a whole is said to have moved."""
 LOWEST_LEVEL, HIGHEST_LEVEL, MOST_LEVELS = 0.01, 0.99, 25
 MOST_PAIRS = 512
 MOST_COMPANIONS = 16

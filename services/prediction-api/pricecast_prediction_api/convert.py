@@ -48,6 +48,12 @@ def to_proto(prediction: Prediction) -> pb.Prediction:
         namespace=namespace,
         pipeline=name,
         is_over=is_over(prediction),
+        live_skill=prediction.live_skill,
+        distance=prediction.distance,
+        drift=prediction.drift,
+        caution=prediction.caution,
+        abstained=prediction.abstained,
+        volatility=prediction.volatility,
         quantiles=[
             pb.Quantile(level=level, price=price)
             for level, price in zip(prediction.levels, prediction.quantiles, strict=True)

@@ -6,7 +6,7 @@ loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
+from pricecast_price_predictor.novelty import UNKNOWN
 from pricecast_price_predictor.predictions import Forecast, RollingScores
 from pricecast_price_predictor.target import horizon_rows
 
@@ -40,7 +41,7 @@ class Horizon:
         version: The model in use; None while there is none.
         forecaster: Makes its forecasts.
         predicted_through_ms: Event time of the newest row that a prediction was made at.
-        pending: Predictions whose outcome isn't known yet, by id.
+        pending: Predictions whose outcome isn't known yet, by id, the oldest first.
         live: How the predictions have done.
     """
 
@@ -52,6 +53,11 @@ class Horizon:
     predicted_through_ms: int = 0
     pending: dict[str, Prediction] = field(default_factory=dict)
     live: RollingScores = field(default_factory=RollingScores)
+
+    @property
+    def live_skill(self) -> float | None:
+        """How the model in use has done on its newest scores; None while there are few, and without a model."""
+        return None if self.version is None else self.live.settled_skill(self.version.version)
 
     def use(self, version: ModelVersion, price_model: PriceModel) -> None:
         """Takes a model into use."""
@@ -79,6 +85,7 @@ class PairBook:
         self._day = grid.day_rows(settings.candle_seconds)
         self._live = settings.live
         self._simulated = settings.simulated
+        self._farthest = settings.abstain_distance
 
     @property
     def rows_kept(self) -> int:
@@ -118,17 +125,16 @@ class PairBook:
         rows = _Rows(view)
         made: dict[str, Prediction] = {}
         for horizon in self.horizons.values():
-            naive = self._naive(horizon, rows)
-            made |= {one.id: one for one in self._forecast(horizon, rows, naive, now_ms)}
-            made |= {one.id: one for one in _score(horizon, rows, naive)}
+            # Without a model they are the forecast, at all its levels; with one, the three that are scored will do.
+            naive = self._naive(horizon, rows, horizon.levels if horizon.forecaster is None else QUANTILES)
+            outcomes = _Outcomes(horizon, rows, naive)
+            for one in self._forecast(horizon, rows, naive, outcomes, now_ms):
+                made[one.id] = one
+            made |= {one.id: one for one in outcomes.until(int(rows.time_ms[-1]))}
         return list(made.values())
 
-    def _naive(self, horizon: Horizon, rows: _Rows) -> Matrix:
-        """Returns the naive quantiles of the rows that are forecast or scored now; NaN for those before.
-
-        While there is no model they are the forecast, at all its levels; then the three that are scored will do.
-        """
-        levels = horizon.levels if horizon.forecaster is None else QUANTILES
+    def _naive(self, horizon: Horizon, rows: _Rows, levels: Sequence[float]) -> Matrix:
+        """Returns the naive quantiles of the rows that are forecast or scored now; NaN for those before."""
         oldest = min((one.feature_time_ms for one in horizon.pending.values()), default=horizon.predicted_through_ms)
         first = int(np.searchsorted(rows.time_ms, min(oldest, horizon.predicted_through_ms)))
         start = max(0, first - self._day - horizon.rows)
@@ -142,19 +148,30 @@ class PairBook:
         makers = [horizon.forecaster for horizon in self.horizons.values() if horizon.forecaster is not None]
         return max((maker.rows_wanted(rows.time_ms) for maker in makers), default=0)
 
-    def _forecast(self, horizon: Horizon, rows: _Rows, naive: Matrix, now_ms: int) -> list[Prediction]:
+    def _forecast(
+        self, horizon: Horizon, rows: _Rows, naive: Matrix, outcomes: _Outcomes, now_ms: int
+    ) -> Iterator[Prediction]:
+        """Yields new forecasts, and between them what was scored by their time, so that a forecast knows how the model has done.
+
+        Rows come one by one or many at once; either way they give the same.
+        """
         if horizon.forecaster is None:
             first = int(np.searchsorted(rows.time_ms, horizon.predicted_through_ms, side="right"))
-            quantiles, point_is_naive = naive[first:], True
+            quantiles, point_is_naive, novelty = naive[first:], True, [UNKNOWN] * (len(rows.time_ms) - first)
         else:
             spec, last = horizon.forecaster.model.spec, self._rows_wanted(rows)
             table = rows.table(spec, last)
             first, quantiles = horizon.forecaster.advance(table)
             first += len(rows.time_ms) - len(table)
             point_is_naive = not horizon.forecaster.model.use_median
-        made = []
+            novelty = horizon.forecaster.novelty
+        abstains = np.array([(one.distance or 0.0) > self._farthest for one in novelty], dtype=np.bool_)
+        if abstains.any():
+            everywhere = self._naive(horizon, rows, horizon.levels)[first:]
+            quantiles = np.where(abstains[:, None], everywhere, quantiles)
         for row in range(first, len(rows.time_ms)):
             at = int(rows.time_ms[row])
+            yield from outcomes.until(at)
             values = quantiles[row - first]
             over = self._live and at + horizon.seconds * 1000 <= now_ms
             if over or at <= horizon.predicted_through_ms or not rows.observed[row] or not np.isfinite(values).all():
@@ -167,14 +184,20 @@ class PairBook:
                 last_price=float(rows.close[row]),
                 levels=horizon.levels,
                 quantiles=values.tolist(),
+                live_skill=horizon.live_skill,
+                novelty=novelty[row - first],
+                abstains=bool(abstains[row - first]),
             )
             prediction = predictions.make(
-                self._pipeline, forecast, horizon.version, point_is_naive=point_is_naive, simulated=self._simulated
+                self._pipeline,
+                forecast,
+                horizon.version,
+                point_is_naive=point_is_naive or forecast.abstains,
+                simulated=self._simulated,
             )
-            made.append(prediction)
             horizon.pending[prediction.id] = prediction
+            yield prediction
         horizon.predicted_through_ms = max(horizon.predicted_through_ms, int(rows.time_ms[-1]))
-        return made
 
 
 class _Rows:
@@ -197,27 +220,37 @@ class _Rows:
         return self._tables[spec]
 
 
-def _score(horizon: Horizon, rows: _Rows, naive: Matrix) -> list[Prediction]:
-    """Returns the pending predictions whose time has come, scored: the price is the last close at or before it.
+class _Outcomes:
+    """Scores pending predictions as their time comes: the price is the last close at or before it.
 
     One whose outcome lies in an outage is not compared with the naive forecast: it counts towards no skill.
+
+    Args:
+        horizon: Holds the pending ones, and how those before have done.
+        rows: What is known.
+        naive: Naive quantiles of each row.
     """
-    newest = int(rows.time_ms[-1])
-    done = []
-    judged = target.has_outcome(rows.of_market, horizon.rows)
-    three = naive if naive.shape[1] == len(QUANTILES) else naive[:, columns(horizon.levels)]
-    for prediction in [one for one in horizon.pending.values() if one.target_time_ms <= newest]:
-        del horizon.pending[prediction.id]
-        at = int(np.searchsorted(rows.time_ms, prediction.target_time_ms, side="right")) - 1
-        if at < 0:
-            continue  # older than any row that is left
-        made_at = int(np.searchsorted(rows.time_ms, prediction.feature_time_ms))
-        known = rows.time_ms[made_at] == prediction.feature_time_ms and bool(judged[made_at])
-        known = known and bool(np.isfinite(naive[made_at]).all())
-        result = predictions.scored(prediction, float(rows.close[at]), three[made_at].tolist() if known else None)
-        horizon.live.add(result)
-        done.append(result)
-    return done
+
+    def __init__(self, horizon: Horizon, rows: _Rows, naive: Matrix) -> None:
+        self._horizon = horizon
+        self._rows = rows
+        self._judged = target.has_outcome(rows.of_market, horizon.rows)
+        self._naive = naive if naive.shape[1] == len(QUANTILES) else naive[:, columns(horizon.levels)]
+
+    def until(self, time_ms: int) -> Iterator[Prediction]:
+        """Yields the predictions for a time up to this one, scored."""
+        pending, rows = self._horizon.pending, self._rows
+        while pending and (oldest := next(iter(pending.values()))).target_time_ms <= time_ms:
+            del pending[oldest.id]
+            at = int(np.searchsorted(rows.time_ms, oldest.target_time_ms, side="right")) - 1
+            if at < 0:
+                continue  # older than any row that is left
+            made_at = int(np.searchsorted(rows.time_ms, oldest.feature_time_ms))
+            known = rows.time_ms[made_at] == oldest.feature_time_ms and bool(self._judged[made_at])
+            known = known and bool(np.isfinite(self._naive[made_at]).all())
+            result = predictions.scored(oldest, float(rows.close[at]), self._naive[made_at].tolist() if known else None)
+            self._horizon.live.add(result)
+            yield result
 
 
 def newest_ms(rows: pl.DataFrame) -> int:

@@ -6,7 +6,8 @@ moves out a little if it was exceeded and in a little if not, so that in the lon
 outside, whatever the distribution does.
 
 An end is the sum of one part for all rows and of parts for groups of rows: five of volatility, from quiet to busy against
-the week's, and three of the time of day, each fading into the next. An outcome moves the parts of the groups that its
+the week's, three of the time of day, each fading into the next, and one of rows that are far from those learned from, whose
+intervals widen by what outcomes of such rows ask for. An outcome moves the parts of the groups that its
 forecast was in, so that coverage comes true within each of them (multivalid conformal prediction: Bastani et al., 2022;
 for steps on the pinball loss, Angelopoulos, Jordan and Tibshirani, 2025). The parts are logarithms: an end never changes
 its side, and the ends of a row are put in order: levels never cross.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import msgspec
@@ -42,8 +44,24 @@ _BASE_SECONDS = 300
 _VOLATILITY_KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _DAY_MS = 86_400_000
 _THIRDS = 3
-_GROUPS = len(_VOLATILITY_KNOTS) + _THIRDS
+_GROUPS = len(_VOLATILITY_KNOTS) + _THIRDS + 1
+_PACE = np.array([*[1.0] * (_GROUPS - 1), 5.0])  # rows far from the training are few: their part moves faster
 _SMALLEST_END = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What decides which groups each row belongs to.
+
+    Attributes:
+        state: The state of the volatility.
+        time_ms: Event time.
+        distance: Distance from the rows learned from, in units of one row in a thousand of them.
+    """
+
+    state: Floats
+    time_ms: NDArray[np.int64]
+    distance: Floats
 
 
 def state(table: FeatureTable) -> Floats:
@@ -81,19 +99,18 @@ def with_groups(ends: Ends, state: Floats) -> Ends:
     return Ends(ends.values, tuple(np.quantile(state, _VOLATILITY_KNOTS).tolist()))
 
 
-def fit_groups(ends: Ends, standardised: Floats, state: Floats, time_ms: NDArray[np.int64], horizon: int) -> Ends:
+def fit_groups(ends: Ends, standardised: Floats, situation: Situation, horizon: int) -> Ends:
     """Returns ends with the parts of the groups, as outcomes moved them.
 
     Args:
         ends: Ends for all rows.
         standardised: Outcomes in order; NaN are left out.
-        state: The state of the volatility at each.
-        time_ms: Event time of each.
+        situation: Of the row of each.
         horizon: Horizon in rows.
     """
-    ends = with_groups(ends, state[np.isfinite(standardised)])
+    ends = with_groups(ends, situation.state[np.isfinite(standardised)])
     calibrator = Calibrator(ends, GRID, 0.0, GROUP_RATE / horizon)
-    for outcome, groups in zip(standardised, calibrator.groups(state, time_ms), strict=True):
+    for outcome, groups in zip(standardised, calibrator.groups(situation), strict=True):
         calibrator.observe(float(outcome), groups)
     return Ends(ends.values, ends.knots, tuple(tuple(part) for part in calibrator.parts.tolist()))
 
@@ -129,15 +146,16 @@ class Calibrator:
         self.parts = np.array([np.interp(wanted, GRID, part) for part in parts]).reshape(-1, len(wanted))
         self._rate, self._group_rate = rate, group_rate
 
-    def groups(self, state: Floats, time_ms: NDArray[np.int64]) -> Matrix:
+    def groups(self, situation: Situation) -> Matrix:
         """Returns how far each row belongs to each group, shape (rows, groups)."""
         if not len(self._knots):
-            return np.zeros((len(state), 0))
-        volatility = [np.interp(state, self._knots, row) for row in np.eye(len(self._knots))]
-        hour = time_ms % _DAY_MS * (_THIRDS / _DAY_MS)
+            return np.zeros((len(situation.state), 0))
+        volatility = [np.interp(situation.state, self._knots, row) for row in np.eye(len(self._knots))]
+        hour = situation.time_ms % _DAY_MS * (_THIRDS / _DAY_MS)
         away = [np.abs(hour - number - 0.5) for number in range(_THIRDS)]
         thirds = [np.maximum(0.0, 1 - np.minimum(far, _THIRDS - far)) for far in away]
-        return np.column_stack((*volatility, *thirds))
+        far_off = np.clip(np.nan_to_num(situation.distance) - 1, 0.0, 1.0)
+        return np.column_stack((*volatility, *thirds, far_off))
 
     def ends(self, groups: Floats) -> Floats:
         """Returns the end of each level for a row: below zero, zero, or above it by the level's side, in order."""
@@ -155,7 +173,7 @@ class Calibrator:
         exceeded = self._side * standardised > self._side * self._signed(groups)
         step = np.abs(self._side) * (exceeded - self._tail)
         self._common = self._common + self._rate * step
-        self.parts = self.parts + (self._group_rate * groups)[:, None] * step
+        self.parts = self.parts + (self._group_rate * _PACE[: len(groups)] * groups)[:, None] * step
 
     def _signed(self, groups: Floats) -> Floats:
         total = self._common + (groups[:, None] * self.parts).sum(axis=0)

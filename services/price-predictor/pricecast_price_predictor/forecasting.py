@@ -6,18 +6,19 @@ but the rows has to be saved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pricecast_core.values import LEVELS
-from pricecast_price_predictor import conformal, target
+from pricecast_price_predictor import target
 from pricecast_price_predictor.evaluation import Matrix
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.model import PriceModel
 from pricecast_price_predictor.models.base import Raw
+from pricecast_price_predictor.novelty import Novelty, Watch
 from pricecast_price_predictor.windows import Floats
 
 
@@ -63,6 +64,9 @@ class Forecaster:
     Args:
         price_model: The model.
         levels: Levels of the quantiles.
+
+    Attributes:
+        novelty: What was new in each of the rows that `advance` forecast last.
     """
 
     def __init__(self, price_model: PriceModel, levels: Sequence[float] = LEVELS) -> None:
@@ -70,7 +74,19 @@ class Forecaster:
         self.levels = tuple(levels)
         self._calibrator = price_model.calibrator(self.levels)
         self._through_ms = price_model.trained_through_ms
+        self._watch = Watch(price_model.reference)
+        self.novelty: list[Novelty] = []
         self._awaited: _Made | None = None  # the last horizon's rows: their outcomes are yet to come
+
+    @property
+    def psi(self) -> Mapping[str, float]:
+        """Population stability index of each feature over the newest day; empty before there is one."""
+        return self._watch.psi
+
+    @property
+    def latest(self) -> Novelty:
+        """What was new in the newest row."""
+        return self._watch.latest
 
     @property
     def through_ms(self) -> int:
@@ -105,10 +121,12 @@ class Forecaster:
         horizon = self.model.horizon_rows
         first = int(np.searchsorted(table.time_ms, self._through_ms, side="right"))
         if first == len(table):
+            self.novelty = []
             return first, np.empty((0, len(self.levels)))
         new = table.rows(first, len(table))
         raw = self.model.predict(new)
-        groups = self._calibrator.groups(conformal.state(new), new.time_ms)
+        self.novelty = self._watch.advance(new)
+        groups = self._calibrator.groups(self.model.situation(new))
         made = _Made(new.time_ms, new.log_close, new.observed, groups, raw)
         seen = made.after(self._awaited, self.model.spec.candle_seconds * 1000)
         known = target.has_outcome(seen.observed, horizon)

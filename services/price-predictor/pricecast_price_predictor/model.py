@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricecast_core.errors import StoreError
-from pricecast_price_predictor import conformal, target
+from pricecast_price_predictor import conformal, novelty, target
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.models import kinds
 from pricecast_price_predictor.models.base import Compute, Fitted, Parameters, Raw, Sample
 from pricecast_price_predictor.windows import Floats
 
-FORMAT = 3
-"""3: the ends of all levels, by state. An artifact of another format is refused: train again."""
+FORMAT = 4
+"""4: what the rows learned from looked like. An artifact of another format is refused: train again."""
 _STANDARDISED_BOUND = 6.0
 _INPUT_BOUND = 4.0
 _RIDGE_PER_ROW = 2.0
@@ -104,6 +104,7 @@ class _Artifact(msgspec.Struct, frozen=True):
     ends: conformal.Ends
     trained_through_ms: int
     fitted: bytes
+    reference: novelty.Reference | None
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class PriceModel:
         use_median: False where the median is the last close.
         ends: Ends of the levels in units of the scale, before live outcomes move them.
         trained_through_ms: Event time of the newest row whose outcome was learned from.
+        reference: What the rows learned from looked like; None where they were of too few days to say so.
     """
 
     kind: str
@@ -131,11 +133,17 @@ class PriceModel:
     use_median: bool
     ends: conformal.Ends
     trained_through_ms: int
+    reference: novelty.Reference | None
 
     def predict(self, table: FeatureTable) -> Raw:
         """Returns widths and median of each row; NaN where the local volatility isn't known yet."""
         raw = self.fitted.predict(table)
         return replace(raw, median=self.median_model.predict(table) * raw.scale) if self.use_median else raw
+
+    def situation(self, table: FeatureTable) -> conformal.Situation:
+        """Returns what the calibrator is to know of each row."""
+        distance = np.zeros(len(table)) if self.reference is None else self.reference.distance(table)
+        return conformal.Situation(conformal.state(table), table.time_ms, distance)
 
     def calibrator(self, levels: Sequence[float]) -> conformal.Calibrator:
         """Returns a calibrator of some levels that starts from the model's ends."""
@@ -178,6 +186,7 @@ class PriceModel:
                 ends=self.ends,
                 trained_through_ms=self.trained_through_ms,
                 fitted=self.fitted.to_bytes(),
+                reference=self.reference,
             )
         )
 
@@ -212,6 +221,7 @@ class PriceModel:
             use_median=stored.use_median,
             ends=stored.ends,
             trained_through_ms=stored.trained_through_ms,
+            reference=stored.reference,
         )
 
 
@@ -241,6 +251,7 @@ def fit(sample: Sample, recipe: Recipe | None = None) -> PriceModel:
         use_median=False,
         ends=_first_ends(sample, standardised, rows) if kind.calibrated else conformal.NORMAL,
         trained_through_ms=int(table.time_ms[rows[-1] + sample.horizon]),
+        reference=novelty.fit(table, rows, sample.spec),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -13,9 +13,12 @@ import numpy as np
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import ModelVersion
 from pricecast_price_predictor.evaluation import columns, pinball, skill
+from pricecast_price_predictor.novelty import UNKNOWN, Novelty
 
 NAIVE = "naive"
 """Model name of the forecast that is made until there is a model: last close and yesterday's distribution."""
+FEWEST_SCORED = 200
+"""Scores from which a live skill is told."""
 ROLLING_WINDOW = 1_000
 """Newest scored predictions that the live skill looks at."""
 
@@ -32,6 +35,9 @@ class Forecast:
         last_price: Close of the row.
         levels: The levels that are forecast, `QUANTILES` among them.
         quantiles: Their quantiles of the log-return.
+        live_skill: How the model has done on its newest scores; None while there are few.
+        novelty: What is new in the row, against what the model learned from.
+        abstains: Whether the model abstains; the quantiles then are naive.
     """
 
     pair: str
@@ -41,6 +47,9 @@ class Forecast:
     last_price: float
     levels: Sequence[float]
     quantiles: Sequence[float]
+    live_skill: float | None = None
+    novelty: Novelty = UNKNOWN
+    abstains: bool = False
 
 
 def make(
@@ -79,7 +88,22 @@ def make(
         point_is_naive=point_is_naive,
         beats_naive=version is not None and metrics.get("distribution_skill", 0.0) > 0,
         simulated=simulated,
+        live_skill=forecast.live_skill,
+        distance=forecast.novelty.distance,
+        volatility=forecast.novelty.volatility,
+        drift=forecast.novelty.drift,
+        caution="; ".join(_cautions(forecast)),
+        abstained=forecast.abstains,
     )
+
+
+def _cautions(forecast: Forecast) -> Iterator[str]:
+    if forecast.abstains:
+        yield "the model abstains, the naive forecast stands in"
+    if forecast.novelty.caution:
+        yield forecast.novelty.caution
+    if forecast.live_skill is not None and forecast.live_skill < 0:
+        yield f"live the model has been worse than naive (skill {forecast.live_skill:+.2%})"
 
 
 def scored(prediction: Prediction, actual_price: float, naive_quantiles: Sequence[float] | None) -> Prediction:
@@ -106,6 +130,11 @@ def scored(prediction: Prediction, actual_price: float, naive_quantiles: Sequenc
     )
 
 
+def is_judged(prediction: Prediction) -> bool:
+    """Returns whether a prediction says how its model does: it was compared with the naive one, and not naive itself."""
+    return prediction.naive_pinball_loss is not None and not prediction.abstained
+
+
 class RollingScores:
     """Skill and coverage over the newest scored predictions of the model version that made the newest.
 
@@ -115,18 +144,23 @@ class RollingScores:
 
     def __init__(self, window: int = ROLLING_WINDOW) -> None:
         self._scored: deque[Prediction] = deque(maxlen=window)
+        self._losses: deque[float] = deque(maxlen=window)  # beside the predictions: each forecast asks for their sums
+        self._naive_losses: deque[float] = deque(maxlen=window)
         self._version = 0
 
     def add(self, prediction: Prediction) -> None:
-        """Adds a scored prediction; a later one of another version starts afresh, an earlier one is left out."""
-        if prediction.naive_pinball_loss is None:
+        """Adds a scored prediction that says how the model does; one of another version starts afresh, unless it is earlier."""
+        if not is_judged(prediction):
             return
         if prediction.model_version != self._version:
             if self._scored and prediction.feature_time_ms < self._scored[-1].feature_time_ms:
                 return
-            self._scored.clear()
+            for kept in (self._scored, self._losses, self._naive_losses):
+                kept.clear()
             self._version = prediction.model_version
         self._scored.append(prediction)
+        self._losses.append(prediction.pinball_loss or 0.0)
+        self._naive_losses.append(prediction.naive_pinball_loss or 0.0)
 
     def __len__(self) -> int:
         return len(self._scored)
@@ -144,8 +178,11 @@ class RollingScores:
     @property
     def distribution_skill(self) -> float:
         """1 - pinball loss / naive pinball loss."""
-        loss = sum(one.pinball_loss or 0.0 for one in self._scored)
-        return skill(loss, sum(one.naive_pinball_loss or 0.0 for one in self._scored))
+        return skill(sum(self._losses), sum(self._naive_losses))
+
+    def settled_skill(self, version: int) -> float | None:
+        """Returns the distribution skill of a version; None while there are too few scores of it to speak of one."""
+        return self.distribution_skill if version == self._version and len(self._scored) >= FEWEST_SCORED else None
 
     @property
     def point_skill(self) -> float:

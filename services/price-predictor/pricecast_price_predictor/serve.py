@@ -9,7 +9,7 @@ one again changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 import polars as pl
 
@@ -31,13 +31,14 @@ from pricecast_price_predictor import feature_view
 from pricecast_price_predictor.book import Horizon, PairBook, newest_ms, ready_through_ms
 from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.grid import TIME
+from pricecast_price_predictor.predictions import ROLLING_WINDOW, is_judged
 from pricecast_price_predictor.versions import Versions
 
 SERVICE = PRICE_PREDICTOR.group
 COMPANION_PATIENCE_SECONDS = 5.0
 """How long a row waits for its companions' rows before it is predicted without the newest of them."""
 _FAR_FUTURE_MS = 2**62
-_WARM_PAGE = 500
+_WARM_PAGE, _WARM_PAGES = 500, 20
 _WRITE_AT_MOST = 2_000
 log = logs.get(__name__)
 
@@ -69,6 +70,7 @@ class Predictor:
         self._news: dict[str, pl.DataFrame | None] = {}
         self._waiting_since: dict[str, float] = {}
         self.versions = Versions(settings, registry, self._books)
+        self._psi: dict[str, Mapping[str, float]] = {}
         self._outbox: list[Prediction] = []
         self._published = 0  # so many of the outbox's first are on the topic
         self.started = False
@@ -85,7 +87,8 @@ class Predictor:
             if horizon is not None:
                 horizon.predicted_through_ms = max(horizon.predicted_through_ms, prediction.feature_time_ms)
                 self._warm_scores(prediction.pair, horizon)
-        for prediction in self._store.unscored(self._settings.pipeline, _FAR_FUTURE_MS):
+        unscored = self._store.unscored(self._settings.pipeline, _FAR_FUTURE_MS)
+        for prediction in sorted(unscored, key=lambda one: one.feature_time_ms):
             horizon = self._horizon(prediction.pair, prediction.horizon_seconds)
             if horizon is not None:
                 horizon.pending[prediction.id] = prediction
@@ -149,12 +152,22 @@ class Predictor:
         return book.horizons.get(seconds) if book is not None else None
 
     def _warm_scores(self, pair: str, horizon: Horizon) -> None:
-        page = self._store.history(
-            pair, pipeline=self._settings.pipeline, horizon_seconds=horizon.seconds, limit=_WARM_PAGE
-        )
-        for prediction in reversed(page.predictions):
-            if prediction.actual_price is not None:
-                horizon.live.add(prediction)
+        judged: list[Prediction] = []
+        token = ""
+        for _ in range(_WARM_PAGES):
+            page = self._store.history(
+                pair,
+                pipeline=self._settings.pipeline,
+                horizon_seconds=horizon.seconds,
+                limit=_WARM_PAGE,
+                token=token,
+            )
+            judged += [one for one in page.predictions if is_judged(one)]
+            token = page.next_token
+            if not token or len(judged) >= ROLLING_WINDOW:
+                break
+        for prediction in reversed(judged):
+            horizon.live.add(prediction)
 
     def _read_history(self, pairs: list[str]) -> None:
         """Reads the rows that the books of some pairs need, from the start."""
@@ -234,12 +247,32 @@ class Predictor:
         newest = max(prediction.feature_time_ms for prediction in made)
         metrics.EVENT_TIME.labels(SERVICE, book.pair).set(newest / 1000)
         for horizon in book.horizons.values():
+            self._measure_novelty(book.pair, horizon)
             if len(horizon.live):
                 labels = (book.pair, str(horizon.seconds))
                 metrics.LIVE_DISTRIBUTION_SKILL.labels(*labels).set(horizon.live.distribution_skill)
                 metrics.LIVE_POINT_SKILL.labels(*labels).set(horizon.live.point_skill)
                 metrics.LIVE_COVERAGE.labels(*labels).set(horizon.live.coverage)
-                self.versions.ask_for_training(book.pair, horizon)
+            self.versions.ask_for_training(book.pair, horizon)
+
+    def _measure_novelty(self, pair: str, horizon: Horizon) -> None:
+        if horizon.forecaster is None:
+            return
+        latest, labels = horizon.forecaster.latest, (pair, str(horizon.seconds))
+        for gauge, value in (
+            (metrics.FEATURE_DISTANCE, latest.distance),
+            (metrics.VOLATILITY, latest.volatility),
+            (metrics.FEATURE_DRIFT, latest.drift),
+        ):
+            if value is not None:
+                gauge.labels(*labels).set(value)
+        if horizon.seconds != min(self._settings.horizons_seconds):
+            return  # the horizons of a pair learn from nearly the same rows: one of them stands for all
+        psi = horizon.forecaster.psi
+        if psi is not self._psi.get(pair):  # anew once in an hour
+            self._psi[pair] = psi
+            for feature, index in psi.items():
+                metrics.FEATURE_PSI.labels(pair, feature).set(index)
 
 
 def serve(settings: PricePredictorSettings, health: Health, stop: Stop) -> None:

@@ -143,15 +143,10 @@ class Versions:
             return None
 
     def ask_for_training(self, pair: str, horizon: Horizon) -> None:
-        """Asks, once for a version, for a new training where the model has lost its skill."""
-        name = model_name(self._settings.pipeline, slug(pair), horizon.seconds)
-        version, live = horizon.live.model_version, horizon.live
-        if not version or len(live) < self._settings.retrain_min_scored or self._asked.get(name) == version:
+        """Asks, once for a version, for a new training where the model has lost its skill or the market has moved."""
+        name, version = model_name(self._settings.pipeline, slug(pair), horizon.seconds), _current(horizon)
+        if not version or self._asked.get(name) == version or (reason := self._why_train(horizon)) is None:
             return
-        skill = live.distribution_skill
-        if skill >= 0:
-            return
-        reason = f"skill of version {version} is {skill:+.2%} over its last {len(live)} scored predictions"
         try:
             self._registry.request_training(name, reason)
         except StoreError as error:
@@ -159,6 +154,15 @@ class Versions:
             return
         self._asked[name] = version
         log.info("asked for an early training", model=name, reason=reason)
+
+    def _why_train(self, horizon: Horizon) -> str | None:
+        live, version = horizon.live, _current(horizon)
+        known = live.model_version == version and len(live) >= self._settings.retrain_min_scored
+        if known and (skill := live.distribution_skill) < 0:
+            return f"skill of version {version} is {skill:+.2%} over its last {len(live)} scored predictions"
+        if horizon.forecaster is not None and horizon.forecaster.latest.is_drifting:
+            return f"version {version}: {horizon.forecaster.latest.caution}"
+        return None
 
 
 def _current(horizon: Horizon) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ class Forecasts:
         volatility: Local volatility that was known then.
         state: The same against that of the week.
         levels: Levels of the quantiles.
+        distance: Distance of the row from those learned from.
     """
 
     time_ms: np.ndarray
@@ -58,6 +59,12 @@ class Forecasts:
     volatility: Floats
     state: Floats
     levels: Sequence[float] = LEVELS
+    distance: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def situation(self) -> conformal.Situation:
+        """What decides about each row's groups of the calibration."""
+        return conformal.Situation(self.state, self.time_ms, self.distance)
 
     def interval(self) -> Matrix:
         """Returns the interval's ends and the median, shape (rows, 3)."""
@@ -132,10 +139,17 @@ def replay(price_model: PriceModel, table: FeatureTable, naive: Matrix, start: i
     known = target.has_outcome(table.observed, price_model.horizon_rows)[start:stop]
     actual = np.where(known, actual, np.nan)
     standardised = raw.standardise(actual)
-    calibrator, state = price_model.calibrator(LEVELS), conformal.state(part)
-    ends = conformal.trace(calibrator, standardised, calibrator.groups(state, part.time_ms), price_model.horizon_rows)
+    calibrator, situation = price_model.calibrator(LEVELS), price_model.situation(part)
+    ends = conformal.trace(calibrator, standardised, calibrator.groups(situation), price_model.horizon_rows)
     return Forecasts(
-        part.time_ms, actual, raw.quantiles(ends, LEVELS), naive[start:stop], standardised, part.scale, state
+        part.time_ms,
+        actual,
+        raw.quantiles(ends, LEVELS),
+        naive[start:stop],
+        standardised,
+        part.scale,
+        situation.state,
+        distance=situation.distance,
     )
 
 
@@ -166,7 +180,7 @@ def evaluate(
     found = concatenate(moved if use else plain)
     ends = conformal.fit_ends(found.standardised)
     if kind_of(recipe.kind).calibrated:
-        ends = conformal.fit_groups(ends, found.standardised, found.state, found.time_ms, sample.horizon)
+        ends = conformal.fit_groups(ends, found.standardised, found.situation, sample.horizon)
     return WalkForward(chosen, use, ends)
 
 
@@ -207,4 +221,5 @@ def concatenate(parts: Sequence[Forecasts]) -> Forecasts:
         volatility=np.concatenate([part.volatility for part in parts]),
         state=np.concatenate([part.state for part in parts]),
         levels=parts[0].levels,
+        distance=np.concatenate([part.distance for part in parts]),
     )

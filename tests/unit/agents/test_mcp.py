@@ -152,6 +152,7 @@ def prediction(**changes: Any) -> dict[str, Any]:
     [
         ({"modelName": "naive", "modelVersion": 0, "beatsNaive": False, "skill": None}, "No model has beaten"),
         ({"beatsNaive": False}, "did NOT beat"),
+        ({"caution": "the model abstains"}, "With care: the model abstains."),
         ({"pointIsNaive": True}, "the point is the last price"),
         ({"isOver": True}, "don't use it"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from pricecast_core.messages import Prediction
@@ -528,3 +529,38 @@ def test_what_an_unready_process_lacks_is_in_the_condition() -> None:
 def test_a_process_that_is_ready_lacks_nothing() -> None:
     status = told(children(), replace(ALL_SEEN, lacking={"price-predictor": FULL}))
     assert "disk" not in str(status)
+
+
+def of(fields: dict[str, Any]) -> dict[str, Any]:
+    """The status where the newest prediction says this of itself."""
+    return told(children(), replace(ALL_SEEN, predictions=[msgspec.structs.replace(prediction(0), **fields)]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "expected"),
+    [
+        ({"live_skill": 0.02}, "BeatsNaive", ("True", "BetterThanNaive")),
+        ({"live_skill": -0.02}, "BeatsNaive", ("False", "WorseThanNaive")),
+        ({"distance": 0.8}, "InDistribution", ("True", "LikeTheTraining")),
+        ({"distance": 1.3}, "InDistribution", ("False", "FarFromTraining")),
+        ({"distance": 0.8, "volatility": 1.3}, "InDistribution", ("False", "FarFromTraining")),
+        ({"distance": 9.0, "abstained": True}, "InDistribution", ("False", "Abstains")),
+        ({"drift": 0.1}, "FeaturesDrifting", ("False", "LikeTheTraining")),
+        ({"drift": 0.3}, "FeaturesDrifting", ("True", "Drifting")),
+    ],
+)
+def test_what_the_newest_forecast_says_of_itself_is_a_condition(
+    fields: dict[str, Any], kind: str, expected: tuple[str, str]
+) -> None:
+    status = of(fields)
+    assert condition(status, kind) == expected
+    later = told(children(), replace(ALL_SEEN, predictions=None), previous=status)
+    assert condition(later, kind) == expected  # nobody has looked since the operator's start
+    turned = transitions([], status["conditions"])
+    bad = expected[0] == ("True" if kind == "FeaturesDrifting" else "False")
+    assert (kind in {each["type"] for each in turned}) == (bad or expected[0] == "True")
+
+
+def test_a_naive_forecast_says_nothing_of_the_kind() -> None:
+    kinds = {each["type"] for each in of({})["conditions"]}
+    assert not kinds & {"BeatsNaive", "InDistribution", "FeaturesDrifting"}

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+
+from pricecast_price_predictor import versions
+from tests.unit.price_predictor.world import World
 
 START_MS = 1_700_000_040_000
 STEP_SECONDS = 60
@@ -52,3 +57,21 @@ def make_bars(count: int, *, seed: int = 1, pair: str = "BTC/USD", step_seconds:
 @pytest.fixture(scope="session")
 def bars() -> Bars:
     return make_bars
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(**changes: Any) -> World:
+        made.append(World(tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(autouse=True)
+def look_for_models_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "LOOK_SECONDS", 0.0)

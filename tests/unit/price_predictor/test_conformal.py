@@ -7,11 +7,16 @@ from hypothesis import strategies as st
 
 from pricecast_core.values import LEVELS
 from pricecast_price_predictor import conformal
-from pricecast_price_predictor.conformal import NORMAL, Calibrator, Ends
+from pricecast_price_predictor.conformal import NORMAL, Calibrator, Ends, Situation
 
 ROWS = 20_000
 MINUTES = 60_000 * np.arange(ROWS)
 STATE = np.sin(np.arange(ROWS) / 500)
+
+
+def near(state: np.ndarray, time_ms: np.ndarray) -> Situation:
+    """Rows like those learned from."""
+    return Situation(state, time_ms, np.zeros(len(state)))
 
 
 def symmetric(end: float) -> Ends:
@@ -19,7 +24,7 @@ def symmetric(end: float) -> Ends:
 
 
 def run(outcomes: np.ndarray, calibrator: Calibrator, delay: int = 1) -> np.ndarray:
-    groups = calibrator.groups(np.zeros(len(outcomes)), np.zeros(len(outcomes), dtype=np.int64))
+    groups = calibrator.groups(near(np.zeros(len(outcomes)), np.zeros(len(outcomes), dtype=np.int64)))
     return conformal.trace(calibrator, outcomes, groups, delay)
 
 
@@ -53,7 +58,7 @@ def test_coverage_comes_true_in_quiet_and_in_busy_times_and_through_the_day() ->
     worst = {}
     for name, rate in steps.items():
         calibrator = Calibrator(begin, LEVELS, conformal.LEARNING_RATE, rate)
-        ends = conformal.trace(calibrator, outcomes, calibrator.groups(STATE, MINUTES), 1)
+        ends = conformal.trace(calibrator, outcomes, calibrator.groups(near(STATE, MINUTES)), 1)
         inside = ((outcomes >= ends[:, 1]) & (outcomes <= ends[:, -2]))[5_000:]
         fifths = np.array_split(np.argsort(STATE[5_000:]), 5)
         thirds = [MINUTES[5_000:] // 28_800_000 % 3 == third for third in range(3)]
@@ -64,9 +69,9 @@ def test_coverage_comes_true_in_quiet_and_in_busy_times_and_through_the_day() ->
 
 def test_what_the_groups_were_found_to_be_is_where_a_model_begins() -> None:
     outcomes = np.random.default_rng(9).standard_normal(ROWS) * np.exp(0.5 * STATE)
-    found = conformal.fit_groups(conformal.fit_ends(outcomes), outcomes, STATE, MINUTES, 1)
+    found = conformal.fit_groups(conformal.fit_ends(outcomes), outcomes, near(STATE, MINUTES), 1)
     calibrator = Calibrator(found, (0.1, 0.5, 0.9))
-    groups = calibrator.groups(np.array([-1.0, 1.0]), np.zeros(2, dtype=np.int64))
+    groups = calibrator.groups(near(np.array([-1.0, 1.0]), np.zeros(2, dtype=np.int64)))
     quiet, busy = (calibrator.ends(row)[-1] for row in groups)
     assert busy / quiet == pytest.approx(np.e, rel=0.15)
 
@@ -80,7 +85,7 @@ def test_levels_never_cross_whatever_comes(outcomes: list[tuple[float, float]], 
     wanted = sorted({level / 100 for level in levels} | {0.1, 0.5, 0.9})
     calibrator = Calibrator(conformal.with_groups(NORMAL, STATE), wanted, rate=0.5, group_rate=0.5)
     for outcome, state in outcomes:
-        groups = calibrator.groups(np.array([state]), np.array([0]))[0]
+        groups = calibrator.groups(near(np.array([state]), np.array([0])))[0]
         calibrator.observe(outcome, groups)
         ends = calibrator.ends(groups)
         assert (np.diff(ends) >= 0).all()
@@ -112,3 +117,14 @@ def test_levels_between_those_of_a_model_are_interpolated() -> None:
 def test_the_step_grows_with_the_horizon_as_outcomes_get_rarer() -> None:
     assert conformal.learning_rate(5, 60) * 5 == pytest.approx(conformal.LEARNING_RATE)
     assert conformal.learning_rate(20, 60) * 20 == pytest.approx(2 * conformal.LEARNING_RATE)
+
+
+def test_intervals_of_rows_far_from_the_training_widen_by_what_their_outcomes_ask_for() -> None:
+    far = np.arange(ROWS) % 10 == 0
+    outcomes = np.random.default_rng(10).standard_normal(ROWS) * np.where(far, 2.0, 1.0)
+    rows = Situation(STATE, MINUTES, np.where(far, 2.0, 0.5))
+    found = conformal.fit_groups(conformal.fit_ends(outcomes[~far]), outcomes, rows, 1)
+    calibrator = Calibrator(found, (0.1, 0.5, 0.9))
+    of_far, of_near = (calibrator.ends(row)[-1] for row in calibrator.groups(rows)[:2])
+    assert of_near == pytest.approx(1.28, rel=0.1)
+    assert of_far == pytest.approx(2 * 1.28, rel=0.2)

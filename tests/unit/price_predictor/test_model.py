@@ -109,7 +109,7 @@ def test_the_artifact_names_its_kind_and_an_unknown_or_old_one_is_refused(fitted
     assert stored["kind"] == "Ensemble"
     with pytest.raises(StoreError, match="'Oracle' is unknown; train again"):
         PriceModel.from_bytes(msgspec.msgpack.encode({**stored, "kind": "Oracle"}))
-    with pytest.raises(StoreError, match="format 2 is not 3; train again"):
+    with pytest.raises(StoreError, match="format 2 is not 4; train again"):
         PriceModel.from_bytes(msgspec.msgpack.encode({"format": 2, "kind": "Trees"}))
 
 
@@ -308,7 +308,9 @@ def test_pinball_is_least_at_the_quantile() -> None:
 
 def test_a_models_calibrator_moves_by_the_step_of_its_horizon(fitted: PriceModel) -> None:
     calibrator = fitted.calibrator([0.1, 0.5, 0.9])
-    groups = np.zeros(calibrator.groups(np.zeros(1), np.zeros(1, dtype=np.int64)).shape[1])
+    groups = np.zeros(
+        calibrator.groups(conformal.Situation(np.zeros(1), np.zeros(1, dtype=np.int64), np.zeros(1))).shape[1]
+    )
     before = calibrator.ends(groups)[-1]
     calibrator.observe(1e9, groups)
     step = conformal.learning_rate(HORIZON, SPEC.candle_seconds) * 0.9

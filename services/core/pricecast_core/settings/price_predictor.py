@@ -112,6 +112,14 @@ class PricePredictorSettings(PredictionStoreSettings):
         0.005, ge=0, le=1, description="By how much of skill it must then be ahead, beyond what chance explains"
     )
 
+    abstain_distance: float = Field(
+        3.0,
+        ge=1,
+        le=1_000,
+        description="Distance from the training, in units of what one of its rows in a thousand has, beyond which a model "
+        "abstains and the naive forecast stands in",
+    )
+
     def rows_to_learn(self, horizon_seconds: int) -> int:
         """Returns how many candles of a pair the model of a horizon takes: its first fold must have what to learn from."""
         first_fold = WARM_UP_ROWS + LEAST_LEARNABLE + horizon_seconds // self.candle_seconds

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Prediction(_message.Message):
-    __slots__ = ("pair", "horizon_seconds", "issued_at", "target_time", "last_price", "predicted_price", "lower", "upper", "model_name", "model_version", "skill", "beats_naive", "point_is_naive", "simulated", "feature_time", "pipeline", "model_trained_through", "outcome", "is_over", "namespace", "quantiles")
+    __slots__ = ("pair", "horizon_seconds", "issued_at", "target_time", "last_price", "predicted_price", "lower", "upper", "model_name", "model_version", "skill", "beats_naive", "point_is_naive", "simulated", "feature_time", "pipeline", "model_trained_through", "outcome", "is_over", "namespace", "quantiles", "live_skill", "distance", "drift", "caution", "abstained", "volatility")
     PAIR_FIELD_NUMBER: _ClassVar[int]
     HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,12 @@ class Prediction(_message.Message):
     IS_OVER_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     QUANTILES_FIELD_NUMBER: _ClassVar[int]
+    LIVE_SKILL_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_FIELD_NUMBER: _ClassVar[int]
+    CAUTION_FIELD_NUMBER: _ClassVar[int]
+    ABSTAINED_FIELD_NUMBER: _ClassVar[int]
+    VOLATILITY_FIELD_NUMBER: _ClassVar[int]
     pair: str
     horizon_seconds: int
     issued_at: _timestamp_pb2.Timestamp
@@ -53,7 +59,13 @@ class Prediction(_message.Message):
     is_over: bool
     namespace: str
     quantiles: _containers.RepeatedCompositeFieldContainer[Quantile]
-    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., target_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_price: _Optional[float] = ..., predicted_price: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., skill: _Optional[_Union[Skill, _Mapping]] = ..., beats_naive: _Optional[bool] = ..., point_is_naive: _Optional[bool] = ..., simulated: _Optional[bool] = ..., feature_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pipeline: _Optional[str] = ..., model_trained_through: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., is_over: _Optional[bool] = ..., namespace: _Optional[str] = ..., quantiles: _Optional[_Iterable[_Union[Quantile, _Mapping]]] = ...) -> None: ...
+    live_skill: float
+    distance: float
+    drift: float
+    caution: str
+    abstained: bool
+    volatility: float
+    def __init__(self, pair: _Optional[str] = ..., horizon_seconds: _Optional[int] = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., target_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_price: _Optional[float] = ..., predicted_price: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., skill: _Optional[_Union[Skill, _Mapping]] = ..., beats_naive: _Optional[bool] = ..., point_is_naive: _Optional[bool] = ..., simulated: _Optional[bool] = ..., feature_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pipeline: _Optional[str] = ..., model_trained_through: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., is_over: _Optional[bool] = ..., namespace: _Optional[str] = ..., quantiles: _Optional[_Iterable[_Union[Quantile, _Mapping]]] = ..., live_skill: _Optional[float] = ..., distance: _Optional[float] = ..., drift: _Optional[float] = ..., caution: _Optional[str] = ..., abstained: _Optional[bool] = ..., volatility: _Optional[float] = ...) -> None: ...
 
 class Quantile(_message.Message):
     __slots__ = ("level", "price")
