@@ -4,10 +4,10 @@ Each measurement is a process of its own, so that neither patches nor memory of 
 itself. Whatever trains gets the same base model, the same rows and the same arguments.
 
 - `speed`: the training alone, over four bits and in 16 bit: seconds until the first step, tokens per second of the steps
-  after the first ten, peak memory of the GPU, losses; then how long merging and the GGUF file take. The base model
-  has by default the shape of Llama-3.2-1B and random weights, which cost the same as real ones.
+  after the first ten, peak memory of the GPU, losses; then, in a process of its own, how long merging and the GGUF file
+  take. The base model has by default the shape of Llama-3.2-1B and random weights, which cost the same as real ones.
 - `job`: `pricecast-finetune` whole, as a FinetuneJob's pod runs it. Once undisturbed; once asked to end (SIGTERM), then
-  killed (SIGKILL), started again each time. Both must have learnt the same.
+  killed (SIGKILL), started again each time. Both run at once, and must have learnt the same.
 
 It runs without a GPU, too, with `--shape tiny --bits 16`: that shows that everything works, not how fast.
 
@@ -61,13 +61,13 @@ class Watch(Progress):
 
 
 def speed(settings: FinetuneSettings) -> dict[str, Any]:
-    """Returns the figures of one training and its export."""
+    """Returns the figures of one training."""
     import torch
 
     watch = Watch(settings.output_dir)
     backend = Backend(settings)
     examples, _ = dataset.split(source.load(settings, settings.output_dir), settings.held_out, settings.seed)
-    adapters = training.train(backend, settings, examples, watch, Stop())
+    training.train(backend, settings, examples, watch, Stop())
     peak, reserved = _memory(torch)
     seconds = [
         end - start
@@ -75,7 +75,7 @@ def speed(settings: FinetuneSettings) -> dict[str, Any]:
     ]
     step = statistics.median(seconds)
     tokens = _tokens_of_a_row(backend, settings, examples) * settings.batch_size * settings.gradient_accumulation_steps
-    found = {
+    return {
         "trains_with": backend.describe(),
         "seconds_to_first_step": round(watch.steps[0][1] - watch.started, 1),
         "step_ms": round(1_000 * step, 1),
@@ -86,14 +86,17 @@ def speed(settings: FinetuneSettings) -> dict[str, Any]:
         "loss_first": watch.losses[0],
         "loss_last_10": round(statistics.fmean(watch.losses[-10:]), 4),
     }
-    if settings.gguf:
-        merged, start = settings.output_dir / "merged", time.monotonic()
-        backend.merge(adapters, merged)
-        found["merge_seconds"], start = round(time.monotonic() - start, 1), time.monotonic()
-        file = settings.output_dir / f"model-{settings.gguf}.gguf"
-        gguf_file.write(merged, file, settings.gguf)
-        found["gguf_seconds"], found["gguf_mib"] = round(time.monotonic() - start, 1), file.stat().st_size >> 20
-    return found
+
+
+def export(settings: FinetuneSettings) -> dict[str, Any]:
+    """Returns the figures of the files made of what `speed` trained, without Unsloth, as the job makes them."""
+    backend = Backend(settings, trains=False)
+    merged, start = settings.output_dir / "merged", time.monotonic()
+    backend.merge(settings.output_dir / training.ADAPTERS, merged)
+    found = {"merge_seconds": round(time.monotonic() - start, 1)}
+    file, start = settings.output_dir / f"model-{settings.gguf}.gguf", time.monotonic()
+    gguf_file.write(merged, file, settings.gguf)
+    return {**found, "gguf_seconds": round(time.monotonic() - start, 1), "gguf_mib": file.stat().st_size >> 20}
 
 
 def _tokens_of_a_row(backend: Backend, settings: FinetuneSettings, examples: list[dataset.Example]) -> float:
@@ -171,16 +174,11 @@ class Job:
 def jobs(settings: FinetuneSettings) -> dict[str, Any]:
     """Returns how a job ended that was left alone, and one that was disturbed twice."""
     quiet = Job(settings.model_copy(update={"output_dir": settings.output_dir / "quiet"}))
-    started = time.monotonic()
     quiet.start()
-    found: dict[str, Any] = {"exit": quiet.end(), "seconds": round(time.monotonic() - started, 1)}
-    if found["exit"]:
-        return {**found, "log": quiet.tail()}
-    found["record"] = quiet.record()
-
     disturbed = Job(settings.model_copy(update={"output_dir": settings.output_dir / "disturbed"}))
     third = settings.max_steps // 3
     disturbed.start()
+    found: dict[str, Any] = {}
     found["exit_after_sigterm"] = disturbed.end(lambda record: record.get("step", 0) >= third, signal.SIGTERM)
     found["stopped_at"] = disturbed.record().get("step")
     disturbed.start()
@@ -189,9 +187,11 @@ def jobs(settings: FinetuneSettings) -> dict[str, Any]:
     )
     found["killed_at"] = disturbed.record().get("step")
     disturbed.start()
-    found["exit_disturbed"] = disturbed.end()
-    if found["exit_disturbed"]:
-        return {**found, "log": disturbed.tail()}
+    for name, job in (("exit_disturbed", disturbed), ("exit", quiet)):
+        found[name] = job.end()
+        if found[name]:
+            return {**found, "exit": found[name], "log": job.tail()}
+    found["record"] = quiet.record()
     found["resumed_from"] = [Path(told["resumed_from"]).name for told in disturbed.events("training")]
     ours, theirs = quiet.history(), disturbed.history()
     found["losses_of_the_last_steps"] = [list(history.values())[-3:] for history in (ours, theirs)]
@@ -200,14 +200,17 @@ def jobs(settings: FinetuneSettings) -> dict[str, Any]:
     return found
 
 
+MEASUREMENTS = {"speed": speed, "export": export, "job": jobs}
+
+
 def measure(kind: str, settings: FinetuneSettings) -> dict[str, Any]:
     """Has one measurement made by a process of its own, and returns what it found or how it failed."""
     settings.output_dir.mkdir(parents=True, exist_ok=True)
-    path, log = settings.output_dir / "settings.json", settings.output_dir / "log"
+    path, log = settings.output_dir / "settings.json", settings.output_dir / f"{kind}.log"
     path.write_text(json.dumps(settings.document()))
     with log.open("wb") as errors:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.bench_finetune_gpu", "--settings", str(path), kind],
+            [sys.executable, "-m", "benchmarks.bench_finetune_gpu", "--settings", str(path), "--measure", kind],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -256,10 +259,11 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="also write the figures to this file, after each measurement")
     parser.add_argument("--settings", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=MEASUREMENTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.settings:
         settings = FinetuneSettings.model_validate_json(options.settings.read_bytes())
-        print(json.dumps({"speed": speed, "job": jobs}[options.parts[0]](settings)))
+        print(json.dumps(MEASUREMENTS[options.measure](settings)))
         return 0
     model = options.model or _random_model(options.work / options.shape, options.shape)
     found: dict[str, Any] = {}
@@ -281,6 +285,8 @@ def main() -> int:
                     gguf="q8_0" if bits == options.bits[0] else "",  # the export is the same whatever was trained
                 )
                 found[name] = measure(part, chosen)
+                if part == "speed" and chosen.gguf and not found[name].get("exit"):
+                    found[name] |= measure("export", chosen)
                 if options.out:
                     options.out.write_text(json.dumps(found, indent=1))
     print(json.dumps(found, indent=1))

@@ -125,6 +125,8 @@ class Job:
             raise SettingsError(f"dataset: {len(examples)} headlines are too few to hold out {settings.held_out:.0%}")
         log.info("dataset", training=len(trained), held_out=len(held))
         backend = Backend(settings, trains=not self._is_done("trained"))
+        if self._is_done("trained"):  # by an earlier start, whose record of progress this one began anew
+            self._progress.update(**training.reached(self._folder / training.CHECKPOINTS))
         scores = {"lexicon": answers.baseline(held, settings.coins)}
         self._progress.update(baseline=Brief.of(scores["lexicon"]))
         scores["base"] = self._evaluate("base", backend, None, held)

@@ -68,6 +68,17 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(whole)[1] if whole else None
 
 
+def reached(folder: Path) -> dict[str, Any]:
+    """Returns what the newest checkpoint says of the training, in the words of the record of progress."""
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        return {}
+    state = json.loads((checkpoint / STATE).read_bytes())
+    losses = [row["loss"] for row in state.get("log_history", []) if "loss" in row]
+    found = {"step": state["global_step"], "total_steps": state["max_steps"]}
+    return found | ({"loss": round(float(losses[-1]), 5)} if losses else {})
+
+
 def train(
     backend: Backend, settings: FinetuneSettings, examples: Sequence[Example], progress: Progress, stop: Stop
 ) -> Path:
@@ -144,12 +155,19 @@ def _trainer(backend: Backend, settings: FinetuneSettings, model: Any, tokenizer
     chosen = arguments(
         settings, cuda=backend.cuda, unsloth=backend.unsloth, bf16=backend.dtype == require("torch", "train").bfloat16
     )
-    return trl.SFTTrainer(
+    trainer = trl.SFTTrainer(
         model=model,
         args=trl.SFTConfig(**chosen),
         train_dataset=datasets.Dataset.from_list(data),
         processing_class=tokenizer,
     )
+    if backend.four_bit and not backend.unsloth:
+        # trl makes the adapters over a quantized model bfloat16, but a checkpoint's are loaded as float32: a training
+        # that resumes would go on with other numbers than one left alone
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+    return trainer
 
 
 def _callback(progress: Progress, stop: Stop) -> Any:

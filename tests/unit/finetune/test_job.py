@@ -113,6 +113,18 @@ def test_the_newest_whole_checkpoint_is_taken_and_torn_ones_are_deleted(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-5"]
 
 
+def test_a_job_started_again_after_its_training_still_tells_how_far_that_came(tmp_path: Path) -> None:
+    assert training.reached(tmp_path) == {}
+    folder = tmp_path / "checkpoint-30"
+    folder.mkdir()
+    state = {"global_step": 30, "max_steps": 30, "log_history": [{"loss": 2.5}, {"loss": 1.41234567}, {"runtime": 1}]}
+    (folder / training.STATE).write_text(json.dumps(state))
+    told = progress.Progress("job", tmp_path, tmp_path / "absent")
+    told.update(phase="Merging", **training.reached(tmp_path))
+    record = json.loads((tmp_path / progress.FILE).read_text())
+    assert (record["step"], record["total_steps"], record["loss"]) == (30, 30, 1.41235)
+
+
 def test_progress_is_one_record_in_the_file_in_readyz_and_at_the_end_for_kubernetes(tmp_path: Path) -> None:
     termination = tmp_path / "termination-log"
     termination.touch()
