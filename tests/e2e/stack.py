@@ -48,6 +48,14 @@ SERVICES = (
     "price-predictor",
     "prediction-api",
 )
+QUICK: dict[str, Any] = {
+    "pairs": ["BTC/USD"],
+    "source": {"kind": "Simulated", "since": "10m"},
+    "candles": {"seconds": 5},
+    "training": {"lookback": "1h", "minRows": 700, "trials": 0},
+    "prediction": {"horizonsSeconds": [10]},
+}
+"""The spec of a pipeline that forecasts soon, or would if it could."""
 
 
 @dataclass(eq=False)
@@ -127,6 +135,21 @@ class Stack:
             },
             namespace,
         )
+
+    def pipeline(self, name: str, spec: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Returns the manifest of a pipeline on this stack.
+
+        Args:
+            name: Its name.
+            spec: Its spec, without storage.
+            more: Fields of the spec that count instead.
+        """
+        return {
+            "apiVersion": "pricecast.dev/v1alpha1",
+            "kind": "PricePipeline",
+            "metadata": {"name": name},
+            "spec": {**spec, "storage": self.storage(), **more},
+        }
 
     def storage(self) -> dict[str, Any]:
         """Returns the `spec.storage` of a pipeline on this stack."""

@@ -8,14 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import QUICK, Stack, until
 
 SPEC: dict[str, Any] = {
-    "pairs": ["BTC/USD"],
-    "source": {"kind": "Simulated", "since": "10m"},
-    "candles": {"seconds": 5},
-    "training": {"lookback": "1h", "minRows": 700, "trials": 0},
-    "prediction": {"horizonsSeconds": [10]},
+    **QUICK,
     "topics": {"deletionPolicy": "Delete"},
 }
 QUOTA = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
@@ -86,12 +82,7 @@ def test_the_cause_is_told(stack: Stack, pipeline: tuple[str, str], reason: str)
         stack.kube.apply(secret, namespace)
     for each in objects:
         stack.kube.apply(each, namespace)
-    manifest = {
-        "apiVersion": "pricecast.dev/v1alpha1",
-        "kind": "PricePipeline",
-        "metadata": {"name": name},
-        "spec": {**SPEC, "storage": stack.storage(), **spec},
-    }
+    manifest = stack.pipeline(name, SPEC, **spec)
     stack.kube.apply(manifest, namespace)
     ready = until(f"Ready tells {reason}", lambda: _ready(stack, pipeline, reason), 90)
     assert words in ready["message"]
@@ -107,12 +98,7 @@ def test_the_cause_is_told(stack: Stack, pipeline: tuple[str, str], reason: str)
 def test_a_pinned_version_without_images_is_told_with_the_remedy(stack: Stack, pipeline: tuple[str, str]) -> None:
     namespace, name = pipeline
     stack.storage_secret(namespace)
-    manifest = {
-        "apiVersion": "pricecast.dev/v1alpha1",
-        "kind": "PricePipeline",
-        "metadata": {"name": name},
-        "spec": {**SPEC, "storage": stack.storage(), "version": "none"},
-    }
+    manifest = stack.pipeline(name, SPEC, version="none")
     stack.kube.apply(manifest, namespace)
     ready = until("Ready tells it", lambda: _ready(stack, pipeline, "ImagePullFailed"), 90)
     assert "spec.version pins none: write a version whose images exist, or remove it" in ready["message"]
@@ -123,12 +109,7 @@ def test_a_quota_that_stops_jobs_alone_is_told(stack: Stack, pipeline: tuple[str
     namespace, name = pipeline
     stack.storage_secret(namespace)
     stack.kube.apply(QUOTA, namespace)
-    manifest = {
-        "apiVersion": "pricecast.dev/v1alpha1",
-        "kind": "PricePipeline",
-        "metadata": {"name": name},
-        "spec": {**SPEC, "storage": stack.storage()},
-    }
+    manifest = stack.pipeline(name, SPEC)
     stack.kube.apply(manifest, namespace)
     model = until(
         "ModelReady tells it",

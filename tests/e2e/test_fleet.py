@@ -27,12 +27,7 @@ def test_one_of_twenty_fails_on_the_new_images(stack: Stack, namespace: str, nod
     stack.storage_secret(namespace)
     names = [f"fleet-{number:02}" for number in range(PIPELINES)]
     for name in names:
-        manifest: dict[str, Any] = {
-            "apiVersion": "pricecast.dev/v1alpha1",
-            "kind": "PricePipeline",
-            "metadata": {"name": name},
-            "spec": {**SPEC, "storage": stack.storage(), "pods": node.pods},
-        }
+        manifest: dict[str, Any] = stack.pipeline(name, SPEC, pods=node.pods)
         stack.kube.apply(manifest, namespace)
 
     def settled(name: str) -> bool:

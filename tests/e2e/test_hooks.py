@@ -55,12 +55,7 @@ def test_what_is_asked_of_pods_is_so_in_live_pods(stack: Stack, namespace: str) 
             "description": "Of a test.",
         }
     )
-    manifest = {
-        "apiVersion": "pricecast.dev/v1alpha1",
-        "kind": "PricePipeline",
-        "metadata": {"name": "hooks"},
-        "spec": {**SPEC, "storage": stack.storage(), "pods": ASKED},
-    }
+    manifest = stack.pipeline("hooks", SPEC, pods=ASKED)
     stack.kube.apply(manifest, namespace)
     try:
         until("ready", lambda: stack.kube.condition("PricePipeline", "hooks", "Ready", namespace), 240)

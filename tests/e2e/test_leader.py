@@ -35,12 +35,7 @@ def two(stack: Stack) -> Iterator[None]:
 def test_the_second_takes_over_when_the_leader_is_killed(stack: Stack, namespace: str, two: None) -> None:
     name = f"led-{uuid.uuid4().hex[:6]}"
     stack.storage_secret(namespace)
-    manifest = {
-        "apiVersion": "pricecast.dev/v1alpha1",
-        "kind": "PricePipeline",
-        "metadata": {"name": name},
-        "spec": {**SPEC, "storage": stack.storage()},
-    }
+    manifest = stack.pipeline(name, SPEC)
     stack.kube.apply(manifest, namespace)
     until("made", lambda: len(stack.kube.list("Deployment", namespace)) == 5, 60)
     assert len(stack.kube.list("Pod", SYSTEM, OPERATOR)) == 2

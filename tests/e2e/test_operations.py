@@ -16,18 +16,14 @@ from pricecast_core.stores.models_sql import SqlModelRegistry
 from pricecast_core.stores.predictions_elasticsearch import ElasticsearchPredictionStore
 from pricecast_testbed import golang
 from tests.contracts.predictions import a_prediction
-from tests.e2e.stack import RELEASE, SYSTEM, Stack, until
+from tests.e2e.stack import QUICK, RELEASE, SYSTEM, Stack, until
 
 MANIFEST: dict[str, Any] = {
     "apiVersion": "pricecast.dev/v1alpha1",
     "kind": "PricePipeline",
     "metadata": {"name": "quiet"},
     "spec": {
-        "pairs": ["BTC/USD"],
-        "source": {"kind": "Simulated", "since": "10m"},
-        "candles": {"seconds": 5},
-        "training": {"lookback": "1h", "minRows": 700, "trials": 0},
-        "prediction": {"horizonsSeconds": [10]},
+        **QUICK,
         "topics": {"partitions": 2, "deletionPolicy": "Delete"},
     },
 }

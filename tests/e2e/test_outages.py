@@ -15,14 +15,10 @@ from confluent_kafka.admin import AdminClient
 
 from pricecast_testbed import Kafka
 from pricecast_testbed.kubernetes import Cluster
-from tests.e2e.stack import SYSTEM, Stack, until
+from tests.e2e.stack import QUICK, SYSTEM, Stack, until
 
 SPEC: dict[str, Any] = {
-    "pairs": ["BTC/USD"],
-    "source": {"kind": "Simulated", "since": "10m"},
-    "candles": {"seconds": 5},
-    "training": {"lookback": "1h", "minRows": 700, "trials": 0},
-    "prediction": {"horizonsSeconds": [10]},
+    **QUICK,
     "topics": {"deletionPolicy": "Delete"},
     "suspend": True,
 }
@@ -47,12 +43,7 @@ def kafka(stack: Stack, anywhere: None, tmp_path: Path) -> Iterator[Kafka]:
 
 def apply(stack: Stack, namespace: str, name: str, **storage: Any) -> None:
     stack.kube.apply(
-        {
-            "apiVersion": "pricecast.dev/v1alpha1",
-            "kind": "PricePipeline",
-            "metadata": {"name": name},
-            "spec": {**SPEC, "storage": {**stack.storage(), **storage}},
-        },
+        stack.pipeline(name, SPEC, storage={**stack.storage(), **storage}),
         namespace,
     )
 

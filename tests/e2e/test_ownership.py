@@ -9,14 +9,10 @@ from typing import Any
 import pytest
 
 from tests.contracts.manifests import FINETUNE
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import QUICK, Stack, until
 
 SPEC: dict[str, Any] = {
-    "pairs": ["BTC/USD"],
-    "source": {"kind": "Simulated", "since": "10m"},
-    "candles": {"seconds": 5},
-    "training": {"lookback": "1h", "minRows": 700, "trials": 0},
-    "prediction": {"horizonsSeconds": [10]},
+    **QUICK,
     "suspend": True,
 }
 
@@ -50,12 +46,7 @@ def foreign(name: str) -> dict[str, dict[str, Any]]:
 
 
 def pipeline(stack: Stack, name: str, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "pricecast.dev/v1alpha1",
-        "kind": "PricePipeline",
-        "metadata": {"name": name},
-        "spec": {**SPEC, "storage": stack.storage(), **spec},
-    }
+    return stack.pipeline(name, SPEC, **spec)
 
 
 @pytest.mark.parametrize("labelled", [False, True], ids=["plain", "with our labels"])

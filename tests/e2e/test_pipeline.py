@@ -52,12 +52,7 @@ def pipeline(stack: Stack) -> Iterator[tuple[str, str]]:
         },
         namespace,
     )
-    manifest = {
-        "apiVersion": "pricecast.dev/v1alpha1",
-        "kind": "PricePipeline",
-        "metadata": {"name": name},
-        "spec": {**SPEC, "storage": stack.storage()},
-    }
+    manifest = stack.pipeline(name, SPEC)
     stack.kube.apply(manifest, namespace)
     yield namespace, name
     stack.kube.delete("Namespace", namespace)

@@ -32,13 +32,8 @@ def fleet(stack: Stack) -> Iterator[list[tuple[str, str]]]:
         stack.kube.create_namespace(namespace)
         stack.storage_secret(namespace)
         stack.kube.apply(
-            {
-                "apiVersion": "pricecast.dev/v1alpha1",
-                "kind": "PricePipeline",
-                "metadata": {"name": name},
-                # Long enough ago that indicators are warm, and forecasts are made from the start.
-                "spec": {**SPEC, "source": {**SPEC["source"], "since": "1h"}, "storage": stack.storage()},
-            },
+            # Long enough ago that indicators are warm, and forecasts are made from the start.
+            stack.pipeline(name, SPEC, source={**SPEC["source"], "since": "1h"}),
             namespace,
         )
     for namespace, name in found:

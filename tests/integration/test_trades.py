@@ -12,7 +12,7 @@ from pricecast_core.messages import Candle, decode
 from pricecast_embedded_broker import EmbeddedBroker
 from pricecast_trades.market import SimulatedPair
 from pricecast_trades.sources import simulated
-from tests.integration.trades_process import letters, messages, running, told, trades
+from tests.integration.trades_process import letters, messages, replay_through_kills, running, told, trades
 from tests.waiting import eventually
 
 
@@ -46,16 +46,7 @@ BAD_LINES = {
 def test_a_replay_killed_at_any_moment_is_whole_once_it_has_finished(broker: EmbeddedBroker, tmp_path: Path) -> None:
     path = tmp_path / "XBTUSD.csv"
     expected = csv_of_trades(path, 120_000, BAD_LINES)
-    settings = {"SOURCE": "replay", "REPLAY_FILES": json.dumps([str(path)])}
-    rng = random.Random(5)
-    for _ in range(4):
-        with running(broker, tmp_path, **settings) as process:
-            eventually(lambda: not process.running() or any(line["event"] == "started" for line in process.lines()))
-            time.sleep(rng.uniform(0.1, 0.6))
-    for _ in range(2):  # finished, and asked again
-        with running(broker, tmp_path, **settings) as process:
-            assert process.wait() == 0
-        assert process.lines()[-2]["event"] == "finished"
+    replay_through_kills(broker, tmp_path, 0.5, REPLAY_FILES=json.dumps([str(path)]))
     assert told(trades(broker)) == expected
     refused = letters(broker)
     assert [letter.offset for letter in refused] == sorted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -142,3 +143,16 @@ def letters(broker: Broker) -> list[DeadLetter]:
 
 def told(found: list[Trade]) -> list[tuple[float, float, int]]:
     return [(trade.price, trade.volume, trade.timestamp_ms) for trade in found]
+
+
+def replay_through_kills(broker: Broker, tmp_path: Path, seconds: float, **settings: str) -> None:
+    """Replays files in processes that are killed within `seconds` of their start, then to the end, and once more."""
+    rng = random.Random(5)
+    for _ in range(4):
+        with running(broker, tmp_path, SOURCE="replay", **settings) as process:
+            eventually(lambda: not process.running() or any(line["event"] == "started" for line in process.lines()))
+            time.sleep(rng.uniform(0.1, seconds))
+    for _ in range(2):  # finished, and asked again
+        with running(broker, tmp_path, SOURCE="replay", **settings) as process:
+            assert process.wait() == 0
+        assert process.lines()[-2]["event"] == "finished"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 import uuid
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from confluent_kafka import admin as kafka_admin
 
 from tests.integration.test_trades import BAD_LINES, csv_of_trades
-from tests.integration.trades_process import Kafka, letters, running, told, trades
+from tests.integration.trades_process import Kafka, letters, replay_through_kills, running, told, trades
 from tests.waiting import eventually
 
 PARTITIONS = 3
@@ -33,19 +32,8 @@ def kafka(kafka_brokers: str) -> Kafka:
 def test_a_replay_killed_at_any_moment_is_whole_once_it_has_finished(kafka: Kafka, tmp_path: Path) -> None:
     files = [tmp_path / "XBTUSD.csv", tmp_path / "ETHUSD.csv"]
     expected = [csv_of_trades(files[0], 60_000, BAD_LINES), csv_of_trades(files[1], 60_000, {})]
-    settings = {
-        "SOURCE": "replay",
-        "PAIRS": "BTC/USD,ETH/USD",
-        "REPLAY_FILES": json.dumps([str(file) for file in files]),
-    }
-    rng = random.Random(5)
-    for _ in range(4):
-        with running(kafka, tmp_path, **settings) as process:
-            eventually(lambda: not process.running() or any(line["event"] == "started" for line in process.lines()))
-            time.sleep(rng.uniform(0.2, 1.2))
-    for _ in range(2):  # finished, and asked again
-        with running(kafka, tmp_path, **settings) as process:
-            assert process.wait() == 0
+    paths = json.dumps([str(file) for file in files])
+    replay_through_kills(kafka, tmp_path, 1.0, PAIRS="BTC/USD,ETH/USD", REPLAY_FILES=paths)
     assert [told(trades(kafka, pair)) for pair in ("BTC/USD", "ETH/USD")] == expected
     assert [letter.offset for letter in letters(kafka)] == sorted(BAD_LINES.keys() - {1})  # a header
 
