@@ -270,6 +270,8 @@ def _predictor_processes(
         training_lookback_days=seconds(spec.training.lookback) / 86_400,
         model_kinds=spec.models.kinds,
         **_prefixed("rollback", spec.models.rollback),
+        **_prefixed("promotion", spec.models.promotion, leave_out={"maximum_age"}),
+        promotion_maximum_age_days=seconds(spec.models.promotion.maximum_age) / 86_400,
         abstain_distance=spec.models.abstain_distance,
         **_prefixed("training", spec.training, leave_out={"schedule", "lookback"}),
         news_model=signal_model(spec.news, news_model) if spec.news is not None else "",

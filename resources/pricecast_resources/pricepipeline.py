@@ -133,6 +133,24 @@ class Rollback(Model):
     )
 
 
+class Promotion(Model):
+    """When a trained version that was not promoted, and forecasts in shadow, takes the place of the one that serves."""
+
+    min_scored: int = of_setting(
+        PricePredictorSettings, "promotion_min_scored", "Outcomes that both have forecast before they are compared."
+    )
+    margin: float = of_setting(
+        PricePredictorSettings,
+        "promotion_margin",
+        "By how much of skill it must be ahead: 0.005 is half a point. A lead that chance explains never counts.",
+    )
+    maximum_age: Duration = Field(
+        "30d",
+        description="Age of what the version that serves knows from which a challenger that is no worse takes its place, "
+        "and a training is asked for.",
+    )
+
+
 class Models(Model):
     """What models are made, and which version of them serves."""
 
@@ -153,6 +171,9 @@ class Models(Model):
     )
     rollback: Rollback = Field(
         default_factory=Rollback, description="When a newly promoted version gives way to the one before."
+    )
+    promotion: Promotion = Field(
+        default_factory=Promotion, description="When a challenger takes the place of the version that serves."
     )
     abstain_distance: float = of_setting(
         PricePredictorSettings,

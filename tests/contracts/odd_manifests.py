@@ -103,6 +103,11 @@ def _forecasts() -> Iterator[Odd]:
     yield from pipeline(GOOD, "models.rollback", {}, {"minScored": 10, "margin": 0})
     yield from pipeline("minScored", "models.rollback", {"minScored": 9}, {"minScored": 1_001}, {"minScored": "10"})
     yield from pipeline("margin", "models.rollback", {"margin": -0.1}, {"margin": 1.1})
+    yield from pipeline(GOOD, "models.promotion", {}, {"minScored": 1_000, "margin": 1, "maximumAge": "14d"})
+    yield from pipeline("minScored", "models.promotion", {"minScored": 9}, {"minScored": 1_001})
+    yield from pipeline(
+        "maximumAge", "models.promotion", {"maximumAge": "0d"}, {"maximumAge": "soon"}, {"maximumAge": 3}
+    )
     yield from pipeline(GOOD, "models.abstainDistance", 1, 2.5, 1_000)
     yield from pipeline("abstainDistance", "models.abstainDistance", 0.9, 1_001, "far")
 

@@ -27,7 +27,7 @@ from pricecast_operator.render.pods import RenderOptions
 from pricecast_operator.status.causes import is_silent, of_warnings
 from pricecast_operator.status.conditions import INVALID_SPEC, Round, merge
 from pricecast_operator.status.pipeline import Objects, invalid_status, pipeline_status
-from pricecast_operator.status.seen import EARLIER_DATA, QUALITY, Status
+from pricecast_operator.status.seen import EARLIER_DATA, QUALITY, Status, changes
 from pricecast_resources.plan import Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
@@ -191,6 +191,9 @@ class Pipelines(Resources[KnownPipeline, PricePipelineSpec]):
 
     def _is_told(self, condition: Mapping[str, Any]) -> bool:
         return condition["type"] in _TOLD
+
+    def _news(self, previous: Mapping[str, Any], status: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        return changes(previous, status)
 
     def _may_write(self, name: Name, known: KnownPipeline, status: Status) -> bool:
         """Returns whether anything but numbers has moved, or those were written long enough ago."""

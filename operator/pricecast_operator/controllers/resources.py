@@ -195,6 +195,10 @@ class Resources(ABC, Generic[K, S]):
         """Returns whether the turn of a condition is worth an event."""
         return bool(condition["status"] == "True")
 
+    def _news(self, previous: Mapping[str, Any], status: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """Returns what else is worth an event, in the form of conditions."""
+        return ()
+
     def _may_write(self, name: Name, known: K, status: Status) -> bool:
         """Returns whether a status that says something new is to be written now."""
         return True
@@ -217,6 +221,8 @@ class Resources(ABC, Generic[K, S]):
         for condition in transitions(previous.get("conditions", []), status["conditions"]):
             if self._is_told(condition):
                 self._announce(body, condition)
+        for news in self._news(previous, status):
+            self._announce(body, news)
 
 
 def is_paused(body: Mapping[str, Any]) -> bool:

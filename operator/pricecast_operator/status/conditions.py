@@ -11,7 +11,7 @@ INVALID_SPEC = "InvalidSpec"
 """Reason of a resource that can't be acted on; the API server's own checks let few of them through."""
 FAULT = "ReconcileFailed"
 """Reason of a resource whose round failed in a way that nobody foresaw."""
-_BAD_WHEN_TRUE = ("Degraded", "Failed", "FeaturesDrifting")
+_BAD_WHEN_TRUE = ("Degraded", "Failed", "FeaturesDrifting", "ModelRolledBack")
 _CAUSED = ("Ready", "Degraded", "ModelPinned", "BeatsNaive", "InDistribution")
 _ORDINARY = ("ServicesNotReady", "Suspended", "WaitsForDeletion", "OtherVersionServes")
 """Reasons that are nobody's fault: of a start, or as asked for."""

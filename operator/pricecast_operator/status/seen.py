@@ -197,6 +197,23 @@ def pinned_finding(spec: PricePipelineSpec, plan: Plan, observed: Observed) -> F
     return Finding("ModelPinned", "False", "OtherVersionServes", told)
 
 
+def changes(previous: Mapping[str, Any], status: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Returns the changes of versions that a status tells of and the one before didn't, the oldest first, for events."""
+    if "modelHistory" not in previous:
+        return []  # what happened before anyone looked is in the status, and no news
+    new = [each for each in status.get("modelHistory", []) if each not in previous["modelHistory"]]
+    return [
+        {
+            "type": f"Model{each['change']}",
+            "status": "True",
+            "reason": f"Model{each['change']}",
+            "message": f"{_what(each['pair'], each['horizonSeconds'])}: version {each['version']}, after "
+            f"{each['formerVersion'] or 'the naive forecast'}: {each['reason']}",
+        }
+        for each in reversed(new)
+    ]
+
+
 def _what(pair: str, horizon: int) -> str:
     return f"{pair} over {horizon} s"
 

@@ -1,4 +1,6 @@
-"""The version that served before forecasts on in shadow, and comes back where its successor turns out worse.
+"""Versions that don't serve forecast in shadow, and take over where they turn out better.
+
+They are the one that served before, and the newest trained one that was not promoted: the challenger.
 
 Nothing of a shadow's forecasts is stored or published. Both are judged on what then happened, on the very same rows, and
 a difference counts only where it is more than chance (`rivals.lead`).
@@ -6,10 +8,12 @@ a difference counts only where it is more than chance (`rivals.lead`).
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from pricecast_core.settings import PricePredictorSettings
 from pricecast_core.stores.models import ModelVersion
 from pricecast_core.values import QUANTILES
 from pricecast_price_predictor import grid, target
@@ -19,10 +23,10 @@ from pricecast_price_predictor.forecasting import Forecaster
 from pricecast_price_predictor.grid import TIME
 from pricecast_price_predictor.model import PriceModel
 from pricecast_price_predictor.predictions import ROLLING_WINDOW, RollingScores
-from pricecast_price_predictor.rivals import lead
+from pricecast_price_predictor.rivals import Lead, lead
 
 ROWS = 20
-"""New rows that a shadow waits for: many at once cost little more than one."""
+"""New rows that a shadow waits for, the first time up to twice as many: many at once cost little more than one."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,11 @@ class Shadow:
     forecaster: Forecaster
     losses: dict[int, float] = field(default_factory=dict)
     _awaited: dict[int, list[float]] = field(default_factory=dict)
+    _waits_for: int = 0
+
+    def __post_init__(self) -> None:
+        # Not all shadows at the same candle: forecasts that are served would wait for them.
+        self._waits_for = ROWS + zlib.crc32(self.version.model_name.encode()) % ROWS
 
     @classmethod
     def after(cls, version: ModelVersion, price_model: PriceModel, time_ms: int) -> Shadow:
@@ -52,8 +61,9 @@ class Shadow:
         rows = view.regular
         time_ms = rows[TIME].to_numpy()
         new = len(time_ms) - int(np.searchsorted(time_ms, self.forecaster.through_ms, side="right"))
-        if new < ROWS:
+        if new < self._waits_for:
             return False
+        self._waits_for = ROWS
         table = view.table(self.forecaster.model.spec, new)
         first, quantiles = self.forecaster.advance(table)
         quantiles = quantiles[:, columns(self.forecaster.levels)]
@@ -78,26 +88,71 @@ class Shadow:
         return bool(over)
 
 
-def better(live: RollingScores, shadow: Shadow, least: int, margin: float) -> str | None:
-    """Says in words why a shadow is to serve instead of the version that does; None where it is not to.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The version that serves and a shadow, on the very same outcomes.
+
+    Attributes:
+        rows: Outcomes that both have forecast.
+        serving: Version that serves.
+        skill: Its skill.
+        shadow_skill: That of the shadow.
+        ahead: How far the shadow is ahead.
+    """
+
+    rows: int
+    serving: int
+    skill: float
+    shadow_skill: float
+    ahead: Lead
+
+    def __str__(self) -> str:
+        return (
+            f"over {self.rows} outcomes its skill was {self.shadow_skill:+.2%}, that of version {self.serving} "
+            f"{self.skill:+.2%} (95% {self.ahead.low * 100:+.2f} to {self.ahead.high * 100:+.2f} points ahead)"
+        )
+
+
+def compare(live: RollingScores, shadow: Shadow) -> Comparison | None:
+    """Compares the version that serves with a shadow; None while no outcome is known of both.
 
     Args:
         live: Scored predictions of the version that serves.
         shadow: The shadow.
-        least: Fewest rows that both have forecast.
-        margin: By how much of skill the shadow must be ahead.
     """
     both = [one for one in live.scored if one.feature_time_ms in shadow.losses and one.naive_pinball_loss is not None]
-    if len(both) < least:
+    if not both:
         return None
     loss = np.array([one.pinball_loss for one in both])
     naive = np.array([one.naive_pinball_loss for one in both])
     other = np.array([shadow.losses[one.feature_time_ms] for one in both])
-    found = lead(loss, other, naive, np.array([one.feature_time_ms for one in both]))
-    if found.verdict != "behind" or -found.skill < margin:
-        return None
-    return (
-        f"serves again: over {len(both)} outcomes its skill was {skill(other.sum(), naive.sum()):+.2%}, that of version "
-        f"{live.model_version} {skill(loss.sum(), naive.sum()):+.2%} (95% {-found.high * 100:+.2f} to "
-        f"{-found.low * 100:+.2f} points ahead)"
+    ahead = lead(other, loss, naive, np.array([one.feature_time_ms for one in both]))
+    return Comparison(
+        len(both), live.model_version, skill(loss.sum(), naive.sum()), skill(other.sum(), naive.sum()), ahead
     )
+
+
+def why_back(found: Comparison, settings: PricePredictorSettings) -> str | None:
+    """Says why the version that served before is to serve again; None where it is not to."""
+    enough = found.rows >= settings.rollback_min_scored and found.ahead.skill >= settings.rollback_margin
+    return f"serves again: {found}" if enough and found.ahead.verdict == "ahead" else None
+
+
+def why_promoted(found: Comparison, age_days: float, settings: PricePredictorSettings) -> str | None:
+    """Says why a challenger is to serve; None where it is not to.
+
+    One that is worse than naive never is. One that is ahead beyond chance and by the margin is; where what the serving
+    version knows is older than the maximum age, it is enough not to be behind by the margin.
+
+    Args:
+        found: How both did.
+        age_days: Age of what the version that serves knows.
+        settings: What decides.
+    """
+    if found.rows < settings.promotion_min_scored or found.shadow_skill <= 0:
+        return None
+    if found.ahead.verdict == "ahead" and found.ahead.skill >= settings.promotion_margin:
+        return f"better in shadow: {found}"
+    if age_days > settings.promotion_maximum_age_days and found.ahead.skill >= -settings.promotion_margin:
+        return f"no worse in shadow, and version {found.serving} is {age_days:.0f} days old: {found}"
+    return None

@@ -15,9 +15,10 @@ from pricecast_operator.cluster.objects import Child, Ref, Refusal
 from pricecast_operator.observe.observed import Observed, Problem, Registered
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
-from pricecast_operator.status.conditions import Finding, Round, merge, transitions
+from pricecast_operator.status.conditions import Finding, Round, is_bad, merge, transitions
 from pricecast_operator.status.finetune import finetune_status, is_finished
 from pricecast_operator.status.pipeline import Objects, invalid_status, pipeline_status
+from pricecast_operator.status.seen import changes
 from pricecast_resources.finetunejob import FinetuneJobSpec
 from pricecast_resources.plan import plan
 from pricecast_resources.pricepipeline import Models, PricePipelineSpec
@@ -564,3 +565,22 @@ def test_what_the_newest_forecast_says_of_itself_is_a_condition(
 def test_a_naive_forecast_says_nothing_of_the_kind() -> None:
     kinds = {each["type"] for each in of({})["conditions"]}
     assert not kinds & {"BeatsNaive", "InDistribution", "FeaturesDrifting"}
+
+
+def test_each_new_change_of_version_is_news_with_its_reason_and_those_of_before_are_not() -> None:
+    promoted = {
+        "pair": "BTC/USD",
+        "horizonSeconds": 300,
+        "version": 2,
+        "formerVersion": 1,
+        "change": "Promoted",
+        "time": NOW,
+        "reason": "better in shadow",
+    }
+    back = {**promoted, "version": 1, "formerVersion": 2, "change": "RolledBack", "reason": "serves again: worse"}
+    assert changes({}, {"modelHistory": [promoted]}) == []
+    assert changes({"modelHistory": [promoted]}, {"modelHistory": [promoted]}) == []
+    [news] = changes({"modelHistory": [promoted]}, {"modelHistory": [back, promoted]})
+    assert news["reason"] == "ModelRolledBack"
+    assert news["message"] == "BTC/USD over 300 s: version 1, after 2: serves again: worse"
+    assert is_bad(news)

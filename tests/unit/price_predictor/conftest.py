@@ -75,3 +75,4 @@ def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 @pytest.fixture(autouse=True)
 def look_for_models_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(versions, "CHALLENGER_SECONDS", 0.0)

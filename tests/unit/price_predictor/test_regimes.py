@@ -10,7 +10,7 @@ import pytest
 from pricecast_core.messages import Prediction
 from pricecast_core.stores.models import TrainingRun
 from pricecast_price_predictor.predictions import FEWEST_SCORED, ROLLING_WINDOW
-from tests.unit.price_predictor.world import NAME, World, plant
+from tests.unit.price_predictor.world import NAME, World, changed, plant
 
 LEARNED, CHANGE, END = 2_700, 2_800, 3_000
 PRICES = ("open", "high", "low", "close")
@@ -103,3 +103,46 @@ def judge(made: list[Prediction]) -> None:
             assert "worse than naive" in now.caution
             said += 1
     assert said > 500
+
+
+def register(here: World, factor: float) -> int:
+    """Registers the newest version with other intervals as one that was trained and not promoted."""
+    newest = here.registry.versions(NAME)[0]
+    artifact = changed(here.registry.artifact(NAME, newest.version), factor)
+    run = TrainingRun(NAME, newest.parameters, newest.metrics, newest.trained_through_ms, artifact)
+    return here.registry.register(run).version
+
+
+def served(here: World, rows: pl.DataFrame) -> int:
+    """Returns which version serves after some rows."""
+    for start in range(0, len(rows), 50):
+        here.feed(rows[start : start + 50])
+    return here.registry.production([NAME])[NAME].version
+
+
+def test_a_bad_challenger_is_never_promoted_and_a_better_one_is_once_it_was_judged(world, bars) -> None:
+    rows = bars(2_700)
+    here: World = world(promotion_min_scored=100, rollback_min_scored=1_000)
+    here.feed(rows[:1_500])
+    here.train(0.05, "Ewma")
+    assert register(here, 5.0) == 2
+    assert served(here, rows[1_500:1_900]) == 1
+    plant(here, 1.0)  # the wide one serves, whoever promoted it
+    assert register(here, 0.2) == 4
+    assert served(here, rows[1_900:1_950]) == 3
+    assert register(here, 25.0) == 5  # what is trained meanwhile doesn't end the trial
+    assert served(here, rows[1_950:2_300]) == 4
+    reason = here.registry.production([NAME])[NAME].reason
+    assert reason.startswith("better in shadow: over ")
+    assert "that of version 3" in reason
+
+
+def test_a_version_of_old_knowledge_gives_way_to_a_newer_one_that_is_no_worse(world, bars) -> None:
+    rows = bars(2_000)
+    here: World = world(promotion_min_scored=100, promotion_maximum_age_days=0.01)
+    here.feed(rows[:1_500])
+    here.train(0.05, "Ewma")
+    register(here, 1.0)
+    assert served(here, rows[1_500:]) == 2
+    assert "no worse in shadow, and version 1 is 0 days old" in here.registry.production([NAME])[NAME].reason
+    assert "days old" in here.registry.training_requests([NAME])[NAME]

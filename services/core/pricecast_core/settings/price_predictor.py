@@ -112,6 +112,21 @@ class PricePredictorSettings(PredictionStoreSettings):
         0.005, ge=0, le=1, description="By how much of skill it must then be ahead, beyond what chance explains"
     )
 
+    promotion_min_scored: int = Field(
+        200,
+        ge=10,
+        le=1_000,
+        description="Outcomes after which a version that was trained and not promoted may take the place of the one that serves",
+    )
+    promotion_margin: float = Field(
+        0.005, ge=0, le=1, description="By how much of skill it must then be ahead, beyond what chance explains"
+    )
+    promotion_maximum_age_days: float = Field(
+        30,
+        gt=0,
+        le=1_000_000,
+        description="Age of what a version knows from which one that is no worse takes its place, and a training is asked for",
+    )
     abstain_distance: float = Field(
         3.0,
         ge=1,
