@@ -19,7 +19,7 @@ from typing import Any
 from pricecast_cli.local import child, policy
 from pricecast_cli.local.folder import DataFolder, ProcessId
 from pricecast_cli.local.logs import last_words, size
-from pricecast_cli.local.ports import free_port
+from pricecast_cli.local.ports import held_port
 from pricecast_cli.local.probe import Answer, ask
 from pricecast_cli.local.programs import API_STAGE, BROKER_STAGE, Program, stop_order
 from pricecast_core.service import EX_CONFIG, EX_FAILED, EX_OK
@@ -221,9 +221,12 @@ class Supervisor:
         self._set(watched, "stopped", "")
 
     async def _run_once(self, watched: Watched) -> int:
+        with held_port() as port:
+            return await self._run_on(watched, port)
+
+    async def _run_on(self, watched: Watched, port: int) -> int:
         program = watched.program
         log = self._folder.log_of(program.name)
-        port = free_port()
         child.rotate(log)
         watched.log_start = size(log)
         self._set(watched, "starting", "")
