@@ -65,7 +65,7 @@ test-pythons: dev ## Lint, types and unit tests on the other Pythons of 3.11 to 
 	UV=$(UV) .ci/test-pythons
 
 test-servers: dev ## Tests on real Kafka, Elasticsearch, PostgreSQL (by URL, else started by testbed/)
-	$(PYTEST) tests/servers
+	$(PYTEST) --numprocesses=2 --dist=loadfile tests/servers
 
 test-page: dev ## The web page in Chromium: desktop, phone, dark, offline, 500 pairs, accessibility
 	$(PYTEST) tests/page

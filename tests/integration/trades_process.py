@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from pricecast_core.messages import Clock, DeadLetter, Trade, decode, decoder
 from tests.waiting import eventually
@@ -109,12 +109,23 @@ def messages(broker: Broker, topic: str) -> list[tuple[str, bytes]]:
         known = consumer.list_topics(name, 10).topics[name]
         for number in () if known.error else known.partitions:
             partition = TopicPartition(name, number, OFFSET_BEGINNING)
-            _, end = consumer.get_watermark_offsets(partition, timeout=60)
+            end = _end(consumer, partition)
             consumer.assign([partition])
             found += _up_to(consumer, end)
     finally:
         consumer.close()
     return found
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """Asks again while a partition that has just been made has no leader."""
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(partition, timeout=60)[1])
+        except KafkaException as error:
+            if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+                raise
+        time.sleep(0.1)
 
 
 def _up_to(consumer: Consumer, end: int) -> list[tuple[str, bytes]]:
