@@ -70,8 +70,8 @@ def read_files(log: Path, since: int = 0) -> str | None:
         text += "; they continue what was replayed before"
     if found.get("untold"):
         text += (
-            f", {found['untold']} after so long that prices don't tell whether the market is the same: a file named for its "
-            "pair, such as BTCUSD.csv, says so"
+            f", {found['untold']} where neither times in common nor prices tell that the market is the same: name the file "
+            "for its pair, such as BTCUSD.csv, to be sure"
         )
     if found.get("misnamed"):
         text += f"; {found['misnamed']} of the files named for another pair than it was read for: is it the right one?"

@@ -87,11 +87,14 @@ def test_what_was_left_out_of_a_file_is_said_in_words(tmp_path: Path) -> None:
         "repeated": 40,
         "differing": 0,
         "backwards": 1,
+        "continued": 1,
+        "untold": 1,
     }
     log = file(tmp_path, json.dumps({"event": "started"}) + "\n" + json.dumps(entry) + "\n", "trades.log")
     assert read_files(log) == (
         "1,500 rows read, left out: 3 lines that are no rows or out of order (dead letters), "
-        "40 rows that are there twice; 1 of the files with the newest row first, read from their end"
+        "40 rows that are there twice; they continue what was replayed before, 1 where neither times in common nor prices "
+        "tell that the market is the same: name the file for its pair, such as BTCUSD.csv, to be sure; 1 of the files with the newest row first, read from their end"
     )
     assert read_files(log, log.stat().st_size) is None
 

@@ -49,7 +49,8 @@ class _Pair:
         fitting: Of the rows of times that were read before, those whose prices are of the same market.
         strange: Those whose prices aren't.
         continued: Whether rows have come that are newer than what the topics hold.
-        untold: Whether nothing tells if these are of the same market: no time in common, no name, and too long between.
+        untold: Whether nothing tells if these are of the same market: no time in common, no name, and too long between, or
+            too few rows.
     """
 
     pair: str
