@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,41 @@ def test_a_backtest_prints_one_line_of_json(tmp_path: Path) -> None:
     assert 0 < result["rows"] <= 300
     assert 0 <= result["coverage"] <= 1
     assert {"distribution_skill", "point_skill", "mae", "naive_mae"} <= result.keys()
+
+
+def told_market(rows: int) -> tuple[list[str], list[str]]:
+    """Returns bars that move far for some minutes after each headline, and the headlines."""
+    chance, price, lines, told, since = random.Random(3), 46_000.0, [], [], 99
+    for number in range(rows):
+        if chance.random() < 0.04:
+            when = datetime.fromtimestamp(START_S + 60 * number, UTC).isoformat()
+            told.append(json.dumps({"title": f"Bitcoin surges after approval number {number}", "published_at": when}))
+            since = 0
+        since += 1
+        close = round(price * (1 + chance.gauss(0, 0.002 if 2 <= since <= 8 else 0.0002)), 1)
+        high, low = max(price, close) + 1, min(price, close) - 1
+        lines.append(f"{START_S + 60 * number},{price:.1f},{high:.1f},{low:.1f},{close:.1f},5.0,{number % 50}")
+        price = close
+    return lines, told
+
+
+def test_a_backtest_tells_what_news_add_on_the_same_rows(tmp_path: Path) -> None:
+    written(tmp_path / "files.yaml", FILES)
+    lines, told = told_market(2_400)
+    written(tmp_path / "train.csv", "\n".join(lines[:1_600]) + "\n")
+    written(tmp_path / "later.csv", "\n".join(lines[1_600:]) + "\n")
+    written(tmp_path / "news.jsonl", "\n".join(told) + "\n")
+    done = pricecast(
+        "backtest", "files.yaml", "--bars", "train.csv", "--evaluate", "later.csv", "--news", "news.jsonl", "--json",
+        cwd=tmp_path, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    news = result["news"]
+    assert news["signals"] == len(told)
+    assert news["without"]["rows"] == result["rows"]
+    assert news["lead"]["verdict"] == "ahead"
+    assert news["lead"]["low"] <= news["lead"]["skill"] <= news["lead"]["high"]
 
 
 def test_a_backtest_of_two_pairs_needs_no_names_and_judges_no_row_that_it_learned(tmp_path: Path) -> None:

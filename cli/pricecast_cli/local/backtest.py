@@ -32,6 +32,7 @@ from pricecast_cli.local.programs import (
     broker_program,
     on_embedded_stores,
     programs_of,
+    with_best_reader,
 )
 from pricecast_cli.local.replay import read_files, replaying
 from pricecast_cli.local.supervisor import Supervisor
@@ -43,11 +44,12 @@ from pricecast_core.messages import FeatureRowStored, decode
 from pricecast_core.services import TRADES
 from pricecast_core.streaming.positions import reader
 from pricecast_resources.manifest import Manifest
+from pricecast_resources.news import ArchiveNews, News
 from pricecast_resources.plan import PAIRS_EACH, Plan, plan
 from pricecast_resources.pricepipeline import PricePipelineSpec
 from pricecast_resources.storage import KafkaStorage
 
-INGEST = tuple(service.name for service in services.upstream(topics.FEATURES))
+INGEST = tuple(service.name for service in (*services.upstream(topics.FEATURES), *services.news_path()))
 """The services that make features: all that runs before the model is trained."""
 REQUIRED = ("distribution_skill", "point_skill", "coverage", "mae", "naive_mae", "rows")
 """What the JSON line says at least."""
@@ -74,6 +76,7 @@ def backtest(
     train: Sequence[Path],
     evaluate: Sequence[Path],
     *,
+    news: Path | None,
     data_dir: Path | None,
     output: Output,
     console: Console,
@@ -81,9 +84,10 @@ def backtest(
     """Trains on one set of files and measures on a later one; returns the exit code of the predictor.
 
     Args:
-        manifest: The pipeline; its source is replaced, its news left out.
+        manifest: The pipeline; its source is replaced, and so are those of its news.
         train: One file for each pair, companions last.
         evaluate: As many, later.
+        news: Archive of headlines, in which case skill is measured with and without them; none leaves news out.
         data_dir: Folder for stores and logs, new; a temporary one by default.
         output: What it writes.
         console: For progress; standard error.
@@ -94,7 +98,7 @@ def backtest(
     if len(train) != len(evaluate):
         raise SettingsError(f"--evaluate: {len(evaluate)} files, but {len(train)} to train on; give as many")
     spec = replaying(on_embedded_stores(manifest.spec), [*train, *evaluate])
-    spec = spec.model_copy(update={"news": None})
+    spec = with_archive(spec, news)
     learned, judged = [survey(file) for file in train], [survey(file) for file in evaluate]
     from_ms = first_judged_ms(learned, judged)
     with contextlib.ExitStack() as stack:
@@ -109,6 +113,18 @@ def backtest(
         if read := read_files(folder.log_of(TRADES.name)):
             console.print(f"files: {read}", highlight=False, soft_wrap=True)
         return _judge(planned, folder, from_ms, output)
+
+
+def with_archive(spec: PricePipelineSpec, archive: Path | None) -> PricePipelineSpec:
+    """Returns the spec whose news comes from an archive alone, read as the manifest says; without one it has no news."""
+    if archive is None:
+        return spec.model_copy(update={"news": None})
+    if not archive.is_file():
+        raise SettingsError(f"--news: {archive} is no file; give an archive of headlines (.csv, .jsonl, .zip or .rar)")
+    news = News(archive=ArchiveNews(location=str(archive.absolute())))
+    if spec.news is not None:
+        news = news.model_copy(update={"signals": spec.news.signals, "coins": spec.news.coins})
+    return with_best_reader(spec.model_copy(update={"news": news}))
 
 
 def first_judged_ms(learned: Sequence[MarketFile], judged: Sequence[MarketFile]) -> int:
@@ -151,6 +167,8 @@ async def _ingest(name: str, spec: PricePipelineSpec, folder: DataFolder, whole:
     async def wait() -> None:
         nonlocal through
         through = await drained(supervisor, name, brokers)
+        if through and spec.news is not None:
+            through = await drained(supervisor, name, brokers, services.news_path())
         supervisor.stop()
 
     with _progress(console, whole) as report:

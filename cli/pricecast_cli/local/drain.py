@@ -1,4 +1,4 @@
-"""When a finite source has gone all the way through: nothing is left to read on any topic of the price path.
+"""When a finite source has gone all the way through: nothing is left to read on any topic of a path.
 
 A service commits its place in a topic only with, or after, what it made of it. So once the source has ended, the
 topics are looked at in the order in which data flows: where nothing follows a group's committed place, everything has
@@ -37,22 +37,32 @@ class Hop:
     topic: str
 
 
-def hops(pipeline: str, processes: Collection[str]) -> list[Hop]:
-    """Returns the hops of the price path among some processes, in the order in which data flows."""
+def hops(pipeline: str, processes: Collection[str], path: Sequence[services.Service] | None = None) -> list[Hop]:
+    """Returns the hops of a path, by default the price path, among some processes, in the order in which data flows."""
     return [
         Hop(f"{pipeline}.{service.group}", topics.topic_name(pipeline, topic))
-        for row in services.price_path()
+        for row in path or services.price_path()
         for service in map(partial(services.part, row), range(1, len(processes) + 1))
         if service.name in processes
         for topic in service.reads
     ]
 
 
-async def drained(supervisor: Supervisor, pipeline: str, brokers: Brokers) -> bool:
-    """Waits until the source has ended and all it gave has gone through. Returns False if it can't be."""
-    if await supervisor.wait_for(services.TRADES.name, "done") != "done":
+async def drained(
+    supervisor: Supervisor, pipeline: str, brokers: Brokers, path: Sequence[services.Service] | None = None
+) -> bool:
+    """Waits until a path's source has ended and all it gave has gone through. Returns False if it can't be.
+
+    Args:
+        supervisor: Runs the path's services.
+        pipeline: Name of the pipeline.
+        brokers: Its Kafka.
+        path: The services, the source first; by default the price path.
+    """
+    source = path[0] if path else services.TRADES
+    if await supervisor.wait_for(source.name, "done") != "done":
         return False
-    chain = hops(pipeline, supervisor.watched)
+    chain = hops(pipeline, supervisor.watched, path)
     return await in_thread(lambda ended: wait_until_read(brokers, chain, ended))
 
 

@@ -214,6 +214,11 @@ def price_path() -> list[Service]:
     return [service for service in of_pipelines() if service.kind == "stream" and not service.optional]
 
 
+def news_path() -> list[Service]:
+    """Returns the streams that news comes through, in the order in which data flows."""
+    return [service for service in of_pipelines() if service.kind == "stream" and service.optional]
+
+
 def upstream(topic: TopicSpec) -> list[Service]:
     """Returns the services of the price path that a topic's messages come through, in the order in which data flows."""
     found: list[Service] = []

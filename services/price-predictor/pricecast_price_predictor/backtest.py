@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from pricecast_core.stores.features import FeatureStore
 from pricecast_core.stores.models import model_name
 from pricecast_core.stores.open import open_feature_store
 from pricecast_core.values import slug
-from pricecast_price_predictor import baselines, feature_view, model_selection, report, walkforward
+from pricecast_price_predictor import baselines, feature_view, model_selection, report, rivals, walkforward
+from pricecast_price_predictor.feature_view import FeatureView
 from pricecast_price_predictor.features import FeatureSpec, FeatureTable
 from pricecast_price_predictor.models.base import Sample
 from pricecast_price_predictor.pool import Pool
@@ -41,6 +43,8 @@ def backtest(
 ) -> None:
     """Runs the backtest of every pair and horizon and prints what was measured.
 
+    Of a pipeline with news another model is trained that sees none, to tell what they add on the same rows.
+
     Args:
         settings: The pipeline; its feature store holds the rows.
         evaluate_from_ms: Rows whose candle ends at or before this time train; later ones are judged.
@@ -53,18 +57,24 @@ def backtest(
     """
     store = open_feature_store(settings)
     try:
-        tables = {pair: _table(settings, store, pair) for pair in settings.pairs}
+        views = {pair: _view(settings, store, pair) for pair in settings.pairs}
     finally:
         store.close()
-    pool = Pool((table for _, table in tables.values()), len(tables)) if len(tables) > 1 else None
     results: list[dict[str, Any]] = []
     rows: list[pl.DataFrame] = []
-    for pair, (spec, table) in tables.items():
-        for seconds in settings.horizons_seconds:
-            sample = Sample(spec, table, horizon_rows(seconds, settings.candle_seconds), pool=pool)
-            result, forecasts = _one(settings, pair, sample, evaluate_from_ms=evaluate_from_ms, plots=plots)
-            results.append(result)
-            rows.append(forecasts.frame(pair=pair, horizon_seconds=seconds))
+    bare = _samples(settings, views, news=False) if settings.news_model else itertools.repeat(None)
+    for (pair, sample), without in zip(_samples(settings, views, news=True), bare, strict=False):
+        result, forecasts = _one(settings, pair, sample, evaluate_from_ms=evaluate_from_ms, plots=plots)
+        if without is not None:
+            _, other = _one(settings, pair, without[1], evaluate_from_ms=evaluate_from_ms, plots=None)
+            signals = views[pair][1].news
+            result["news"] = {
+                "model": settings.news_model,
+                "signals": 0 if signals is None else len(signals),
+                **_added(forecasts, other),
+            }
+        results.append(result)
+        rows.append(forecasts.frame(pair=pair, horizon_seconds=result["horizon_seconds"]))
     if out is not None:
         walkforward.write_forecasts(rows, out)
     if as_json:
@@ -76,12 +86,31 @@ def backtest(
         console.print(f"plots: {plots.resolve()}")
 
 
-def _table(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> tuple[FeatureSpec, FeatureTable]:
+def _view(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> tuple[FeatureSpec, FeatureView]:
     spec = feature_view.spec_of(settings, store, pair)
     seen = feature_view.read(settings, store, pair)
     if seen.rows.is_empty():
         raise NotEnoughHistoryError(f"{pair}: has no feature rows")
-    return spec, seen.table(spec)
+    return spec, seen
+
+
+def _samples(
+    settings: PricePredictorSettings, views: Mapping[str, tuple[FeatureSpec, FeatureView]], *, news: bool
+) -> Iterator[tuple[str, Sample]]:
+    """Yields each pair with the sample of each horizon, whose features leave the news out unless they are wanted."""
+    specs = {pair: replace(spec, news=spec.news and news) for pair, (spec, _) in views.items()}
+    tables = {pair: view.table(specs[pair]) for pair, (_, view) in views.items()}
+    pool = Pool(tables.values(), len(tables)) if len(tables) > 1 else None
+    for pair, table in tables.items():
+        for seconds in settings.horizons_seconds:
+            yield pair, Sample(specs[pair], table, horizon_rows(seconds, settings.candle_seconds), pool=pool)
+
+
+def _added(forecasts: Forecasts, without: Forecasts) -> dict[str, Any]:
+    """Returns how far forecasts with news are ahead of those without, on the rows that both forecast."""
+    both = rivals.standings({"with news": forecasts, "without": without})
+    lead = both[1].lead
+    return {"without": asdict(both[1].scores), "lead": {**asdict(lead), "verdict": lead.verdict}}
 
 
 def _one(
@@ -156,6 +185,12 @@ def _as_table(results: Sequence[dict[str, Any]]) -> Table:
         ("walk-forward skill before", lambda one: f"{one['walk_forward']['distribution_skill']:+.2%}"),
         ("training time, s", lambda one: f"{one['training_seconds']:.1f}"),
     ]
+    if all("news" in one for one in results):
+        lines += [
+            ("signals of news", lambda one: f"{one['news']['signals']:,}"),
+            ("distribution skill without news", lambda one: f"{one['news']['without']['distribution_skill']:+.2%}"),
+            ("news adds", lambda one: "{skill:+.2%} ({low:+.2%} to {high:+.2%})".format(**one["news"]["lead"])),
+        ]
     for name, text in lines:
         table.add_row(name, *(text(one) for one in results))
     if any(one["simulated"] for one in results):

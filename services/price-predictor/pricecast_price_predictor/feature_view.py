@@ -93,12 +93,21 @@ def read_rows(
     return {pair: frame.filter(pl.col("pair") == pair) for pair in pairs}
 
 
-def read_news(settings: PricePredictorSettings, store: FeatureStore, pair: str) -> pl.DataFrame | None:
-    """Returns the newest signals of the pair's coin by the model of the settings; None without news."""
+def read_news(
+    settings: PricePredictorSettings, store: FeatureStore, pair: str, *, last: int | None = NEWS_ROWS
+) -> pl.DataFrame | None:
+    """Returns signals of the pair's coin by the model of the settings; None without news.
+
+    Args:
+        settings: Of the pipeline.
+        store: Where the signals are.
+        pair: The pair.
+        last: Only the newest so many; None for all, which rows of long ago need.
+    """
     if not settings.news_model:
         return None
     group = group_name(settings.pipeline, "news_signals")
-    frame = store.read(group, entities=[base_coin(pair)], last=NEWS_ROWS)
+    frame = store.read(group, entities=[base_coin(pair)], last=last)
     if frame.is_empty():
         return frame
     return frame.filter(pl.col("model_name") == settings.news_model).select("timestamp_ms", "signal")
@@ -114,5 +123,5 @@ def read(
         settings.candle_seconds,
         rows[pair],
         {companion: rows[companion] for companion in companions},
-        read_news(settings, store, pair),
+        read_news(settings, store, pair, last=None),
     )
