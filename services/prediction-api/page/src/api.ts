@@ -31,6 +31,7 @@ export interface Prediction {
   namespace: string;
   pipeline: string;
   quantiles: Quantile[];
+  caution?: string;
   outcome?: Outcome;
 }
 export interface Candle {

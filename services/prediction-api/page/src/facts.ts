@@ -32,6 +32,7 @@ export function sentences(
   if (latest.simulated) told.push({ mark: "warn", text: "This market is simulated: its prices are nobody's." });
   const naive = naiveSentence(latest, score);
   if (naive) told.push(naive);
+  if (latest.caution) told.push({ mark: "warn", text: `Take it with care: ${latest.caution}.` });
   return told;
 }
 

@@ -22,6 +22,9 @@ test("a good forecast needs no sentence", () => assert.equal(told(prediction()),
 test("a simulated market is told", () => assert.match(told(prediction({ simulated: true })), /simulated/));
 test("a naive forecast is told", () => assert.match(told(prediction({ modelName: "naive", modelVersion: 0 })), /naive forecast/));
 test("a model that isn't better than naive is told", () => assert.match(told(prediction({ beatsNaive: false })), /no better/));
+test("what a forecast warns of itself is told", () => {
+  assert.equal(told(prediction({ caution: "20% of the features drift" })), "Take it with care: 20% of the features drift.");
+});
 test("an answer whose time is past is told, and not as stale besides", () => {
   assert.match(told(prediction(), NOW + 60_000), /time is over/);
   assert.doesNotMatch(told(prediction(), NOW + 60_000), /stale/);
