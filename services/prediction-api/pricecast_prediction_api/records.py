@@ -200,6 +200,7 @@ class Records:
         if time.monotonic() >= self._day_until:
             if self._reading_day is None or self._reading_day.done():
                 self._reading_day = asyncio.create_task(self._read_day())
+                self._reading_day.add_done_callback(_look_at)
             await asyncio.shield(self._reading_day)  # a caller that gives up doesn't end the others' read
         return self._day
 
@@ -216,6 +217,12 @@ class Records:
 
         self._day = await self._reading.run("scores", read)
         self._day_until = time.monotonic() + _SCORES_SECONDS
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Takes note of an error that all callers may have left without waiting for: asyncio would log it as lost."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _given(source: T | None, what: str, setting: str) -> T:
