@@ -39,7 +39,7 @@ export class Overview {
   draw(latest: Iterable<Prediction>, scores: ReadonlyMap<string, SeriesScore>, now: number): void {
     const all = rows(latest, scores, now);
     const shown = all.filter((row) => (this.horizon === 0 || row.series.horizon === this.horizon) && matches(this.search, row.series.pair, row.series.pipeline));
-    say(this.#count, shown.length === all.length ? `${all.length} forecasts` : `${shown.length} of ${all.length} forecasts`);
+    say(this.#count, shown.length === all.length ? `Forecasts: ${all.length}` : `Forecasts: ${shown.length} of ${all.length}`);
     const several = new Set(all.map((row) => row.series.pipeline)).size > 1;
     this.#heads.get("pipeline")!.hidden = !several;
     for (const [column, cell] of this.#heads) {
