@@ -67,7 +67,7 @@ def test_panning_loads_what_lies_before(shown: Site, opened: Opened) -> None:
     expect(page.locator("#recent-place tbody tr")).to_have_count(12)
     page.locator("#chart-place").focus()
     with page.expect_request(re.compile(r"/candles\?.*endTime=")):
-        for _ in range(60):
+        for _ in range(160):
             page.keyboard.press("ArrowLeft")
 
 
