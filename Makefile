@@ -68,7 +68,7 @@ test-servers: dev ## Tests on real Kafka, Elasticsearch, PostgreSQL (by URL, els
 	$(PYTEST) --numprocesses=2 --dist=loadfile tests/servers
 
 test-page: dev ## The web page in Chromium: desktop, phone, dark, offline, 500 pairs, accessibility
-	$(PYTEST) tests/page
+	$(PYTEST) --numprocesses=2 tests/page
 
 test-e2e: dev ## Tests on a real cluster (KUBECONFIG, else started by testbed/)
 	$(PYTEST) tests/e2e tests/chaos
