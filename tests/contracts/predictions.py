@@ -15,6 +15,16 @@ from pricecast_core.stores.tokens import PageTokenError
 
 START_MS = 1_767_225_600_000
 MINUTE_MS = 60_000
+WARNS: dict[str, Any] = {
+    "live_skill": -0.25,
+    "distance": 1.5,
+    "volatility": 0.75,
+    "drift": 0.125,
+    "caution": "the market is unlike what the model learned from",
+    "abstained": True,
+}
+"""What a forecast warns of itself."""
+LEVELS: dict[str, Any] = {"levels": (0.1, 0.5, 0.9), "quantiles": (49_900.25, 50_010.5, 50_100.75)}
 
 
 def a_prediction(minute: int = 0, **changes: Any) -> Prediction:
@@ -102,7 +112,11 @@ class PredictionStoreContract:
         assert store.latest() == [a_prediction()]
 
     def test_every_field_comes_back_as_it_was_written(self, store: PredictionStore) -> None:
-        full = scored(a_prediction(0, pipeline="full", simulated=True))
+        full = scored(a_prediction(0, pipeline="full", simulated=True, **WARNS, **LEVELS))
+        defaults = {
+            field.name for field in msgspec.structs.fields(Prediction) if getattr(full, field.name) == field.default
+        }
+        assert defaults == {"schema_version"}
         bare = a_prediction(
             1, pipeline="bare", distribution_skill=None, point_skill=None, model_name="naive", model_version=0
         )
