@@ -7,13 +7,14 @@ service that fails to start.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, ClassVar, Union
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -26,6 +27,7 @@ from pricecast_resources.metadata import problems as of_metadata
 from pricecast_resources.pricepipeline import PricePipelineSpec
 
 KIND = "PricePipeline"
+_BOOLEAN = "tag:yaml.org,2002:bool"
 _ROOT_FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
@@ -34,7 +36,14 @@ class ManifestError(SettingsError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads scalars as kubectl does: no dates, no numbers of base 60, whole floats as integers."""
+    """Reads scalars as kubectl does: no dates, no numbers of base 60, whole floats as integers, y and n as booleans."""
+
+    bool_values: ClassVar[dict[str, bool]] = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Returns a mapping, its keys as kubectl turns them to JSON: `y` and `7` are "true" and "7"."""
+        found = super().construct_mapping(node, deep=deep)
+        return {json.dumps(key) if isinstance(key, bool | int | float) else key: each for key, each in found.items()}
 
 
 def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | int:
@@ -56,6 +65,7 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$"),
     list("-+0123456789."),
 )
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^[yYnN]$"), list("yYnN"))
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
@@ -191,7 +201,9 @@ class _Document:
         return Resource(self.path, kind, str(name), spec)
 
     def _problem(self, location: Sequence[str | int], text: str) -> tuple[int, str]:
-        line = _line_of(self.node, location)
+        line, written = _found_at(self.node, location)
+        if isinstance(written, yaml.ScalarNode) and written.tag == _BOOLEAN and text.startswith(("True: ", "False: ")):
+            text += f"; YAML reads {written.value} as a boolean: put it in quotes if it is text"
         return line, f"{self.path}:{line}: {dotted(location)}: {text}"
 
 
@@ -281,8 +293,8 @@ def _required(annotation: Any) -> Any:
     return annotation
 
 
-def _line_of(node: yaml.Node, location: Sequence[str | int]) -> int:
-    """Returns the line of a field, or of the nearest one above it that is written."""
+def _found_at(node: yaml.Node, location: Sequence[str | int]) -> tuple[int, yaml.Node]:
+    """Returns the line and the value of a field, or of the nearest one above it that is written."""
     line = node.start_mark.line + 1
     current = node
     for part in location:
@@ -296,7 +308,7 @@ def _line_of(node: yaml.Node, location: Sequence[str | int]) -> int:
             line = current.start_mark.line + 1
         else:
             break
-    return line
+    return line, current
 
 
 def _duplicates(node: yaml.Node) -> Iterator[tuple[int, str]]:

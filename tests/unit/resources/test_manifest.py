@@ -109,6 +109,36 @@ def test_all_kinds_in_a_file_are_checked(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["y", "Y", "n", "N", "yes", "Off", "true"])
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("spec:", "spec:\n  news: {archive: {location: a.csv}, coins: [BTC, TEXT]}", "spec.news.coins[1]"),
+        ("name: btc", "name: TEXT", "metadata.name"),
+        ("name: btc", "name: btc\n  labels: {team: TEXT}", "metadata.labels.team"),
+    ],
+)
+def test_text_that_yaml_reads_as_a_boolean_is_to_be_quoted(
+    tmp_path: Path, text: str, old: str, new: str, field: str
+) -> None:
+    told = refused(tmp_path, GOOD.replace(old, new.replace("TEXT", text)))
+    assert f"{field}: {text.lower() in ('y', 'yes', 'true')}: " in told
+    assert told.endswith(f"; YAML reads {text} as a boolean: put it in quotes if it is text")
+    load_manifest(
+        written(tmp_path, GOOD.replace("spec:", 'spec:\n  news: {archive: {location: a.csv}, coins: ["Y", N1]}'))
+    )
+
+
+@pytest.mark.parametrize(("text", "value"), [("y", True), ("Y", True), ("n", False), ("N", False), ("on", True)])
+def test_booleans_are_read_as_kubectl_reads_them(tmp_path: Path, text: str, value: bool) -> None:
+    manifest = load_manifest(written(tmp_path, f"{GOOD}  suspend: {text}\n"))
+    assert manifest.spec.suspend is value
+
+
+def test_keys_are_text_as_kubectl_sends_them(tmp_path: Path) -> None:
+    load_manifest(written(tmp_path, GOOD.replace("name: btc", "name: btc\n  labels: {y: a, 7: b}")))
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("60.0", 60), ("6e1", 60), ("0x3c", 60), ("074", 60), ("1_200", 1200), ("", 60), ("null", 60), ("~", 60)],
