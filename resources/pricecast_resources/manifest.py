@@ -208,7 +208,7 @@ class _Document:
 
 
 def without_unset(data: Any, annotation: Any) -> Any:
-    """Returns the data without fields that are there but have no value, as the API server drops them for defaults."""
+    """Returns the data without fields and entries of maps that have no value: the API server drops them for defaults."""
     model = _required(annotation)
     if isinstance(data, dict) and isinstance(model, type) and issubclass(model, BaseModel):
         fields = _fields(model)
@@ -221,7 +221,7 @@ def without_unset(data: Any, annotation: Any) -> Any:
     if isinstance(data, list) and arguments:
         return [without_unset(each, arguments[0]) for each in data]
     if isinstance(data, dict) and len(arguments) > 1:
-        return {name: without_unset(value, arguments[1]) for name, value in data.items()}
+        return {name: without_unset(value, arguments[1]) for name, value in data.items() if value is not None}
     return data
 
 

@@ -155,6 +155,8 @@ def _indicators() -> Iterator[Odd]:
 def _fields() -> Iterator[Odd]:
     for path in ("source", "candles", "training", "prediction", "storage", "topics", "services", "features", "suspend"):
         yield from pipeline(GOOD, path, None)
+    yield from pipeline(GOOD, "services", {"candles": None}, {"candles": {"resources": {"limits": {"memory": None}}}})
+    yield from pipeline(GOOD, "pods", {"labels": {"team": None}}, {"nodeSelector": {"disk": None}})
     yield from pipeline("candles.second", "candles", {"second": 60})
     yield from pipeline("spec", "candle", {"seconds": 60})
     yield from pipeline("candles", "candles", [], "60s", 60)
