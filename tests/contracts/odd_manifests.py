@@ -245,6 +245,8 @@ def _services_and_addresses() -> Iterator[Odd]:
     yield from pipeline(GOOD, "source.kraken.websocketUrl", "", "wss://a.b/c", "ws://127.0.0.1:7")
     yield from pipeline("websocketUrl", "source.kraken.websocketUrl", "https://a", "wss://", "wss:// a", "wss://a:x")
     yield from pipeline("restUrl", "source.kraken.restUrl", "http://", "https:// x", "api.kraken.com")
+    for url in ("http://", "https:// x", "api.exchange.coinbase.com"):
+        yield from pipeline("restUrl", "source", {"kind": "Coinbase", "coinbase": {"restUrl": url}})
     yield from finetune(GOOD, "dataset", {"s3": {"uri": "s3://a/b.jsonl", "endpoint": "http://minio:9000"}})
     yield from finetune("endpoint", "dataset", {"s3": {"uri": "s3://a/b.jsonl", "endpoint": "minio:9000"}})
     yield from finetune("ollama", "outputs", {"ollama": {"url": "http://", "model": "a"}}, {"ollama": {"model": "a"}})

@@ -7,7 +7,7 @@ from typing import Any
 from pricecast_core.services import FINETUNE
 from pricecast_core.settings import FinetuneSettings
 from pricecast_operator.render import labels
-from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
+from pricecast_operator.render.network import egress, metrics_ingress, of_settings, policy
 from pricecast_operator.render.owner import Owner
 from pricecast_operator.render.pods import (
     HTTP_PORT,
@@ -47,7 +47,7 @@ def render_finetune(owner: Owner, spec: FinetuneJobSpec, options: RenderOptions)
         policy(
             metadata,
             {labels.FINETUNE_JOB: owner.name},
-            egress(of_urls(*settings.addresses)),
+            egress(of_settings(settings)),
             metrics_ingress(HTTP_PORT, options.metrics_namespaces),
         ),
     ]

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pricecast_core.addresses import Address, of_url
+from pricecast_core.settings.base import ServiceSettings
 
 Manifest = dict[str, Any]
 
@@ -19,13 +20,27 @@ PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/1
 _DNS: Manifest = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
-def of_urls(*urls: str) -> list[Address]:
-    """Returns the addresses of those URLs that are not empty.
+def of_settings(settings: ServiceSettings) -> list[Address]:
+    """Returns the addresses of the servers that a process talks to, as its settings say.
 
     Raises:
-        SettingsError: If one is no URL of a server.
+        SettingsError: If one is no URL of a server; it names the setting.
     """
-    return [of_url(url, "URL", ("http", "https", "ws", "wss")) for url in urls if url]
+    return [of_server(url, _name(settings, url)) for url in settings.addresses if url]
+
+
+def of_server(url: str, setting: str) -> Address:
+    """Returns the address in the URL of a server.
+
+    Raises:
+        SettingsError: If it is none; it names the setting.
+    """
+    return of_url(url, setting, ("http", "https", "ws", "wss"))
+
+
+def _name(settings: ServiceSettings, url: str) -> str:
+    """Returns the setting that a URL stands in; the URLs of some are made from others."""
+    return next((name for name, value in settings if value == url or (isinstance(value, list) and url in value)), "URL")
 
 
 def egress(destinations: Iterable[Address]) -> list[Manifest]:

@@ -19,7 +19,7 @@ from pricecast_core.settings import StreamSettings
 from pricecast_core.topics import topic_name
 from pricecast_operator.render import labels
 from pricecast_operator.render.autoscaling import Scaling, authentication, autoscaler
-from pricecast_operator.render.network import egress, metrics_ingress, of_urls, policy
+from pricecast_operator.render.network import egress, metrics_ingress, of_server, of_settings, policy
 from pricecast_operator.render.owner import Owner
 from pricecast_operator.render.pods import (
     HTTP_PORT,
@@ -382,6 +382,6 @@ def _destinations(process: ServiceProcess, pipeline: Pipeline) -> Iterator[Addre
         if isinstance(value, SecretKeyRef):
             if name.endswith("_URL"):
                 yield pipeline.databases.get(value, _UNKNOWN_ISSUER if name == _ISSUER else _UNKNOWN_DATABASE)
-        elif name.endswith("_URL"):
-            yield from of_urls(value)
-    yield from of_urls(*settings.addresses)
+        elif name.endswith("_URL") and value:
+            yield of_server(value, name.lower())
+    yield from of_settings(settings)

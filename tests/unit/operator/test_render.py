@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricecast_core.addresses import Address
+from pricecast_core.errors import SettingsError
 from pricecast_core.settings import FinetuneSettings, NewsSettings, NewsSignalSettings, load
 from pricecast_core.settings.exchanges import EXCHANGES
 from pricecast_core.settings.news_signal import ENCODER
 from pricecast_operator.render import labels
 from pricecast_operator.render.backends import ClusterBackends
 from pricecast_operator.render.finetune import render_finetune
+from pricecast_operator.render.network import of_settings
 from pricecast_operator.render.owner import Owner
 from pricecast_operator.render.pipeline import Pipeline, render
 from pricecast_operator.render.pods import RenderOptions
@@ -432,6 +434,12 @@ def test_trades_may_talk_to_the_exchange_that_the_source_names(kind: str) -> Non
         if "ipBlock" in peer
     }
     assert reached >= {("10.9.8.7/32", 8001), ("10.9.8.6/32", 8002)}
+
+
+def test_an_address_that_is_none_is_refused_by_the_setting_that_holds_it() -> None:
+    settings = NewsSettings(pipeline="t", source=["rss"], rss_urls=["https://a.example/feed", "http://"])  # type: ignore[call-arg]
+    with pytest.raises(SettingsError, match=r"^rss_urls: is not such a URL; write http://"):
+        of_settings(settings)
 
 
 AUTOSCALED = {

@@ -67,12 +67,7 @@ class CoinbaseSettings(ExchangeSettings):
 
     title: ClassVar[str] = "Coinbase"
 
-    rest_url: str = Field(
-        "https://api.exchange.coinbase.com",
-        pattern="^https?://",
-        max_length=2048,
-        description="Base URL of the REST API.",
-    )
+    rest_url: HttpUrl = Field("https://api.exchange.coinbase.com", description="Base URL of the REST API.")
     requests_per_second: float = Field(5.0, gt=0, description="REST calls a second, within Coinbase's public limit.")
 
     @property
