@@ -159,15 +159,18 @@ class Versions:
         return [shadow for shadow in known.values() if shadow is not None]
 
     def _contenders(self, name: str, serving: ModelVersion, known: Mapping[int, Shadow | None]) -> list[ModelVersion]:
-        """Returns the newest version that has served before, and the challenger: the newest of all that was not promoted.
+        """Returns the version that served before, and the challenger: the newest of all that was not promoted.
 
         A challenger stays until it can be judged: where models are trained more often than that takes, none ever would be.
         """
         versions = [each for each in self._registry.versions(name) if each.version != serving.version]
-        former = [each for each in versions if each.stage == "archived"][:1]
+        archived = [each for each in versions if each.stage == "archived"]
+        # Not the newest of them: after a rollback that is the version which turned out worse.
+        before = [each.former for each in self._registry.promotions([name], 1) if each.version == serving.version]
+        former = [each for each in archived if each.version in before] or archived
         newer = [each for each in versions if each.stage == "registered" and each.version > serving.version]
         on_trial = [each for each in newer if (shadow := known.get(each.version)) and self._is_on_trial(shadow)]
-        return [*former, *(on_trial or newer)[:1]]
+        return [*former[:1], *(on_trial or newer)[:1]]
 
     def _is_on_trial(self, shadow: Shadow) -> bool:
         return shadow.version.stage == "archived" or len(shadow.losses) < self._settings.promotion_min_scored

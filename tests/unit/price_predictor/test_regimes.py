@@ -146,3 +146,18 @@ def test_a_version_of_old_knowledge_gives_way_to_a_newer_one_that_is_no_worse(wo
     assert served(here, rows[1_500:]) == 2
     assert "no worse in shadow, and version 1 is 0 days old" in here.registry.production([NAME])[NAME].reason
     assert "days old" in here.registry.training_requests([NAME])[NAME]
+
+
+def test_after_a_rollback_the_version_that_served_last_forecasts_in_shadow_and_not_the_worse_one(world, bars) -> None:
+    rows = bars(2_000)
+    here: World = world(rollback_min_scored=100)
+    here.feed(rows[:1_500])
+    here.train(0.05, "Ewma")
+    here.feed(rows[1_500:1_510])
+    plant(here, 5.0)
+    here.feed(rows[1_510:1_520])
+    here.registry.promote(NAME, 1, "serves again")
+    here.feed(rows[1_520:1_530])
+    plant(here, 1.0)  # as wide as version 2
+    assert served(here, rows[1_530:]) == 1
+    assert "that of version 3" in here.registry.production([NAME])[NAME].reason
