@@ -25,8 +25,8 @@ KAFKA_UNREACHABLE = "KafkaUnreachable"
 NO_SUCH_VERSION = "NoSuchVersion"
 QUALITY = ("BeatsNaive", "InDistribution", "FeaturesDrifting")
 """Conditions that the newest forecasts tell of."""
-_RECOVERED_SKILL, _RECOVERED_DRIFT = 0.0025, 0.2
-"""From which a model beats naive again, and below which features no longer drift."""
+_RECOVERED_SKILL, _RECOVERED_DRIFT, _RECOVERED_DISTANCE = 0.0025, 0.2, 0.8
+"""From which a model beats naive again, and up to which features no longer drift and a market is near again."""
 _FAR_SHARE = 0.1
 """Of many forecasts one is far from the training at any time: so many at once say something of the market."""
 _STALE_SECONDS = 60
@@ -124,7 +124,7 @@ def quality_findings(
     newest = [each for each in predictions if each.pair in spec.pairs and each.horizon_seconds in wanted]
     found = [
         _beats_naive([each for each in newest if each.live_skill is not None], told("BeatsNaive")),
-        _in_distribution([each for each in newest if each.distance is not None]),
+        _in_distribution([each for each in newest if each.distance is not None], told("InDistribution")),
         _drifting([each for each in newest if each.drift is not None], told("FeaturesDrifting")),
     ]
     return [each for each in found if each is not None]
@@ -141,16 +141,20 @@ def _beats_naive(known: Sequence[Prediction], before: Finding | None) -> Finding
     return Finding("BeatsNaive", "True", "BetterThanNaive", message) if known else None
 
 
-def _in_distribution(known: Sequence[Prediction]) -> Finding | None:
-    far = [each for each in known if max(each.distance or 0, each.volatility or 0) > 1]
+def _in_distribution(known: Sequence[Prediction], before: Finding | None) -> Finding | None:
+    most = _RECOVERED_DISTANCE if before is not None and before.status == "False" else 1.0
+    far = [each for each in known if max(each.distance or 0, each.volatility or 0) > most]
     if abstained := [each for each in known if each.abstained]:
-        message = f"the market is so far from what the models learned from that they abstain: {_whats(abstained)}"
-        return Finding("InDistribution", "False", "Abstains", message)
-    if far and len(far) >= _FAR_SHARE * len(known):
-        message = f"the market is like hardly anything that the models learned from: {_whats(far)}"
-        return Finding("InDistribution", "False", "FarFromTraining", message)
-    message = "the market is like what the models learned from"
-    return Finding("InDistribution", "True", "LikeTheTraining", message) if known else None
+        what = "the market is so far from what the models learned from that they abstain"
+        found = Finding("InDistribution", "False", "Abstains", f"{what}, at first for {_whats(abstained)}")
+    elif far and len(far) >= _FAR_SHARE * len(known):
+        what = "the market is like hardly anything that the models learned from"
+        found = Finding("InDistribution", "False", "FarFromTraining", f"{what}, at first for {_whats(far)}")
+    else:
+        message = "the market is like what the models learned from"
+        return Finding("InDistribution", "True", "LikeTheTraining", message) if known else None
+    # Which forecasts are far changes with each candle: those are named that were when it began.
+    return before if before is not None and before.reason == found.reason else found
 
 
 def _drifting(known: Sequence[Prediction], before: Finding | None) -> Finding | None:

@@ -567,6 +567,23 @@ def test_a_naive_forecast_says_nothing_of_the_kind() -> None:
     assert not kinds & {"BeatsNaive", "InDistribution", "FeaturesDrifting"}
 
 
+def test_a_market_that_is_far_is_told_until_it_is_near_by_a_margin_and_in_the_same_words() -> None:
+    spec = PricePipelineSpec.model_validate({"pairs": ["BTC/USD", "ETH/USD"]})
+    status: dict[str, Any] = {}
+    messages = []
+    for btc, eth in ((0.9, 0.5), (1.1, 0.5), (0.9, 1.2), (0.5, 0.9), (0.7, 0.7), (0.9, 0.9)):
+        newest = [
+            msgspec.structs.replace(prediction(0), pair=pair, distance=distance)
+            for pair, distance in (("BTC/USD", btc), ("ETH/USD", eth))
+        ]
+        status = told(children(), replace(ALL_SEEN, predictions=newest), spec, status)
+        [found] = [each for each in status["conditions"] if each["type"] == "InDistribution"]
+        messages.append((found["status"], found["message"]))
+    far = ("False", "the market is like hardly anything that the models learned from, at first for BTC/USD over 300 s")
+    near = ("True", "the market is like what the models learned from")
+    assert messages == [near, far, far, far, near, near]
+
+
 def test_each_new_change_of_version_is_news_with_its_reason_and_those_of_before_are_not() -> None:
     promoted = {
         "pair": "BTC/USD",
