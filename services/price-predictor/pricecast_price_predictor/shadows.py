@@ -37,11 +37,13 @@ class Shadow:
         version: The version.
         forecaster: Makes its forecasts.
         losses: Pinball loss of its newest forecasts whose time has come, by the event time of their row.
+        compared: Outcomes that it was last compared on with the version that serves now.
     """
 
     version: ModelVersion
     forecaster: Forecaster
     losses: dict[int, float] = field(default_factory=dict)
+    compared: int = 0
     _awaited: dict[int, list[float]] = field(default_factory=dict)
     _waits_for: int = 0
 

@@ -114,6 +114,9 @@ class Versions:
         if horizon.version is not None and horizon.forecaster is not None:
             self._shadows.setdefault(name, {})[horizon.version.version] = Shadow(horizon.version, horizon.forecaster)
         self._shadows.setdefault(name, {}).pop(version.version, None)
+        for shadow in self._shadows[name].values():
+            if shadow is not None:
+                shadow.compared = 0
         horizon.use(version, price_model)
         labels = (pair, str(seconds))
         metrics.MODEL_VERSION.labels(*labels).set(version.version)
@@ -143,6 +146,7 @@ class Versions:
         found = shadows.compare(horizon.live, shadow)
         if found is None:
             return None
+        shadow.compared = found.rows
         if shadow.version.stage == "archived":
             return shadows.why_back(found, self._settings)
         return shadows.why_promoted(found, _age_days(serving, now_ms), self._settings)
@@ -173,7 +177,7 @@ class Versions:
         return [*former[:1], *(on_trial or newer)[:1]]
 
     def _is_on_trial(self, shadow: Shadow) -> bool:
-        return shadow.version.stage == "archived" or len(shadow.losses) < self._settings.promotion_min_scored
+        return shadow.version.stage == "archived" or shadow.compared < self._settings.promotion_min_scored
 
     def _shadow(self, name: str, version: ModelVersion, now_ms: int) -> Shadow | None:
         """Returns the shadow of a version; None if it can't be read."""

@@ -161,3 +161,23 @@ def test_after_a_rollback_the_version_that_served_last_forecasts_in_shadow_and_n
     plant(here, 1.0)  # as wide as version 2
     assert served(here, rows[1_530:]) == 1
     assert "that of version 3" in here.registry.production([NAME])[NAME].reason
+
+
+def test_a_challenger_is_on_trial_until_it_was_compared_on_enough_outcomes_with_the_version_that_serves(
+    world, bars
+) -> None:
+    rows = bars(1_900)
+    here: World = world(promotion_min_scored=100, rollback_min_scored=1_000)
+    here.feed(rows[:1_500])
+    here.train(0.05, "Ewma")
+    assert register(here, 5.0) == 2
+    assert register(here, 0.2) == 3
+    assert served(here, rows[1_500:1_580]) == 1
+    here.registry.promote(NAME, 2, "planted")  # version 3 has outcomes already, of which version 2 has none
+    assert register(here, 25.0) == 4
+    served(here, rows[1_580:1_730])
+    assert (
+        3 in here.predictor.versions._shadows[NAME]
+    )  # of its 125 outcomes 95 were common ones when it last was chosen
+    served(here, rows[1_730:1_780])
+    assert 3 not in here.predictor.versions._shadows[NAME]
