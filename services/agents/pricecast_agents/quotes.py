@@ -22,7 +22,7 @@ class Quote(BaseModel):
     age_seconds: float = Field(description="Seconds since it was made")
     is_over: bool = Field(description="Whether the target time has passed: then it is no forecast any more")
     simulated: bool = Field(description="Whether the market is a simulation: then the prices are nobody's")
-    beats_naive: bool = Field(description="Whether the model's distribution beat the naive one out of sample")
+    beats_naive: bool = Field(description="Whether the model beat the naive one out of sample, and doesn't abstain")
     point_is_naive: bool = Field(description="Whether the point forecast is the last price")
     skill: float | None = Field(description="Skill of the distribution out of sample: 0 is naive, 1 perfect")
     model: str = Field(description="Name and version of the model, or `naive`")
@@ -69,7 +69,8 @@ def quote(prediction: dict[str, Any], now: datetime | None = None) -> Quote:
         inside_interval=outcome.get("insideInterval") if outcome else None,
         caveat="",
     )
-    return found.model_copy(update={"caveat": _caveat(found, prediction.get("caution", ""))})
+    caveat = _caveat(found, prediction.get("caution", ""), abstained=prediction.get("abstained", False))
+    return found.model_copy(update={"caveat": caveat})
 
 
 def track_record(pair: str, predictions: Sequence[dict[str, Any]]) -> TrackRecord:
@@ -104,7 +105,7 @@ def track_record(pair: str, predictions: Sequence[dict[str, Any]]) -> TrackRecor
     )
 
 
-def _caveat(found: Quote, caution: str) -> str:
+def _caveat(found: Quote, caution: str, *, abstained: bool) -> str:
     words = []
     if found.simulated:
         words.append("The market is a SIMULATION: its prices are nobody's.")
@@ -112,6 +113,8 @@ def _caveat(found: Quote, caution: str) -> str:
         words.append("The target time has passed and no newer forecast is there: don't use it as one.")
     if found.model == "naive":
         words.append("No model has beaten the naive forecast yet: the forecast is the last price.")
+    elif abstained:
+        words.append("The model abstains: this is the naive forecast, and the skill is not its own.")
     elif not found.beats_naive:
         words.append("The model did NOT beat the naive forecast out of sample.")
     elif found.point_is_naive:

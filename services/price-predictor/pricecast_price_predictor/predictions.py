@@ -67,6 +67,7 @@ def make(
     prices = [forecast.last_price * math.exp(quantile) for quantile in forecast.quantiles]
     lower, median, upper = (prices[column] for column in columns(forecast.levels))
     metrics = version.metrics if version is not None else {}
+    beats_naive = metrics.get("distribution_skill", 0.0) > 0 and not forecast.abstains  # where it abstains it is naive
     return Prediction(
         pipeline=pipeline,
         pair=forecast.pair,
@@ -86,7 +87,7 @@ def make(
         distribution_skill=metrics.get("distribution_skill"),
         point_skill=metrics.get("point_skill"),
         point_is_naive=point_is_naive,
-        beats_naive=version is not None and metrics.get("distribution_skill", 0.0) > 0,
+        beats_naive=beats_naive,
         simulated=simulated,
         live_skill=forecast.live_skill,
         distance=forecast.novelty.distance,

@@ -163,6 +163,13 @@ def test_the_caveat_names_what_is_wrong(changes: dict[str, Any], said: str) -> N
     assert quote(prediction()).pipeline == "team.btc"
 
 
+def test_where_the_model_abstains_the_caveat_claims_nothing_of_its_skill_or_width() -> None:
+    caveat = quote(prediction(abstained=True, beatsNaive=False, pointIsNaive=True, caution="far off")).caveat
+    assert "The model abstains: this is the naive forecast" in caveat
+    assert "out of sample" not in caveat
+    assert "Only the width" not in caveat
+
+
 def test_a_record_that_is_no_better_than_naive_says_so() -> None:
     outcome = {"absoluteError": 1, "naiveAbsoluteError": 1, "insideInterval": True, "pinballLoss": 2.0}
     worse = [prediction(outcome={**outcome, "naivePinballLoss": 1.0})] * 200

@@ -55,6 +55,8 @@ def test_a_change_of_regime_is_seen_told_and_survived(world, bars, planted) -> N
     if planted is unit_error:
         assert any(one.abstained and "the naive forecast stands in" in one.caution for one in seen)
         assert all(one.model_version for one in after)
+        assert {one.beats_naive for one in after if one.abstained} == {False}
+        assert {one.beats_naive for one in after if not one.abstained} == {True}
         back = after[-1]
         assert back.upper / back.lower < 1.2
 

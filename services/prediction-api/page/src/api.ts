@@ -32,6 +32,7 @@ export interface Prediction {
   pipeline: string;
   quantiles: Quantile[];
   caution?: string;
+  abstained?: boolean;
   outcome?: Outcome;
 }
 export interface Candle {

@@ -45,6 +45,7 @@ function naiveSentence(p: Prediction, score: Score | undefined): Sentence | unde
   if (p.modelName === "naive" || p.modelVersion === 0) {
     return { mark: "warn", text: "No model has beaten the naive forecast yet, so this is the naive forecast." };
   }
+  if (p.abstained) return undefined; // its caution says so
   if (!p.beatsNaive) return { mark: "warn", text: "This model was no better than the naive forecast out of sample." };
   const skill = score?.distributionSkill;
   if (score && skill !== undefined && score.count >= FEW_SCORES && skill <= 0) {

@@ -25,6 +25,10 @@ test("a model that isn't better than naive is told", () => assert.match(told(pre
 test("what a forecast warns of itself is told", () => {
   assert.equal(told(prediction({ caution: "20% of the features drift" })), "Take it with care: 20% of the features drift.");
 });
+test("that the model abstains says nothing of its skill out of sample", () => {
+  const caution = "the model abstains, the naive forecast stands in";
+  assert.equal(told(prediction({ beatsNaive: false, abstained: true, caution })), `Take it with care: ${caution}.`);
+});
 test("an answer whose time is past is told, and not as stale besides", () => {
   assert.match(told(prediction(), NOW + 60_000), /time is over/);
   assert.doesNotMatch(told(prediction(), NOW + 60_000), /stale/);
