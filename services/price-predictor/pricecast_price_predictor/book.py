@@ -165,7 +165,7 @@ class PairBook:
             first += len(rows.time_ms) - len(table)
             point_is_naive = not horizon.forecaster.model.use_median
             novelty = horizon.forecaster.novelty
-        abstains = np.array([(one.distance or 0.0) > self._farthest for one in novelty], dtype=np.bool_)
+        abstains = np.array([one.is_beyond(self._farthest) for one in novelty], dtype=np.bool_)
         if abstains.any():
             everywhere = self._naive(horizon, rows, horizon.levels)[first:]
             quantiles = np.where(abstains[:, None], everywhere, quantiles)

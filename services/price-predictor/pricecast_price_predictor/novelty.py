@@ -61,7 +61,11 @@ class Novelty:
     @property
     def is_far(self) -> bool:
         """Whether the row is like hardly any of those learned from."""
-        return self.distance is not None and self.distance > 1
+        return self.is_beyond(1)
+
+    def is_beyond(self, distance: float) -> bool:
+        """Returns whether the row is farther than that from those learned from."""
+        return self.distance is not None and self.distance > distance
 
     @property
     def is_wild(self) -> bool:

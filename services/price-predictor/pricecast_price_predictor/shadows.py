@@ -36,12 +36,14 @@ class Shadow:
     Attributes:
         version: The version.
         forecaster: Makes its forecasts.
+        farthest: Distance from its training beyond which it abstains: what it would forecast there is not judged.
         losses: Pinball loss of its newest forecasts whose time has come, by the event time of their row.
         compared: Outcomes that it was last compared on with the version that serves now.
     """
 
     version: ModelVersion
     forecaster: Forecaster
+    farthest: float
     losses: dict[int, float] = field(default_factory=dict)
     compared: int = 0
     _awaited: dict[int, list[float]] = field(default_factory=dict)
@@ -49,14 +51,14 @@ class Shadow:
 
     def __post_init__(self) -> None:
         # Not all shadows at the same candle: forecasts that are served would wait for them.
-        self._waits_for = ROWS + zlib.crc32(self.version.model_name.encode()) % ROWS
+        self._waits_for = ROWS + zlib.crc32(f"{self.version.model_name} {self.version.version}".encode()) % ROWS
 
     @classmethod
-    def after(cls, version: ModelVersion, price_model: PriceModel, time_ms: int) -> Shadow:
+    def after(cls, version: ModelVersion, price_model: PriceModel, farthest: float, time_ms: int) -> Shadow:
         """Returns a shadow that forecasts the rows after a time."""
         forecaster = Forecaster(price_model, QUANTILES)
         forecaster.skip_to(time_ms)
-        return cls(version, forecaster)
+        return cls(version, forecaster, farthest)
 
     def advance(self, view: FeatureView) -> bool:
         """Forecasts and scores what the view allows; returns whether anything was scored."""
@@ -69,8 +71,8 @@ class Shadow:
         table = view.table(self.forecaster.model.spec, new)
         first, quantiles = self.forecaster.advance(table)
         quantiles = quantiles[:, columns(self.forecaster.levels)]
-        for at, values in zip(table.time_ms[first:].tolist(), quantiles, strict=True):
-            if np.isfinite(values).all():
+        for at, values, new_in in zip(table.time_ms[first:].tolist(), quantiles, self.forecaster.novelty, strict=True):
+            if np.isfinite(values).all() and not new_in.is_beyond(self.farthest):
                 self._awaited[at] = values.tolist()
         return self._score(time_ms, np.log(rows["close"].to_numpy()), rows["observed"].to_numpy() & ~grid.outage(rows))
 

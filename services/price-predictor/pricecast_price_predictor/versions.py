@@ -112,7 +112,8 @@ class Versions:
             log.error("a model can't be used", model=name, version=version.version, error=str(error))
             return False
         if horizon.version is not None and horizon.forecaster is not None:
-            self._shadows.setdefault(name, {})[horizon.version.version] = Shadow(horizon.version, horizon.forecaster)
+            gives_way = Shadow(horizon.version, horizon.forecaster, self._settings.abstain_distance)
+            self._shadows.setdefault(name, {})[horizon.version.version] = gives_way
         self._shadows.setdefault(name, {}).pop(version.version, None)
         for shadow in self._shadows[name].values():
             if shadow is not None:
@@ -187,7 +188,7 @@ class Versions:
             return known
         data = self._registry.artifact(name, version.version)
         try:
-            return Shadow.after(version, PriceModel.from_bytes(data), now_ms)
+            return Shadow.after(version, PriceModel.from_bytes(data), self._settings.abstain_distance, now_ms)
         except StoreError as error:
             log.info("a version can't be compared", model=name, version=version.version, reason=str(error))
             return None

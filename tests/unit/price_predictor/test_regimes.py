@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import polars as pl
@@ -183,3 +185,19 @@ def test_a_challenger_is_on_trial_until_it_was_compared_on_enough_outcomes_with_
     )  # of its 125 outcomes 95 were common ones when it last was chosen
     served(here, rows[1_730:1_780])
     assert 3 not in here.predictor.versions._shadows[NAME]
+
+
+def test_a_challenger_is_not_judged_on_rows_on_which_it_would_abstain(world, bars) -> None:
+    rows = unit_error(bars(END, step_seconds=300))
+    here: World = world(candle_seconds=300)
+    here.feed(rows[:LEARNED])
+    here.train(0.05, "Ewma")
+    register(here, 1.0)  # the same model: it abstains where the one that serves does
+    served(here, rows[LEARNED:])
+    abstained = {one.feature_time_ms for one in here.history() if one.abstained}
+    shadow = here.predictor.versions._shadows[NAME][2]
+    assert abstained
+    assert len(shadow.losses) > 20
+    assert not shadow.losses.keys() & abstained
+    others = [replace(shadow, version=replace(shadow.version, version=number)) for number in range(1, 9)]
+    assert len({other._waits_for for other in others}) > 4  # not all of a model forecast at the same candle
