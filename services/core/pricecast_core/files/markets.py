@@ -15,9 +15,11 @@ from itertools import pairwise
 from math import log, sqrt
 from pathlib import Path
 
-from pricecast_core.values import KRAKEN_TO_COMMON
+from pricecast_core.values import COIN, KRAKEN_TO_COMMON, base_coin
 
-_NAMED = re.compile(r"([A-Z0-9]{2,10}?)(USDT|USDC|USD|EUR|GBP|JPY|CHF|CAD|AUD|XBT|BTC|ETH)")
+_QUOTES = frozenset(["USDT", "USDC", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "XBT", "BTC", "ETH"])
+_PAIR = re.compile(f"({COIN})({'|'.join(sorted(_QUOTES))})")  # no currency ends another: a word has one reading
+_COIN = re.compile(COIN)
 _DOLLARS = {"USDT": "USD", "USDC": "USD"}  # people replay the one for the other
 _LEAP_AT_ONCE = log(2)
 _LEAP_PER_ROOT_DAY = 0.5
@@ -63,9 +65,10 @@ def named_pairs(path: Path) -> frozenset[str]:
 
     The dollar's coins count as dollars: `ETHUSDT_1m.csv` and `ETH-USD.csv` both spell ETH/USD.
     """
-    words = re.split(r"[^A-Za-z0-9]+", path.name.partition(".")[0])
-    spelt = [_NAMED.fullmatch(text) for text in (*words, *(one + other for one, other in pairwise(words)))]
-    return frozenset(f"{_coin(found[1])}/{_coin(found[2])}" for found in spelt if found is not None)
+    words = _words(path)
+    spelt = [(found[1], found[2]) for found in map(_PAIR.fullmatch, words) if found is not None]
+    spelt += [(word, after) for word, after in pairwise(words) if _COIN.fullmatch(word) and after in _QUOTES]
+    return frozenset(f"{_coin(base)}/{_coin(quote)}" for base, quote in spelt if not base.isdigit())
 
 
 def is_named_for(path: Path, pair: str) -> bool:
@@ -74,9 +77,13 @@ def is_named_for(path: Path, pair: str) -> bool:
 
 
 def is_named_for_another(path: Path, pair: str) -> bool:
-    """Returns whether a file's name spells a pair, and not this one."""
+    """Returns whether a file's name spells a pair, and not this one.
+
+    A word such as TUSD or WBTC may be the coin alone as well as a pair, unless a currency follows it.
+    """
     named = named_pairs(path)
-    return bool(named) and _spelt(pair) not in named
+    coins = {word for word, after in pairwise((*_words(path), "")) if _PAIR.fullmatch(word) and after not in _QUOTES}
+    return bool(named) and _spelt(pair) not in named and base_coin(pair) not in coins
 
 
 def leaps(before_ms: int, before: float, time_ms: int, price: float) -> bool:
@@ -115,6 +122,10 @@ def _reach(between_ms: int, moves: Iterable[Moves]) -> float:
 def _spelt(pair: str) -> str:
     base, _, quote = pair.partition("/")
     return f"{_coin(base)}/{_coin(quote)}"
+
+
+def _words(path: Path) -> list[str]:
+    return re.split(r"[^A-Za-z0-9]+", path.name.partition(".")[0])
 
 
 def _coin(name: str) -> str:
