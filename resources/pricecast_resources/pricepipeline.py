@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 
 from pricecast_core import services
 from pricecast_core.settings import CandlesSettings, PricePredictorSettings
+from pricecast_core.settings.price_predictor import (
+    FIRST_TRAINING_SHARE,
+    LEAST_LEARNABLE,
+    WARM_UP_ROWS,
+    rows_to_learn,
+)
 from pricecast_core.values import (
     DISTINCT,
     MOST_COMPANIONS,
@@ -221,6 +228,15 @@ class ServiceOverride(PodSettings):
     )
 
 
+_FIRST_FOLD_ROWS = WARM_UP_ROWS + LEAST_LEARNABLE
+_SHARE = Fraction(str(FIRST_TRAINING_SHARE))
+_LOOKBACK_SECONDS = (
+    "int(self.training.lookback.substring(0, size(self.training.lookback) - 1))"
+    " * {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}"
+    "[self.training.lookback.substring(size(self.training.lookback) - 1)]"
+)
+
+
 class PricePipelineSpec(Model):
     """A price prediction, from trades to a scored forecast."""
 
@@ -239,11 +255,15 @@ class PricePipelineSpec(Model):
                 "source.replay.files",
             ),
             rule(
-                "int(self.training.lookback.substring(0, size(self.training.lookback) - 1))"
-                " * {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}"
-                "[self.training.lookback.substring(size(self.training.lookback) - 1)]"
-                " >= self.training.minRows * self.candles.seconds",
+                f"{_LOOKBACK_SECONDS} >= self.training.minRows * self.candles.seconds",
                 "holds fewer than training.minRows candles; look back further, or ask for fewer rows",
+                "training.lookback",
+            ),
+            rule(
+                f"self.prediction.horizonsSeconds.all(h, {_LOOKBACK_SECONDS} >= self.candles.seconds * ((({_FIRST_FOLD_ROWS}"
+                f" + h / self.candles.seconds) * {_SHARE.denominator} + {_SHARE.numerator - 1}) / {_SHARE.numerator}))",
+                f"holds fewer candles than a model is trained on, ({_FIRST_FOLD_ROWS} + horizon / candles.seconds) / "
+                f"{FIRST_TRAINING_SHARE} of them; look back further, or forecast less far ahead",
                 "training.lookback",
             ),
             rule(
@@ -306,11 +326,14 @@ class PricePipelineSpec(Model):
                 raise ValueError(f"services: {service!r} is unknown; the names are {', '.join(PROCESSES)}")
         if any(each.autoscaling is not None and name not in SHARING for name, each in self.services.items()):
             raise ValueError(f"services: autoscaling is for the services that share work: {', '.join(SHARING)}")
-        if seconds(self.training.lookback) < self.training.min_rows * self.candles.seconds:
-            raise ValueError(
-                f"training.lookback: {self.training.lookback} holds fewer than training.minRows ({self.training.min_rows}) "
-                f"candles of {self.candles.seconds} s"
-            )
+        for horizon in self.prediction.horizons_seconds:
+            needed = rows_to_learn(self.training.min_rows, horizon, self.candles.seconds)
+            if seconds(self.training.lookback) < needed * self.candles.seconds:
+                raise ValueError(
+                    f"training.lookback: {self.training.lookback} holds fewer candles of {self.candles.seconds} s than the "
+                    f"{needed} that a model of {horizon} s ahead is trained on (training.minRows is "
+                    f"{self.training.min_rows}); look back further, or forecast less far ahead"
+                )
         return self
 
     @property

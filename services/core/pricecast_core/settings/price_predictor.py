@@ -31,6 +31,15 @@ WARM_UP_ROWS = 90
 """Rows before the local volatility is known."""
 
 
+def rows_to_learn(min_rows: int, horizon_seconds: int, candle_seconds: int) -> int:
+    """Returns how many candles of a pair the model of a horizon takes: its first fold must have what to learn from.
+
+    The rules of the PricePipeline say the same to the API server.
+    """
+    first_fold = WARM_UP_ROWS + LEAST_LEARNABLE + horizon_seconds // candle_seconds
+    return max(min_rows, math.ceil(first_fold / FIRST_TRAINING_SHARE))
+
+
 class PredictionStoreSettings(FeatureStoreSettings):
     """Where predictions are kept."""
 
@@ -136,9 +145,8 @@ class PricePredictorSettings(PredictionStoreSettings):
     )
 
     def rows_to_learn(self, horizon_seconds: int) -> int:
-        """Returns how many candles of a pair the model of a horizon takes: its first fold must have what to learn from."""
-        first_fold = WARM_UP_ROWS + LEAST_LEARNABLE + horizon_seconds // self.candle_seconds
-        return max(self.training_min_rows, math.ceil(first_fold / FIRST_TRAINING_SHARE))
+        """Returns how many candles of a pair the model of a horizon takes."""
+        return rows_to_learn(self.training_min_rows, horizon_seconds, self.candle_seconds)
 
     @property
     def addresses(self) -> list[str]:
