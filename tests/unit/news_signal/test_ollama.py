@@ -114,6 +114,32 @@ async def test_what_is_no_answer_of_ollama_is_the_servers_fault(body: bytes) -> 
             await extractor(api).extract("Bitcoin rises", 0)
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, b'{"error": {"message": "bad"}}', "bad"),
+        (400, b'{"error": null}', "null"),
+        (502, b"null", "null"),
+        (502, b'"Bad gateway"', "Bad gateway"),
+        (503, b"5", "5"),
+        (500, b"[]", r"\[\]"),
+        (500, b"[" * 100_000, "500"),
+        (200, b"[" * 100_000, "not an answer of Ollama"),
+        (503, b"", "Service Unavailable"),
+        (500, b'{"error": "model requires more memory"}', r": model requires more memory \(500\)"),
+        (200, b'{"error": "model requires more memory"}', "model requires more memory"),
+    ],
+)
+async def test_whatever_a_server_answers_in_place_of_ollama_its_reason_is_told(
+    status: int, body: bytes, reason: str
+) -> None:
+    with OllamaDouble(says(GOOD)) as api:
+        api.raw = [(status, body)]
+        with pytest.raises(UnavailableError, match=reason) as caught:
+            await extractor(api).extract("Bitcoin rises", 0)
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("url", ["http://[", "http://host:port"])
 def test_an_address_that_is_none_is_a_wrong_setting(url: str) -> None:
     with pytest.raises(SettingsError, match="ollama_url"):
@@ -148,9 +174,14 @@ _bodies = st.binary(max_size=80) | st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(_said, max_size=6).map("".join), st.sampled_from(["stop", "length", "load", None]), st.none() | _bodies)
+@given(
+    st.lists(_said, max_size=6).map("".join),
+    st.sampled_from(["stop", "length", "load", None]),
+    st.none() | _bodies,
+    st.sampled_from([200, 204, 301, 400, 403, 404, 429, 500, 502, 503]),
+)
 def test_whatever_ollama_answers_is_valid_refused_or_unavailable(
-    content: str, done_reason: Any, body: bytes | None
+    content: str, done_reason: Any, body: bytes | None, status: int
 ) -> None:
     async def ask(api: OllamaDouble) -> None:
         reader = extractor(api)
@@ -163,5 +194,5 @@ def test_whatever_ollama_answers_is_valid_refused_or_unavailable(
         assert {item.coin for item in answer.news_signals} <= {"BTC", "ETH"}
 
     with OllamaDouble(says(content, done_reason)) as api:
-        api.raw = [] if body is None else [(200, body)]
+        api.raw = [] if body is None else [(status, body)]
         asyncio.run(ask(api))

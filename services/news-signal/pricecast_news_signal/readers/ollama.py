@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
+import msgspec
 import ollama
 
 from pricecast_core import logs
@@ -22,7 +23,7 @@ from pricecast_news_signal.extractor import UnavailableError
 
 MAX_ANSWER_TOKENS = 512
 """Bounds an answer that doesn't end: fifteen coins need some 250."""
-
+_SHOWN_CHARACTERS = 300
 
 log = logs.get(__name__)
 
@@ -74,7 +75,9 @@ class OllamaExtractor:
             self._options["num_thread"] = num_thread
         self._think: bool | None = False
         try:
-            self._client = ollama.AsyncClient(host=url, timeout=timeout_seconds)
+            self._client = ollama.AsyncClient(
+                host=url, timeout=timeout_seconds, event_hooks={"response": [_raise_for_status]}
+            )
         except (ValueError, httpx.InvalidURL) as error:
             raise SettingsError(f"ollama_url: {url!r} is no address: {error}") from None
 
@@ -108,23 +111,46 @@ class OllamaExtractor:
                     keep_alive=self._keep_alive,
                     think=think,
                 )
-            except ollama.ResponseError as error:
-                if (
-                    think is not None
-                    and error.status_code == httpx.codes.BAD_REQUEST
-                    and "think" in error.error.lower()
-                ):
-                    log.info("the model can't be told not to think", model=self._model, answer=error.error)
+            except _HttpError as error:
+                if think is not None and error.status == httpx.codes.BAD_REQUEST and "think" in error.reason.lower():
+                    log.info("the model can't be told not to think", model=self._model, answer=error.reason)
                     self._think = None
                     continue
-                remedy = f"; publish or pull {self._model}" if error.status_code == httpx.codes.NOT_FOUND else ""
-                raise UnavailableError(f"ollama at {self._url}: {error.error} ({error.status_code}){remedy}") from None
+                remedy = f"; publish or pull {self._model}" if error.status == httpx.codes.NOT_FOUND else ""
+                raise UnavailableError(f"ollama at {self._url}: {error.reason} ({error.status}){remedy}") from None
             except (ConnectionError, httpx.HTTPError) as error:
                 raise UnavailableError(f"ollama at {self._url}: no answer: {type(error).__name__}") from None
-            except (ValueError, TypeError) as error:  # JSON, or its form, of another server than Ollama
-                reason = str(error).partition("\n")[0]
-                raise UnavailableError(f"ollama at {self._url}: not an answer of Ollama: {reason}") from None
+            except (ValueError, TypeError, RecursionError) as error:  # JSON, or its form, of another server than Ollama
+                raise UnavailableError(
+                    f"ollama at {self._url}: not an answer of Ollama: {_shown(str(error))}"
+                ) from None
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client._client.aclose()
+
+
+class _HttpError(Exception):
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+async def _raise_for_status(response: httpx.Response) -> None:
+    """Raises what the server says before the client does, which takes for granted that JSON holds a text `error`."""
+    if response.is_success or response.has_redirect_location:
+        return
+    text = (await response.aread()).decode("utf-8", "replace")
+    try:
+        reason = msgspec.json.decode(text, type=_Refusal).error
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # a proxy's page, or another server's JSON
+        reason = text
+    raise _HttpError(response.status_code, _shown(reason) or response.reason_phrase)
+
+
+class _Refusal(msgspec.Struct):
+    error: str
+
+
+def _shown(text: str) -> str:
+    return " ".join(text.split())[:_SHOWN_CHARACTERS]
