@@ -118,6 +118,8 @@ def _zone(name: str, text: str) -> tzinfo:
     offset = _OFFSET.match(name)
     if offset is not None and (not name[offset.end() :] or name[offset.end()] == " "):
         minutes = int(offset[2]) * 60 + int(offset[3] or 0)
+        if minutes >= 24 * 60:
+            raise _no_time(text)
         return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
     if not name:
         return UTC

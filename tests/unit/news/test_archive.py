@@ -79,6 +79,20 @@ def test_json_lines_are_read_too(tmp_path: Path) -> None:
     assert [item.position for item in refused] == [3]
 
 
+@pytest.mark.parametrize("offset", ["+2400", "GMT-99:00"])
+def test_a_row_with_an_impossible_offset_is_refused_and_the_others_are_read(tmp_path: Path, offset: str) -> None:
+    when = f"2024-06-04 12:00:00 {offset}"
+    table = write(tmp_path / "news.csv", f"title,newsDatetime\nA,{when}\nB,2024-06-04\n")
+    lines = write(
+        tmp_path / "news.jsonl",
+        f'{{"title": "A", "published_at": "{when}"}}\n{{"title": "B", "published_at": "2024-06-04"}}\n',
+    )
+    for path in (table, lines):
+        news, refused = read(path)
+        assert [item.title for item in news] == ["B"]
+        assert [item.error.field for item in refused] == ["published_at"]
+
+
 def test_zip_and_rar_give_what_the_plain_file_gives(tmp_path: Path) -> None:
     plain = read(write(tmp_path / "news.csv", CSV))[0]
     files = {"readme.txt": "hello", "other.csv": "a,b\n1,2\n", "dir/news.csv": CSV}

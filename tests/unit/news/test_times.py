@@ -99,7 +99,19 @@ def test_today_without_a_time_counts_from_now() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "31 Feb 2024 10:00 GMT", "2024-13-01", "04 Jun 2024 25:00 GMT", "١٢"]
+    "text",
+    [
+        "",
+        "yesterday",
+        "31 Feb 2024 10:00 GMT",
+        "2024-13-01",
+        "04 Jun 2024 25:00 GMT",
+        "١٢",
+        "2024-06-04 12:00:00 +2400",
+        "Tue, 04 Jun 2024 12:00:00 +9999",
+        "Tue, 04 Jun 2024 12:00:00 GMT-99:00",
+        "Tue, 04 Jun 2024 12:00:00 (UTC+24)",
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(BadMessageError):
