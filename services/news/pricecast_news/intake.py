@@ -18,6 +18,8 @@ from pricecast_news.web import RateLimitedError
 
 SERVICE = services.NEWS.group
 MAX_BACKOFF_SECONDS = 900.0
+MAX_RETRY_AFTER_SECONDS = 3600.0
+"""The longest that a source is left alone because it asks for it: a date of the year 9999 is no pause but a mistake."""
 MAX_REMEMBERED_REFUSALS = 100_000
 FEW_REFUSED = 5
 _FEW_SHARE = 0.01
@@ -191,11 +193,11 @@ class Intake:
 def backoff(error: SourceError, failures: int, poll_seconds: float) -> float:
     """Returns how long to leave a failing source alone, in seconds.
 
-    What the source asks for, else twice as long each time; with a tenth of chance added, so that many who were
+    What the source asks for, up to an hour, else twice as long each time; with a tenth of chance added, so that many who were
     refused at once don't come back at once.
     """
     if isinstance(error, RateLimitedError) and error.retry_after is not None:
-        wait = max(error.retry_after, 1.0)
+        wait = min(max(error.retry_after, 1.0), MAX_RETRY_AFTER_SECONDS)
     else:
         wait = min(poll_seconds * 2.0 ** min(failures - 1, 20), max(MAX_BACKOFF_SECONDS, poll_seconds))
     return wait * random.uniform(1.0, 1.1)  # noqa: S311 (no secret)
