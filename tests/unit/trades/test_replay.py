@@ -489,6 +489,14 @@ def test_files_of_two_markets_are_no_history_of_one_pair(
         read(make(files))
 
 
+def test_a_price_next_to_nothing_is_refused_as_another_markets_and_ends_nothing(tmp_path: Path) -> None:
+    """Of these two prices the quotient is 0 as a float, which has no logarithm."""
+    one = write(tmp_path / "a.csv", [f"{START},1e12,1"])
+    other = write(tmp_path / "b.csv", [f"{START + 60},1e-320,1", f"{START + 120},1e12,1"])
+    with pytest.raises(SettingsError, match=r"b\.csv: begins with .*e-321 .* another market's"):
+        read(make([one, other]))
+
+
 @given(
     step=st.floats(0.0001, 0.5),
     ups=st.lists(st.booleans(), min_size=2, max_size=60),

@@ -53,7 +53,7 @@ class Moves:
 
 def moves_of(prices: Sequence[tuple[int, float]]) -> Moves | None:
     """Returns how a price moves, by times in ms and prices; None where too few tell."""
-    steps = [log(price / before) for (_, before), (_, price) in pairwise(prices)]
+    steps = [_step(before, price) for (_, before), (_, price) in pairwise(prices)]
     past_ms = sum(abs(time_ms - before_ms) for (before_ms, _), (time_ms, _) in pairwise(prices))
     if not past_ms or sum(step != 0 for step in steps) < _FEWEST_STEPS:
         return None
@@ -92,12 +92,12 @@ def leaps(before_ms: int, before: float, time_ms: int, price: float) -> bool:
     Twofold at once, threefold in a day, fifteenfold in three weeks: five times more than bitcoin, ether and smaller
     coins moved on the minutes, days and weeks of 2021 to 2025 that this was tried on.
     """
-    return abs(log(price / before)) > _farthest(abs(time_ms - before_ms))
+    return abs(_step(before, price)) > _farthest(abs(time_ms - before_ms))
 
 
 def jumps(before_ms: int, before: float, time_ms: int, price: float, moves: Iterable[Moves]) -> bool:
     """Returns whether a market that moves so doesn't go from one price to the other in the time between."""
-    return abs(log(price / before)) > _reach(abs(time_ms - before_ms), moves)
+    return abs(_step(before, price)) > _reach(abs(time_ms - before_ms), moves)
 
 
 def can_tell(between_ms: int, moves: Iterable[Moves]) -> bool:
@@ -108,6 +108,10 @@ def can_tell(between_ms: int, moves: Iterable[Moves]) -> bool:
 def shown(time_ms: int, price: float) -> str:
     """Returns a price and its time, for messages."""
     return f"{price:,.10g} at {datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _step(before: float, price: float) -> float:
+    return log(price) - log(before)  # their quotient may be no float's
 
 
 def _farthest(between_ms: int) -> float:
