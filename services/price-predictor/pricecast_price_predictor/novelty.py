@@ -137,8 +137,8 @@ def fit(table: FeatureTable, rows: NDArray[np.intp], spec: FeatureSpec) -> Refer
     days = len(rows) // spec.day
     if days < LEAST_DAYS:
         return None
-    rows = rows[:: -(-len(rows) // _MOST_ROWS)]
-    values = table.values[rows].astype(np.float64)
+    some = rows[:: -(-len(rows) // _MOST_ROWS)]
+    values = table.values[some].astype(np.float64)
     # A feature that none of the rows knows, such as news that have not begun, says nothing.
     used = np.isfinite(values).any(axis=0) & np.array([name not in CLOCK for name in table.names])
     names = tuple(name for name, use in zip(table.names, used, strict=True) if use)
@@ -146,15 +146,18 @@ def fit(table: FeatureTable, rows: NDArray[np.intp], spec: FeatureSpec) -> Refer
     means, deviations = np.nanmean(values, axis=0), np.maximum(np.nanstd(values, axis=0), _SMALLEST)
     edges = np.nanquantile(values, _TENTHS, axis=0).T
     far = _root_mean_square(_standardised(values, means, deviations))
-    spans = _spans(values, edges)
-    share = _shares(_counts(spans))
-    usual = [_psi(_shares(_counts(part)), share) for part in np.array_split(spans, days)]
+    # Of days all rows are counted, as they are live: the PSI of a few rows is large by chance.
+    columns = np.flatnonzero(used)
+    parts = (table.values[np.ix_(day, columns)].astype(np.float64) for day in np.array_split(rows, days))
+    counts = [_counts(part, edges) for part in parts]
+    share = _shares(np.add.reduce(counts))
+    usual = [_psi(_shares(each), share) for each in counts]
     return Reference(
         names,
         tuple(means.tolist()),
         tuple(deviations.tolist()),
         max(float(np.quantile(far, _RARE)), _SMALLEST),
-        float(np.quantile(table.scale[rows], _RARE)),
+        float(np.quantile(table.scale[some], _RARE)),
         tuple(tuple(edge) for edge in edges.tolist()),
         tuple(tuple(each) for each in share.tolist()),
         tuple(np.max(usual, axis=0).tolist()),
@@ -230,7 +233,7 @@ class Watch:
         self._open = []
         if not len(values):
             return
-        self._counts.append(_counts(_spans(values, np.array(reference.edges))))
+        self._counts.append(_counts(values, np.array(reference.edges)))
         if len(self._counts) < _BLOCKS:
             return
         names = reference.names
@@ -251,19 +254,11 @@ def _root_mean_square(values: Floats) -> Floats:
     return np.asarray(np.sqrt(total / values.shape[1]))
 
 
-def _spans(values: Floats, edges: Floats) -> NDArray[np.int64]:
-    """Returns between which edges each feature of each row lies; one that isn't known lies in the lowest span."""
-    found = np.zeros(values.shape, np.int64)
-    for edge in edges.T:
-        found += values > edge
-    return found
-
-
-def _counts(spans: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns how many rows lie in each span, shape (features, spans)."""
-    features, number = spans.shape[1], len(_TENTHS) + 1
-    flat = spans + number * np.arange(features)
-    return np.bincount(flat.ravel(), minlength=number * features).reshape(features, number)
+def _counts(values: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Returns how many rows lie in each span between the edges, shape (features, spans); unknown ones in the lowest."""
+    above = [(values > edge).sum(axis=0) for edge in edges.T]
+    none = np.zeros(values.shape[1], np.int64)
+    return -np.diff(np.stack([none + len(values), *above, none], axis=1), axis=1)
 
 
 def _shares(counts: NDArray[np.int64]) -> Floats:

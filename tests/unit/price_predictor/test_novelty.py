@@ -66,6 +66,17 @@ def test_a_market_that_moves_faster_looks_the_same_but_for_its_volatility(table)
     assert "volatility is" in after.caution
 
 
+def test_what_is_usual_of_a_day_hangs_not_on_how_many_days_were_learned_from() -> None:
+    """As live, a day is counted whole; days that are all alike have a PSI of nearly nothing."""
+    rows = 1_440 * 90
+    values = np.random.default_rng(1).normal(size=(rows, 2)).astype(np.float32)
+    flat = np.ones(rows)
+    alike = FeatureTable(("one", "other"), values, flat, flat, np.arange(rows) * 60_000, flat > 0)
+    reference = novelty.fit(alike, np.arange(rows), FeatureSpec(60))
+    assert reference is not None
+    assert max(reference.usual) < 0.05
+
+
 def test_what_was_learned_from_less_than_a_week_says_nothing(table) -> None:
     assert learned(table, 96 * 7) is None
     assert Watch(None).advance(table.rows(0, 3)) == [Novelty()] * 3
