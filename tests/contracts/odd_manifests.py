@@ -132,10 +132,8 @@ def _lengths_of_time() -> Iterator[Odd]:
             path.split(".")[1], path, "0d", "1w", "30", "30 d", "-1d", "1.5d", "1000000d", "", 30, "30d\n"
         )
     yield from pipeline("lookback", "training.lookback", "1d")
-    yield from pipeline(GOOD, "training.lookback", "25550m", "18d", prediction__horizonsSeconds=[60, 604_800])
     yield from pipeline("lookback", "training.lookback", "17d", "25549m", prediction__horizonsSeconds=[60, 604_800])
     days = {"candles__seconds": 86_400, "prediction__horizonsSeconds": [86_400], "training__minRows": 200}
-    yield from pipeline(GOOD, "training.lookback", "353d", **days)
     yield from pipeline("lookback", "training.lookback", "352d", "200d", **days)
 
 

@@ -273,3 +273,16 @@ def test_a_coin(coin: str) -> None:
     if verdicts["messages"]:
         assert load(NewsSignalSettings, pipeline="p", coins=[coin]).coins == [coin]
         assert accepts(lambda: served(f"{coin}/USD", 300))  # the API knows coins as sides of pairs
+
+
+@pytest.mark.parametrize(
+    ("candle", "horizons", "enough", "short"),
+    [(60, [60, 604_800], "25550m", "25549m"), (86_400, [86_400], "353d", "352d"), (60, [300], "2000m", "1999m")],
+)
+def test_the_lookback_is_what_training_takes(candle: int, horizons: list[int], enough: str, short: str) -> None:
+    spec: dict[str, Any] = {"pairs": ["BTC/USD"], "candles": {"seconds": candle}, "prediction": {}}
+    spec["prediction"]["horizonsSeconds"] = horizons
+    rows = {"minRows": 200 if candle == 86_400 else 2_000}
+    PricePipelineSpec.model_validate(spec | {"training": rows | {"lookback": enough}})
+    with pytest.raises(ValidationError, match=rf"training\.lookback: {short} holds fewer candles of {candle} s than"):
+        PricePipelineSpec.model_validate(spec | {"training": rows | {"lookback": short}})
