@@ -1,4 +1,4 @@
-"""Points in time as people write them in settings."""
+"""Points in time as people write them in settings, and exchanges in messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pricecast_core.errors import SettingsError
 
 _AGE = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d|w)$")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse(name: str, text: str, now_ms: int) -> int:
@@ -40,3 +41,12 @@ def parse(name: str, text: str, now_ms: int) -> int:
     if time_ms > now_ms:
         raise SettingsError(f"{name}: {text} lies in the future; name a time that has passed")
     return time_ms
+
+
+def exact_ms(text: str) -> int | None:
+    """Returns an ISO 8601 time with a zone in whole milliseconds since the Unix epoch, cut; None if it is none."""
+    try:
+        elapsed = datetime.fromisoformat(text) - _EPOCH
+    except (ValueError, TypeError, OverflowError):  # no time; one without a zone; one that leaves the calendar
+        return None
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from pricecast_core.errors import BadMessageError, SettingsError
+from pricecast_trades import times
 from pricecast_trades.errors import PassingError
 from pricecast_trades.exchanges.coinbase import wire
 from pricecast_trades.feed import Beat, Event, Update
@@ -60,7 +61,7 @@ class CoinbaseSession:
             return self._refuse(data, f"product_id: {message.product_id!r} was not subscribed to")
         if message.type == "heartbeat":
             last = {} if message.last_trade_id is None else {pair: message.last_trade_id}
-            return [Beat(now_ms, wire.time_ms(message.time), frozenset([pair]), last)]
+            return [Beat(now_ms, times.exact_ms(message.time), frozenset([pair]), last)]
         received_ms = now_ms if message.type == "match" else None
         return [Update(pair, [wire.trade(pair, data, self._url)], received_ms)]
 

@@ -7,7 +7,6 @@ milliseconds, never rounded: a trade may not slip into the next candle.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -15,11 +14,11 @@ import msgspec
 from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.messages import Trade, decode, encode
 from pricecast_core.values import read_pair
+from pricecast_trades import times
 from pricecast_trades.errors import PassingError
 from pricecast_trades.source import Refused
 
 _TAKER: dict[str, Literal["buy", "sell"]] = {"buy": "sell", "sell": "buy"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Match(msgspec.Struct):
@@ -94,20 +93,11 @@ def listed(content: bytes) -> frozenset[str]:
     return frozenset(names)
 
 
-def time_ms(text: str) -> int | None:
-    """Returns a time with a zone in whole milliseconds since the Unix epoch; None if it is none."""
-    try:
-        elapsed = datetime.fromisoformat(text) - _EPOCH
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return (elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000
-
-
 def trade(pair: str, data: bytes, origin: str) -> Trade | Refused:
     """Returns the trade that a row or a message describes, or why it can't be used."""
     try:
         found = _match.decode(data)
-        moment = time_ms(found.time)
+        moment = times.exact_ms(found.time)
         if moment is None:
             raise BadMessageError(f"time: {found.time!r} is no ISO 8601 time with a zone", "time")
         made = Trade(

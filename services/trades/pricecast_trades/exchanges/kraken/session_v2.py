@@ -10,6 +10,7 @@ import msgspec
 from pricecast_core import logs
 from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import Trade
+from pricecast_trades import times
 from pricecast_trades.exchanges.kraken import wire
 from pricecast_trades.exchanges.kraken.faults import Faults
 from pricecast_trades.exchanges.kraken.subscriptions import Subscriptions
@@ -59,7 +60,7 @@ class SessionV2:
             self._answered(message, now)
         elif message.error:
             log.warning("Kraken refuses a request", method=message.method, error=message.error)
-        sent_ms = wire.iso_ms(message.time_out) if message.time_out else None
+        sent_ms = times.exact_ms(message.time_out) if message.time_out else None
         return [Beat(now_ms, sent_ms)] if sent_ms is not None else []
 
     def beat(self, now: float, now_ms: int) -> Beat:

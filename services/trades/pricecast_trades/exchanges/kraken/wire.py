@@ -7,7 +7,6 @@ decimal number of seconds, v1 as one in quotes, v2 as ISO 8601.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -16,11 +15,11 @@ import msgspec
 from pricecast_core.errors import BadMessageError, SettingsError
 from pricecast_core.messages import Trade, decode, encode
 from pricecast_core.values import base_coin, kraken_v1_name, read_pair
+from pricecast_trades import times
 from pricecast_trades.errors import PassingError
 from pricecast_trades.source import Refused
 
 _SIDES: dict[str, Literal["buy", "sell"]] = {"b": "buy", "s": "sell"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND = 253_402_300_800  # the year 10000: a time beyond it is none
 
 
@@ -156,15 +155,6 @@ def pair_of(symbol: str, names: frozenset[str]) -> str:
     return pair if pair in names else ""
 
 
-def iso_ms(text: str) -> int | None:
-    """Returns an ISO 8601 time with a zone in whole milliseconds since the Unix epoch; None if it is none."""
-    try:
-        elapsed = datetime.fromisoformat(text) - _EPOCH
-    except (ValueError, TypeError, OverflowError):  # no time; one without a zone; one that leaves the calendar
-        return None
-    return (elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000
-
-
 def v2_trade(raw: msgspec.Raw, names: frozenset[str], origin: str) -> tuple[str, Trade | Refused]:
     """Returns a trade of the v2 `trade` channel beside its pair."""
     item = _read(_v2, names, bytes(raw), origin)
@@ -219,7 +209,7 @@ def _v2(names: frozenset[str], row: bytes) -> Trade:
     pair = pair_of(found.symbol, names)
     if not pair:
         raise BadMessageError(f"symbol: {found.symbol!r} was not subscribed to", "symbol", reason="unknown_pair")
-    time_ms = iso_ms(found.timestamp)
+    time_ms = times.exact_ms(found.timestamp)
     if time_ms is None:
         raise BadMessageError(f"timestamp: {found.timestamp!r} is no ISO 8601 time with a zone", "timestamp")
     return Trade(
