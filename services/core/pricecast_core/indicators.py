@@ -23,6 +23,9 @@ Neutral = Literal["zero", "fifty", "close"]
 """What a column holds where its formula has no value, as 0/0 in a market that stands still."""
 Periods = tuple[int, ...]
 
+COMMA = re.compile(r",(?![^()]*\))")
+"""A comma outside of parentheses: it stands between the items of a list, not between the periods of an indicator."""
+
 HISTORY = 300
 """Candles that a row is computed from, where no indicator needs more."""
 LONGEST_HISTORY = 5_000
@@ -211,7 +214,7 @@ def candles_needed(chosen: Sequence[Chosen]) -> int:
 
 def _split(text: str) -> list[str]:
     """Splits at the commas outside of parentheses."""
-    return [term for term in re.split(r",(?![^()]*\))", text) if term.strip()]
+    return [term for term in COMMA.split(text) if term.strip()]
 
 
 def read(term: str) -> Chosen:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_origin
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from pricecast_core.errors import SettingsError
+from pricecast_core.indicators import COMMA
 from pricecast_core.kafka import VARIABLES, Kafka, Mechanism, Protocol, secured
 from pricecast_core.values import DISTINCT, Horizon, PipelineId, ReadCoin, ReadPair
 
@@ -24,7 +24,6 @@ DOCUMENT_VARIABLE = "PRICECAST_SETTINGS"
 """The variable that names a process's settings document: a JSON object, keyed by the names of the fields."""
 ANYWHERE = "https://internet.invalid"
 """Stands for HTTPS to any public address."""
-_COMMA = re.compile(r",(?![^()]*\))")
 
 
 PairList = Annotated[list[ReadPair], DISTINCT]
@@ -201,7 +200,7 @@ def _read_document(kind: type[ServiceSettings], file: str) -> dict[str, Any]:
 def _list_of(name: str, text: str) -> list[Any]:
     """Returns the list in a variable: a JSON array, or what stands between commas outside of parentheses."""
     if not text.startswith("["):
-        return [part.strip() for part in _COMMA.split(text) if part.strip()]
+        return [part.strip() for part in COMMA.split(text) if part.strip()]
     try:
         found: list[Any] = json.loads(text)
     except ValueError as error:
