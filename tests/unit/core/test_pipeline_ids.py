@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,11 +17,13 @@ from pricecast_core.stores.features import group_name
 from pricecast_core.stores.models import model_name
 from pricecast_core.values import (
     NAMESPACE,
+    PIPELINE_ID,
     PIPELINE_ID_LENGTH,
     PIPELINE_NAME,
     PipelineId,
     namespace_and_name,
     pipeline_id,
+    whole,
 )
 
 GROUPS = ("technical_indicators", "news_signals")
@@ -83,3 +87,9 @@ def test_no_service_ends_in_the_name_of_another() -> None:
     """Else an object of a pipeline `btc` could bear the name of one of a pipeline `btc-news`."""
     parts = {part for service in of_pipelines() for part in (service.name, service.program)} | {"metrics"}
     assert not [(one, other) for one in parts for other in parts if one.endswith(f"-{other}")]
+
+
+def test_the_chart_takes_the_ids_that_the_prediction_api_takes() -> None:
+    values = json.loads((Path(__file__).parents[3] / "charts/pricecast/values.schema.json").read_text())
+    told = values["properties"]["predictionApi"]["properties"]["pipeline"]
+    assert (told["pattern"], told["maxLength"]) == (whole(f"({PIPELINE_ID})?"), PIPELINE_ID_LENGTH)
