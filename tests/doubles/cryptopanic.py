@@ -35,7 +35,7 @@ class CryptoPanicDouble(HttpDouble):
         posts: What it knows, oldest first.
         requests: Queries that came, in order.
         failures: Answers to give first: (status, headers).
-        bodies: Bodies to answer with first, status 200.
+        bodies: Bodies to answer with first, those of failures too.
         next_host: Host to put into `next` instead of its own.
     """
 
@@ -74,6 +74,6 @@ class CryptoPanicDouble(HttpDouble):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 status, headers, body = double.answer(parts.path, parse_qs(parts.query))
-                self.reply(status, double.bodies.pop(0) if double.bodies and status == 200 else body, headers)
+                self.reply(status, double.bodies.pop(0) if double.bodies else body, headers)
 
         return Handler

@@ -47,6 +47,11 @@ class _Post(msgspec.Struct):
     source: _Publisher | None = None
 
 
+class _ApiError(msgspec.Struct):
+    status: str
+    info: str = ""
+
+
 class _Page(msgspec.Struct):
     results: list[Any]
     next: Any = None
@@ -121,6 +126,8 @@ class CryptoPanic:
             return SettingsError(
                 f"cryptopanic_url: {shown} answered {error.status}: the {closed.lastgroup} API was closed in 2026; {remedy}"
             )
+        if error.status == httpx.codes.FORBIDDEN and not _is_api_error(error.body):
+            return SourceError(f"{error}, and not by CryptoPanic's API; does a proxy or a firewall refuse it?")
         if error.status in (401, 403):
             return SettingsError(
                 f"cryptopanic_api_key: {self._first.host} refuses it ({error.status}); check the key and its plan"
@@ -156,6 +163,15 @@ class CryptoPanic:
             return Refused(BadMessageError(f"not a post: {error}"), str(self._first.host), value=as_json(raw))
         except BadMessageError as error:
             return Refused(error, str(self._first.host), value=as_json(raw))
+
+
+def _is_api_error(body: bytes) -> bool:
+    """Returns whether an error is the API's own rather than that of something on the way to it."""
+    try:
+        msgspec.json.decode(body, type=_ApiError)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _digest(post: _Post) -> str:

@@ -36,7 +36,12 @@ OVERLAP = timedelta(hours=1)
 PAUSE_SECONDS = 5.0
 
 _STRAY_BACKSLASH = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
-_ABOUT_THE_QUERY = re.compile(r"\b(?:query|queries|keyword|keywords|phrase|search|parenthes[ei]s)\b", re.IGNORECASE)
+_REFUSED_QUERY = re.compile(
+    r"\b(?:query|queries|keywords?|phrase|parenthes[ei]s)\b.*"
+    r"\b(?:too (?:short|long|common)|must be|may only be|illegal|not (?:valid|allowed|supported))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How GDELT refuses a query for good; "Your query timed out. Please try again in a few minutes." passes."""
 log = logs.get(__name__)
 
 
@@ -118,7 +123,7 @@ class Gdelt:
         try:
             answer = _loads(text)
         except (ValueError, RecursionError):
-            if not text.startswith(("{", "[", "<")) and _ABOUT_THE_QUERY.search(text):
+            if not text.startswith(("{", "[", "<")) and _REFUSED_QUERY.search(text):
                 raise SettingsError(f"gdelt_query: {self._query!r}: {self._shown} says: {text[:200]}") from None
             raise SourceError(f"{self._shown}: the answer isn't a list of articles: {text[:200]!r}") from None
         articles = answer.get("articles", []) if isinstance(answer, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -12,6 +13,8 @@ from pricecast_core.errors import SourceError
 
 MAX_BODY_BYTES = 10_000_000
 """Largest answer of a feed or an API that is read."""
+MAX_ERROR_BYTES = 10_000
+"""So much is read of what comes with an error."""
 MAX_SECONDS = 60.0
 """Longest time that one answer may take as a whole: a server that sends a byte now and then isn't waited for."""
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -35,11 +38,13 @@ class HttpStatusError(SourceError):
 
     Attributes:
         status: HTTP status.
+        body: Start of what came with it.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, body: bytes) -> None:
         super().__init__(message)
         self.status = status
+        self.body = body
 
 
 def fetch(client: httpx.Client, url: str, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -57,7 +62,8 @@ def fetch(client: httpx.Client, url: str, headers: dict[str, str] | None = None)
             if response.status_code == 429 or (response.status_code == 503 and retry_after is not None):
                 raise RateLimitedError(f"{shown}: asks for a pause ({response.status_code})", retry_after)
             if response.status_code != 304 and not response.is_success:
-                raise HttpStatusError(f"{shown}: answered {response.status_code}", response.status_code)
+                status = response.status_code
+                raise HttpStatusError(f"{shown}: answered {status}", status, _start(response, deadline))
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
@@ -68,6 +74,17 @@ def fetch(client: httpx.Client, url: str, headers: dict[str, str] | None = None)
             return httpx.Response(response.status_code, headers=_plain(response.headers), content=bytes(body))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SourceError(f"{shown}: can't be read: {type(error).__name__}: {error}".replace(url, shown)) from None
+
+
+def _start(response: httpx.Response, deadline: float) -> bytes:
+    """Returns the start of an answer's body, or what of it can be read."""
+    body = bytearray()
+    with suppress(httpx.HTTPError):
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) >= MAX_ERROR_BYTES or time.monotonic() > deadline:
+                break
+    return bytes(body[:MAX_ERROR_BYTES])
 
 
 def shown_url(url: str) -> str:

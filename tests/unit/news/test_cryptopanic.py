@@ -69,6 +69,16 @@ def test_a_refused_key_is_a_wrong_setting(api: CryptoPanicDouble) -> None:
     assert "wrong" not in str(caught.value)
 
 
+@pytest.mark.parametrize("body", [b"<html>Access denied</html>", b"", b"null", b"[" * 100_000, b"\xff"])
+def test_a_proxy_that_refuses_is_no_wrong_setting(api: CryptoPanicDouble, body: bytes) -> None:
+    api.failures, api.bodies = [(403, {})], [body]
+    with pytest.raises(SourceError, match=r"403.*proxy"):
+        list(source(api).read())
+    api.failures = [(403, {})]  # the API's own words
+    with pytest.raises(SettingsError, match="cryptopanic_api_key"):
+        list(source(api).read())
+
+
 def test_the_key_is_not_sent_to_another_host(api: CryptoPanicDouble) -> None:
     api.posts = [post(number) for number in range(30)]
     api.next_host = "http://evil.example"

@@ -85,10 +85,37 @@ def test_a_bad_article_is_refused_and_the_others_are_read(api: GdeltDouble, bad:
     assert [type(item) for item in items].count(Refused) == 1
 
 
-def test_a_query_that_gdelt_does_not_take_is_a_wrong_setting_in_its_words(api: GdeltDouble) -> None:
-    api.answers = [(200, "text/html", b"One or more of your keywords were too short, too long or too common.\n")]
-    with pytest.raises(SettingsError, match=r"gdelt_query.*too short"):
+@pytest.mark.parametrize(
+    "said",
+    [
+        "One or more of your keywords were too short, too long or too common.",
+        "The specified phrase is too short.",
+        "Your query was too short or too long.",
+        "Queries containing OR'd terms must be surrounded by ().",
+        "Parentheses may only be used around OR'd statements.",
+    ],
+)
+def test_a_query_that_gdelt_does_not_take_is_a_wrong_setting_in_its_words(api: GdeltDouble, said: str) -> None:
+    api.answers = [(200, "text/html", f"{said}\n".encode())]
+    with pytest.raises(SettingsError, match="gdelt_query") as caught:
         read(source(api))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Your query timed out. Please try again in a few minutes.",
+        "The search backend is temporarily unavailable, please try again",
+        "Error: search cluster overloaded",
+        "Timespan is too short.",
+    ],
+)
+def test_what_passes_is_no_fault_of_the_query(api: GdeltDouble, said: str) -> None:
+    api.answers = [(200, "text/html", said.encode())]
+    with pytest.raises(SourceError) as caught:
+        read(source(api))
+    assert said in str(caught.value)
 
 
 def test_a_pause_that_is_asked_for_is_told(api: GdeltDouble) -> None:
