@@ -7,7 +7,6 @@ is named, the list in `feeds.toml` is read.
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import io
 import re
@@ -16,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -169,14 +168,7 @@ def _published(entry: Any) -> datetime:
     text = entry.get("published") or entry.get("updated") or entry.get("created")
     if not text:
         raise BadMessageError("published_at: the entry has no date", "published_at")
-    try:
-        return times.parse(text)
-    except BadMessageError as error:
-        # The parser of feeds knows Korean, Greek and Hungarian forms, but takes zones that it doesn't know for UTC.
-        parsed = entry.get("published_parsed") or entry.get("updated_parsed")
-        if parsed is None or text.isascii() or times.names_unknown_zone(text) or error.reason == "unknown_zone":
-            raise
-        return datetime.fromtimestamp(calendar.timegm(parsed), UTC)
+    return times.parse(text)  # feedparser's own reading drops hours and zones that it doesn't know
 
 
 def _shared_ids(found: Sequence[Any]) -> frozenset[str]:

@@ -61,12 +61,6 @@ def parse(text: str, now: datetime | None = None) -> datetime:
         raise _no_time(text) from None
 
 
-def names_unknown_zone(text: str) -> bool:
-    """Returns whether a text ends in a word that may be a zone's name and is none that is known."""
-    word = re.search(r"[A-Za-z]{1,6}$", text.strip())
-    return word is not None and word[0].upper() not in _zones()
-
-
 def _read(value: str) -> tuple[datetime, str, bool]:
     """Returns the time as written, the name of its zone (empty if there is none), and whether it is a day without a time.
 

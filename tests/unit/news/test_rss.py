@@ -160,6 +160,22 @@ def test_a_zone_that_is_not_known_ends_in_the_dead_letters() -> None:
     assert "AMT" in str(unknown.error)
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2026년 11월 27일 15:00",
+        "2026年6月4日 10:00",
+        "2026\u201306\u201304T10:00Z",
+        "2026-06-04 오후 10:00:00",
+    ],
+)
+def test_a_date_that_can_not_be_read_whole_is_refused_and_not_guessed_too_early(date: str) -> None:
+    (refused,) = read(item("A", date))
+    assert isinstance(refused, Refused)
+    assert refused.error.field == "published_at"
+    assert date in str(refused.error)
+
+
 def test_an_entry_dated_ahead_is_news_and_one_dated_days_ahead_is_refused() -> None:
     ahead = format_datetime(datetime.now(UTC) + timedelta(hours=2))
     far = format_datetime(datetime.now(UTC) + timedelta(days=3))
