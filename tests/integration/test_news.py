@@ -157,6 +157,17 @@ def test_an_archive_of_mostly_refused_entries_ends_with_its_reason(bench: Bench)
     assert "archive: 6 of 7 entries were refused (the first: " in said
 
 
+def test_a_row_that_still_lies_ahead_when_an_archive_ends_is_a_dead_letter(bench: Bench) -> None:
+    path = bench.folder / "news.csv"
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    path.write_text(f"title,newsDatetime\nBitcoin rises,2024-06-04T10:00:00Z\nBitcoin soon,{ahead.isoformat()}\n")
+    assert bench.start("news", SOURCE="archive", ARCHIVE=str(path)).wait(60) == 0
+    assert [item.title for item in bench.read(topics.NEWS)] == ["Bitcoin rises"]
+    [letter] = bench.read(topics.DEAD_LETTERS)
+    assert "still lay ahead" in letter.error
+    assert "Bitcoin soon" in str(letter)
+
+
 def test_a_feed_all_of_whose_entries_are_refused_is_not_ready_and_says_why(bench: Bench) -> None:
     with GdeltDouble() as api:
         api.articles = [article(1, datetime.now(UTC) - timedelta(hours=3)) | {"title": ""}]

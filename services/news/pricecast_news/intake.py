@@ -76,6 +76,18 @@ class Outlet:
                 del self._ahead[news.id]
                 self._publish(news, source)
 
+    def refuse_held(self) -> None:
+        """Puts what still waits for its time into the dead letters, as nothing will wait on."""
+        with self._lock:
+            held = list(self._ahead.values())
+            self._ahead.clear()
+        for news, source in held:
+            error = BadMessageError(
+                f"published_at: {news.published_at} still lay ahead when all was read; read it again after that time",
+                "published_at",
+            )
+            self.refuse(Refused(error, source, value=encode(news)))
+
     def refuse(self, refused: Refused) -> None:
         """Puts what is no headline into the dead letters, once: a feed shows the same broken entry at every read."""
         key = hash((refused.origin, refused.value))

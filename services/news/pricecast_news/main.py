@@ -67,6 +67,8 @@ def _run_all(intakes: list[Intake], outlet: Outlet, stop: Stop) -> None:
     outlet.release()
     for error in crashed:
         raise error
+    if not stop.is_set():
+        outlet.refuse_held()
     given_up = [intake.error for intake in intakes if intake.error is not None]
     if given_up and not stop.is_set():
         raise SettingsError("; ".join(map(str, given_up)))
