@@ -29,6 +29,8 @@ URL_FORM = "https://cryptopanic.com/api/<plan>/v2"
 _CLOSED = re.compile(r"/(?P<free>free)(?=/)|/(?P<v1>v1)(?=/)")
 MAX_PAGES = 50
 """Pages read at once: the API itself ends earlier."""
+MAX_UNUSABLE_PAGES = 3
+"""After so many pages in a row without one usable post the API is taken to have changed: each page costs a request."""
 log = logs.get(__name__)
 
 
@@ -96,13 +98,16 @@ class CryptoPanic:
         """Yields the posts since the last read, oldest first."""
         found: list[News | Refused] = []
         url: httpx.URL | None = self._first
+        unusable_pages = 0
         for _ in range(MAX_PAGES):
             if url is None:
                 break
             page = self._page(url)
             posts = [self._post(raw) for raw in page.results]
             found += posts
-            if not any(isinstance(post, News) and self._is_new(post) for post in posts):
+            usable = [post for post in posts if isinstance(post, News)]
+            unusable_pages = unusable_pages + 1 if posts and not usable else 0
+            if not any(map(self._is_new, usable)) and not 0 < unusable_pages < MAX_UNUSABLE_PAGES:
                 break
             url = self._next(page.next)
         yield from reversed(found)

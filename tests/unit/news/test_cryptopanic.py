@@ -55,6 +55,18 @@ def test_pages_are_followed_until_one_holds_nothing_new(api: CryptoPanicDouble) 
     assert len(api.requests) == 7
 
 
+def test_a_page_of_unusable_posts_hides_none_of_the_pages_behind_it(api: CryptoPanicDouble) -> None:
+    api.posts = [post(number) for number in range(20)] + [post(number) | {"title": ""} for number in range(20, 40)]
+    items = list(source(api).read())
+    assert sum(isinstance(item, News) for item in items) == 20
+    assert sum(isinstance(item, Refused) for item in items) == 20
+
+
+def test_an_api_whose_posts_are_all_unusable_is_not_asked_for_page_after_page(api: CryptoPanicDouble) -> None:
+    api.posts = [post(number) | {"title": ""} for number in range(200)]
+    assert len(list(source(api).read())) == 60
+
+
 def test_a_pause_that_is_asked_for_is_told(api: CryptoPanicDouble) -> None:
     api.failures = [(429, {"Retry-After": "17"})]
     with pytest.raises(RateLimitedError) as caught:
