@@ -19,6 +19,8 @@ from pricecast_core.errors import BadMessageError
 from pricecast_core.messages import News, decode, encode
 
 MAX_TITLE = 20_000
+MAX_RAW_TITLE = 2 * MAX_TITLE
+"""So much of a title, its markup with it, is read: the rest would only cost time."""
 MAX_AHEAD = timedelta(days=1)
 """A headline dated further ahead is a mistake; one dated less is published when its time comes."""
 
@@ -109,8 +111,8 @@ def headline(*, identity: str, title: str, source: str, published: datetime, url
     when = published.replace(tzinfo=UTC) if published.tzinfo is None else published.astimezone(UTC)
     news = News(
         id=_encodable(identity[:200]),
-        title=plain_text(title)[:MAX_TITLE],
-        source=plain_text(source)[:200] or "unknown",
+        title=plain_text(title[:MAX_RAW_TITLE])[:MAX_TITLE],
+        source=plain_text(source[:MAX_RAW_TITLE])[:200] or "unknown",
         url=_encodable(url) if len(url) <= 4_000 else "",
         published_at=when.isoformat(timespec="seconds").replace("+00:00", "Z"),
         timestamp_ms=int(when.timestamp() * 1000),

@@ -151,6 +151,15 @@ def test_tags_are_removed_from_a_title_and_words_are_not(title: str, shown: str)
     assert news.title == shown
 
 
+def test_a_title_is_read_up_to_a_bound_whatever_its_length() -> None:
+    (long,) = read(item("Bitcoin" + "<b>" * 20_000 + "late"))
+    assert isinstance(long, News)
+    assert long.title == "Bitcoin"
+    (marked,) = read(item(f'<a href="https://a.example/{"x" * 10_000}">Bitcoin</a> rallies'))
+    assert isinstance(marked, News)
+    assert marked.title == "Bitcoin rallies"
+
+
 def test_a_zone_that_is_not_known_ends_in_the_dead_letters() -> None:
     known, unknown = read(item("A", "Tue, 04 Jun 2024 12:00:00 BRT"), item("B", "Tue, 04 Jun 2024 12:00:00 AMT"))
     assert isinstance(known, News)
