@@ -26,6 +26,7 @@ from pricecast_core.values import kraken_v1_name
 from pricecast_trades.exchanges.kraken.faults import Faults
 from pricecast_trades.exchanges.kraken.session_v1 import SessionV1
 from pricecast_trades.feed import (
+    FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     OPEN_SECONDS,
     PING_SECONDS,
@@ -61,13 +62,21 @@ class _Protocol(KrakenClientProtocol):
 
 
 class _Factory(KrakenClientFactory):
-    """The library's connections, not silent about failing."""
+    """The library's connections, not silent about failing, and with pauses that grow until one has lasted."""
 
     opened: Callable[[], None]
     failed: Callable[[str], None]
+    initialDelay: Any = FIRST_PAUSE_SECONDS  # noqa: N815 - Twisted's name
+    delay: Any = FIRST_PAUSE_SECONDS
+    maxDelay: Any = LONGEST_PAUSE_SECONDS  # noqa: N815 - Twisted's name
+    maxRetries: Any = _ENDLESS  # noqa: N815 - Twisted's name
+    noisy = False
+    clock: Any = reactor
+    _made: float
 
     def buildProtocol(self, addr: Any) -> _Protocol:  # noqa: N802 - Twisted's name
         """Called when a connection is made."""
+        self._made = self.clock.seconds()
         protocol: _Protocol = _Protocol(self, payload=self.payload)  # type: ignore[no-untyped-call]
         return protocol
 
@@ -75,6 +84,15 @@ class _Factory(KrakenClientFactory):
         """Called when none is made."""
         self.failed(reason.getErrorMessage())
         super().clientConnectionFailed(connector, reason)  # type: ignore[no-untyped-call]
+
+    def clientConnectionLost(self, connector: Any, reason: Any) -> None:  # noqa: N802 - Twisted's name
+        """Called when a connection has ended."""
+        if self.clock.seconds() - self._made > LONGEST_PAUSE_SECONDS:  # it had worked
+            self.delay, self.retries = self.initialDelay, 0
+        super().clientConnectionLost(connector, reason)  # type: ignore[no-untyped-call]
+
+    def resetDelay(self) -> None:  # noqa: N802 - Twisted's name
+        """Called by the library as soon as it is connected, which a server that closes at once lets it be for ever."""
 
 
 class _Client(WssClient):
@@ -90,7 +108,6 @@ class _Client(WssClient):
         """Connects, on the reactor's thread."""
         made: Any = self.factories[id_]
         factory: Any = _Factory(url, payload=made.payload)  # type: ignore[no-untyped-call]
-        factory.maxRetries, factory.maxDelay, factory.noisy = _ENDLESS, LONGEST_PAUSE_SECONDS, False
         factory.callback = made.callback
         factory.opened, factory.failed = self._opened, self._failed
         factory.setProtocolOptions(
