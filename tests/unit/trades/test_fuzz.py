@@ -46,7 +46,7 @@ scalars = (
     | st.floats()
     | st.text(max_size=20)
     | st.sampled_from(
-        ["1e999999999", "NaN", "-1", "", "XBT/USD", "BTC/USD", "BTC-USD", "9" * 400, "2026-01-01", "\x00"]
+        ["1e999999999", "NaN", "-1", "", "XBT/USD", "BTC/USD", "BTC-USD", "9" * 400, "2026-01-01", "\x00", "\ud800"]
     )
 )
 values = st.recursive(
@@ -102,6 +102,7 @@ def test_a_session_reads_or_refuses_whatever_comes(name: str, messages: list[byt
             if isinstance(event, Update):
                 assert event.items
                 assert all(isinstance(item, Refused) or item.pair == event.pair == "BTC/USD" for item in event.items)
+                assert all(str(item.error).encode() for item in event.items if isinstance(item, Refused))
         given = sum(len(event.items) for event in events if isinstance(event, Update))
         try:
             told = json.loads(message)
@@ -189,6 +190,17 @@ def test_an_error_ends_the_service_only_if_the_pair_has_never_answered(error: st
     assert isinstance(known, PassingError) or (known is None and error.startswith("W"))
     unknown = Faults().judge("BTC/USD", [error])
     assert not isinstance(unknown, SettingsError) or "BTC/USD" in str(unknown)
+
+
+def test_a_row_of_v1_with_half_a_surrogate_is_refused_whole() -> None:
+    row = '["5", "\\ud800", "1725000000.1", "b", "m", ""]'
+    session = SESSIONS["kraken v1"]()
+    list(session.send(0.0))
+    [update] = session.receive(f'[0, [{row}], "trade", "XBT/USD"]'.encode(), 0.0, NOW_MS)
+    assert isinstance(update, Update)
+    [refused] = update.items
+    assert isinstance(refused, Refused)
+    assert refused.value.decode() == row
 
 
 def test_a_message_nested_without_end_is_refused() -> None:

@@ -75,7 +75,10 @@ class SessionV1:
         name = self._names.get(message[3])
         if message[2] != "trade" or name is None:
             return self._refuse(data, f"trades of {message[3]!r} were not asked for")
-        items = wire.v1_trades(name, message[1], self._url)
+        try:
+            items = wire.v1_trades(name, message[1], self._url)
+        except RecursionError as error:
+            return self._refuse(data, f"not a message of v1: {error}")
         return [Update(name, items, now_ms)] if items else []
 
     def _status(self, message: dict[str, Any], now: float) -> list[Event]:

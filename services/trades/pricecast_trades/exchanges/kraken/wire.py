@@ -6,6 +6,7 @@ decimal number of seconds, v1 as one in quotes, v2 as ISO 8601.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Literal
@@ -171,8 +172,12 @@ def _read(parse: Any, context: Any, row: Any, origin: str) -> Trade | Refused:
         trade: Trade = decode(Trade, encode(parse(context, row)))  # decoding checks every bound
     except (BadMessageError, msgspec.MsgspecError, ValueError, ArithmeticError) as error:
         wrong = error if isinstance(error, BadMessageError) else BadMessageError(str(error))
-        return Refused(wrong, origin, -1, row if isinstance(row, bytes) else msgspec.json.encode(row))
+        return Refused(wrong, origin, -1, row if isinstance(row, bytes) else _as_sent(row))
     return trade
+
+
+def _as_sent(row: Any) -> bytes:
+    return json.dumps(row).encode()  # in ASCII: of half a surrogate, which v1 may send, there is no UTF-8
 
 
 def _rest(pair: str, row: bytes) -> Trade:
