@@ -111,7 +111,7 @@ class RestClient:
 
     def _note_clock(self, response: httpx.Response) -> None:
         try:
-            sent = parsedate_to_datetime(response.headers.get("Date", ""))
-        except (ValueError, TypeError):
+            sent = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
+        except (ValueError, TypeError, OverflowError):  # none; no date; one that leaves the calendar
             return
-        self.lag_ms = int((time.time() - sent.timestamp()) * 1000)
+        self.lag_ms = int((time.time() - sent) * 1000)

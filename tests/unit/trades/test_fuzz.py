@@ -26,6 +26,7 @@ from pricecast_trades.exchanges.kraken.session_v2 import SessionV2
 from pricecast_trades.exchanges.kraken.wire import rest_trades, v2_message
 from pricecast_trades.feed import Beat, Joined, Update
 from pricecast_trades.known_pairs import KnownPairs
+from pricecast_trades.rest import RestClient
 from pricecast_trades.seam import Seam
 from pricecast_trades.source import Refused
 from pricecast_trades.websocket import Session
@@ -167,6 +168,34 @@ def test_an_answer_of_rest_is_a_page_or_passes(status: int, content: bytes) -> N
         assert status == 200
         assert page.cursor > 0
         assert all(isinstance(item, Trade | Refused) for item in page.items)
+
+
+REST = RestClient("kraken_rest_url", 1e9, Stop())
+TLS = httpx.create_ssl_context()
+dates = st.from_regex(
+    r"(Mon, )?[0-9]{1,25} (Jan|Xxx) [0-9]{1,25} [0-9]{1,3}:[0-9]{1,25}:[0-9]{1,3} (GMT|[+-][0-9]{1,25})",
+    fullmatch=True,
+)
+
+
+@given(
+    status=st.sampled_from([200, 200, 429, 503]),
+    date=dates | st.sampled_from(["Mon, 01 Jan 99999999999999999999 00:00:00 GMT"]) | st.binary(max_size=30),
+    wait=st.from_regex(r"-?[0-9]{1,400}", fullmatch=True) | st.binary(max_size=10),
+)
+@fuzz
+def test_an_answer_of_rest_with_any_headers_is_read_or_passes(
+    status: int, date: str | bytes, wait: str | bytes
+) -> None:
+    headers = {b"Date": date, b"Retry-After": wait}
+    raw = {name: value.encode() if isinstance(value, str) else value for name, value in headers.items()}
+    REST._client = httpx.Client(
+        transport=httpx.MockTransport(lambda _: httpx.Response(status, headers=raw)), verify=TLS
+    )
+    try:
+        assert REST.once("http://x", {}, lambda response: response.status_code) == 200
+    except PassingError:
+        assert status != 200
 
 
 class Answer:
