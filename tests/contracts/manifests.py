@@ -91,6 +91,7 @@ BAD = (
     _pipeline("source.replay.format", source={"kind": "Replay", "replay": {"files": ["a"], "format": "parquet"}}),
     _pipeline("source.simulated.startPrice", source={"kind": "Simulated", "simulated": {"startPrice": 0}}),
     _pipeline("source.simulated.tradesPerSecond", source={"kind": "Simulated", "simulated": {"tradesPerSecond": 1e9}}),
+    _pipeline("source.simulated.tradesPerSecond", source={"kind": "Simulated", "simulated": {"tradesPerSecond": 1e-7}}),
     _pipeline("source.kraken.restUrl", source__kraken__restUrl="ftp://api.kraken.com"),
     _pipeline("source.kraken.websocket", source__kraken__websocket="v3"),
     _pipeline("candles.seconds", candles__seconds=0),

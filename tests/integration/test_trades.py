@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from pricecast_core.messages import Candle, decode
+from pricecast_core.service import Stop
 from pricecast_embedded_broker import EmbeddedBroker
 from pricecast_trades.market import SimulatedPair
 from pricecast_trades.sources import simulated
@@ -91,5 +92,5 @@ def test_a_simulated_market_goes_on_where_it_was_killed(broker: EmbeddedBroker, 
     first = found[0]
     assert first.trade_id is not None
     market = SimulatedPair("BTC/USD", 7, 50_000, 5)
-    stream = simulated.trades(market, first.trade_id // 10_000_000, 0)
+    stream = simulated.trades(market, first.trade_id // 10_000_000, 0, Stop())
     assert found == [next(stream) for _ in found]

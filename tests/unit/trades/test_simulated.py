@@ -100,7 +100,7 @@ def test_another_seed_or_pair_is_another_market() -> None:
 
 
 def test_trades_are_in_order_numbered_and_valid_messages() -> None:
-    found = list(islice(trades(market(), 500_000, 0), 20_000))
+    found = list(islice(trades(market(), 500_000, 0, Stop()), 20_000))
     assert all(a.timestamp_ms <= b.timestamp_ms and (a.trade_id or 0) < (b.trade_id or 0) for a, b in pairwise(found))
     assert all((t.trade_id or 0) // IDS_PER_MINUTE == (t.timestamp_ms - OPENING_MS) // MINUTE_MS for t in found)
     assert [decode(Trade, encode(trade)) for trade in found] == found
@@ -152,14 +152,14 @@ def test_a_restart_goes_on_with_the_next_trade() -> None:
 
 
 def test_live_trades_come_when_their_time_has_come() -> None:
-    class Clock(Stop):
+    class Watch(Stop):
         now = NOW
 
         def wait(self, seconds: float) -> bool:
             self.now += seconds
             return self.now > NOW + 20
 
-    clock = Clock()
+    clock = Watch()
     source = make(clock, lambda: clock.now, mode="Live", pairs=["BTC/USD"], simulation_trades_per_second=5)
     count = 0
     for batch in source.batches(Ends()):
@@ -168,6 +168,19 @@ def test_live_trades_come_when_their_time_has_come() -> None:
             assert item.timestamp_ms <= clock.now * 1000
         count += len(batch)
     assert count > 20
+
+
+def test_the_next_trade_is_looked_for_until_it_is_to_stop() -> None:
+    """A trade in four months: nothing is given meanwhile that anyone could stop at."""
+
+    class Looks(Stop):
+        left = 1_000
+
+        def is_set(self) -> bool:
+            self.left -= 1
+            return self.left < 0
+
+    assert list(trades(SimulatedPair("BTC/USD", 7, 50_000, 1e-7), 0, 0, Looks())) == []
 
 
 def test_the_market_has_a_first_day() -> None:

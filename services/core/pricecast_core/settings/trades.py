@@ -53,7 +53,7 @@ class TradesSettings(EveryExchangeSettings):
 
     simulation_seed: int = Field(7, ge=0, le=2**53, description="Seed of the simulated market: same seed, same trades")
     simulation_start_price: float = Field(50_000, gt=0, description="First price of the simulated market")
-    simulation_trades_per_second: float = Field(2, gt=0, le=100_000, description="Mean number of trades a second")
+    simulation_trades_per_second: float = Field(2, ge=0.001, le=100_000, description="Mean number of trades a second")
 
     @model_validator(mode="after")
     def _replay_has_files(self) -> TradesSettings:

@@ -62,7 +62,8 @@ class SimulatedSource:
                 return
             market.go_to(minute)
         streams = [
-            trades(market, minute, last_id.get(market.pair, 0)) for market, minute in zip(markets, minutes, strict=True)
+            trades(market, minute, last_id.get(market.pair, 0), self._stop)
+            for market, minute in zip(markets, minutes, strict=True)
         ]
         yield from self._paced(
             heapq.merge(*streams, key=attrgetter("timestamp_ms")) if len(streams) > 1 else streams[0]
@@ -106,9 +107,12 @@ class SimulatedSource:
         return int(self._clock() * 1000)
 
 
-def trades(market: SimulatedPair, minute: int, after_id: int) -> Iterator[Trade]:
-    """Yields a pair's trades from a minute on, without those up to an id."""
-    while True:
+def trades(market: SimulatedPair, minute: int, after_id: int, stop: Stop) -> Iterator[Trade]:
+    """Yields a pair's trades from a minute on, without those up to an id, until it is to stop.
+
+    It looks at that each minute: the next minute with a trade may be far off.
+    """
+    while not stop.is_set():
         found = market.minute(minute)
         first_id = minute * IDS_PER_MINUTE + 1
         columns = zip(
