@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pricecast_core.errors import SettingsError
-from pricecast_core.messages import Candle, Trade, decode, encode
+from pricecast_core.messages import Candle, Clock, Trade, decode, encode
 from pricecast_core.service import Stop
 from pricecast_core.settings import TradesSettings
 from pricecast_trades.covered import Covered
@@ -168,6 +168,30 @@ def test_live_trades_come_when_their_time_has_come() -> None:
             assert item.timestamp_ms <= clock.now * 1000
         count += len(batch)
     assert count > 20
+
+
+def test_a_quiet_market_tells_its_candles_how_late_it_is() -> None:
+    class Watch(Stop):
+        now = NOW
+
+        def wait(self, seconds: float) -> bool:
+            self.now += seconds
+            return self.now > NOW + 300
+
+    watch, now_ms = Watch(), round(NOW * 1000)
+    last_id = (now_ms - OPENING_MS) // MINUTE_MS * IDS_PER_MINUTE
+    last = Trade(pair="BTC/USD", price=50_000, volume=1, trade_id=last_id, timestamp_ms=now_ms - now_ms % MINUTE_MS)
+    quiet = {"mode": "Live", "pairs": ["BTC/USD"], "simulation_trades_per_second": 0.01, "candle_seconds": 5}
+    told: list[Any] = [last]
+    for batch in make(watch, lambda: watch.now, **quiet).batches(Ends([last])):
+        told += batch
+        assert told[-1].timestamp_ms <= watch.now * 1000
+    assert {type(item) for item in told} == {Trade, Clock}
+    assert all(item.timestamp_ms % 5_000 == 0 for item in told if isinstance(item, Clock))
+    times = [item.timestamp_ms for item in told] + [now_ms + 300_000]
+    assert all(
+        a <= b <= max(a, now_ms) + 10_000 for a, b in pairwise(times)
+    )  # no candle without a word, however few trades
 
 
 def test_the_next_trade_is_looked_for_until_it_is_to_stop() -> None:
