@@ -18,12 +18,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import Producer
 
 from pricecast_core import topics
 from pricecast_core.errors import PricecastError
-from pricecast_core.messages import CLOCK_TOLERANCE_MS, DeadLetter, Message, News, NewsSignal, decode
+from pricecast_core.messages import CLOCK_TOLERANCE_MS, DeadLetter, Message, News, NewsSignal, decode, encode
 from pricecast_core.news import lexicon
 from pricecast_core.settings.news_signal import DEFAULT_COINS
 from pricecast_core.streaming import tail
@@ -33,6 +34,7 @@ from pricecast_testbed.server import free_port
 from tests.doubles.anthropic import AnthropicDouble
 from tests.doubles.cryptopanic import CryptoPanicDouble, post
 from tests.doubles.gdelt import GdeltDouble, article
+from tests.doubles.ollama import OllamaDouble, says
 from tests.waiting import eventually
 
 PIPELINE = "t"
@@ -334,6 +336,24 @@ def test_the_news_waits_while_the_model_is_away(bench: Bench) -> None:
     assert {item.reasoning for item in signals} == {"because"}
     letters: list[DeadLetter] = bench.read(topics.DEAD_LETTERS)
     assert {letter.reason for letter in letters} == {"outside_schema"}
+
+
+def test_a_model_none_of_whose_answers_is_valid_is_not_ready_and_says_why(bench: Bench) -> None:
+    path = archive(bench.folder, HEADLINES[:1])
+    assert bench.start("news", SOURCE="archive", ARCHIVE=str(path)).wait(60) == 0
+    with OllamaDouble(says("I would rather talk about the weather.")) as api:
+        bench.start("news-signal", PROVIDER="ollama", MODEL="some-model", OLLAMA_URL=api.url)
+        health = eventually(
+            lambda: (
+                (found := bench.health("news-signal"))
+                and "none of its answers is valid" in found["problems"].get("model", "")
+                and found
+            )
+        )
+        assert not health["ok"]
+        api.say = says('{"news_signals": [{"coin": "BTC", "signal": 1}]}')
+        bench.write([encode(msgspec.structs.replace(bench.read(topics.NEWS)[0], id="another", title="Bitcoin again"))])
+        eventually(lambda: (bench.health("news-signal") or {"ok": False})["ok"])
 
 
 def test_a_killed_reader_loses_nothing_and_asks_little_again(bench: Bench) -> None:
