@@ -57,7 +57,7 @@ class GdeltDouble(HttpDouble):
             for name in ("startdatetime", "enddatetime")
         )
         found = [each for each in self.articles if start <= datetime.fromisoformat(each["seendate"]) <= end]
-        found.sort(key=lambda each: str(each["seendate"]), reverse=True)
+        found.sort(key=lambda each: str(each["seendate"]), reverse=query.get("sort") != "DateAsc")
         body = {"articles": found[: int(query.get("maxrecords", "75"))]} if found else {}
         return 200, "application/json; charset=utf-8", json.dumps(body).encode()
 

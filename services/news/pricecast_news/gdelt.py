@@ -1,9 +1,9 @@
 """GDELT's document API: news of the whole world's media, without an account.
 
-`GET <url>?query=…&mode=ArtList&format=json&sort=DateDesc&maxrecords=250`, as its makers describe it in "GDELT DOC 2.0
+`GET <url>?query=…&mode=ArtList&format=json&sort=DateAsc&maxrecords=250`, as its makers describe it in "GDELT DOC 2.0
 API Debuts". An article is dated by `seendate`, the quarter of an hour in which GDELT saw it: never before it was known.
-Each read asks for the time since the one before it, further back by `enddatetime` where more than one page came. The API
-asks everybody for no more than one request in five seconds.
+Each read asks for the time since the one before it, oldest first, further on by `startdatetime` where more than one page
+came; what is too much for one read is left to the next. The API asks everybody for no more than one request in five seconds.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Gdelt:
         self._query = query
         self._wait = wait
         self._client = httpx.Client(timeout=TIMEOUT, headers={"User-Agent": USER_AGENT}, follow_redirects=True)
-        self._read_through: datetime | None = None
+        self._since: datetime | None = None
 
     def read(self) -> Iterator[News | Refused]:
         """Yields the articles since the last read, oldest first.
@@ -86,35 +86,47 @@ class Gdelt:
             SettingsError: If it refuses the query.
         """
         now = datetime.now(UTC)
-        since = now - FIRST_READ if self._read_through is None else self._read_through - OVERLAP
-        since = max(since, now - LONGEST_AWAY)
+        since = now - FIRST_READ if self._since is None else max(self._since, now - LONGEST_AWAY)
         found: dict[str, News | Refused] = {}
-        until = now
+        following = now - OVERLAP
         for page in range(MAX_PAGES):
             if page and self._wait(PAUSE_SECONDS):
                 return
-            articles = self._articles(since, until)
+            articles = self._articles(since, now)
             items = [self._item(article) for article in articles]
-            known = len(found)
             found |= {item.id if isinstance(item, News) else str(item.value): item for item in items}
             if len(articles) < PAGE:
                 break
-            oldest = min((item.timestamp_ms for item in items if isinstance(item, News)), default=0) / 1000
-            if len(found) == known or not oldest:
+            newest = max((item.timestamp_ms for item in items if isinstance(item, News)), default=0) / 1000
+            if not newest:
                 log.warning(
-                    "more articles of one moment than GDELT gives; narrow gdelt_query", moment=until.isoformat()
+                    "a page of articles none of which can be used; the rest isn't read", since=since.isoformat()
                 )
                 break
-            until = datetime.fromtimestamp(oldest, UTC)
+            if newest <= since.timestamp():
+                log.warning(
+                    "more articles of one moment than GDELT gives; narrow gdelt_query", moment=since.isoformat()
+                )
+                newest = since.timestamp() + 1
+            since = datetime.fromtimestamp(newest, UTC)
+            if since >= now:
+                break
+        else:
+            following = since
+            log.warning(
+                "more articles than one read takes, the next read goes on from there",
+                read=len(found),
+                through=since.isoformat(),
+            )
         yield from sorted(found.values(), key=lambda item: item.timestamp_ms if isinstance(item, News) else 0)
-        self._read_through = now
+        self._since = following
 
     def _articles(self, since: datetime, until: datetime) -> list[object]:
         asked = {
             "query": self._query,
             "mode": "ArtList",
             "format": "json",
-            "sort": "DateDesc",
+            "sort": "DateAsc",
             "maxrecords": str(PAGE),
             "startdatetime": f"{since:%Y%m%d%H%M%S}",
             "enddatetime": f"{until:%Y%m%d%H%M%S}",

@@ -53,6 +53,23 @@ def test_a_day_of_more_articles_than_one_page_holds_is_read_whole(api: GdeltDoub
     assert len(read(source(api))) == 600
 
 
+def test_what_is_too_much_for_one_read_is_read_by_the_next(
+    api: GdeltDouble, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.articles = [article(number, RECENTLY - timedelta(seconds=10 * number)) for number in range(7_000)]
+    gdelt = source(api)
+    first = {news.id for news in read(gdelt)}
+    assert 4_900 < len(first) < 7_000
+    assert "more articles than one read takes" in "".join(capsys.readouterr())
+    assert len(first | {news.id for news in read(gdelt)}) == 7_000
+
+
+def test_more_articles_of_one_moment_than_one_page_holds_hide_none_after_it(api: GdeltDouble) -> None:
+    api.articles = [article(number, RECENTLY) for number in range(300)]
+    api.articles += [article(300 + number, RECENTLY + timedelta(minutes=15)) for number in range(5)]
+    assert len(read(source(api))) == 255
+
+
 def test_stray_backslashes_and_control_characters_are_read(api: GdeltDouble) -> None:
     seen = f"{RECENTLY:%Y%m%dT%H%M%SZ}"
     body = rf'{{"articles": [{{"url": "https://a.example/1", "title": "Bitcoin \$60k \Up{chr(9)}", "seendate": "{seen}"}}]}}'
