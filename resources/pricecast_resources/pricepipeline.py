@@ -136,7 +136,7 @@ class Rollback(Model):
     margin: float = of_setting(
         PricePredictorSettings,
         "rollback_margin",
-        "By how much of skill it must be ahead: 0.005 is half a point. A lead that chance explains never counts.",
+        "By how much of skill it must be ahead: 0.005 is half a point. The 95% interval of the lead must be above zero, too.",
     )
 
 
@@ -149,7 +149,7 @@ class Promotion(Model):
     margin: float = of_setting(
         PricePredictorSettings,
         "promotion_margin",
-        "By how much of skill it must be ahead: 0.005 is half a point. A lead that chance explains never counts.",
+        "By how much of skill it must be ahead: 0.005 is half a point. The 95% interval of the lead must be above zero, too.",
     )
     maximum_age: Duration = Field(
         "30d",

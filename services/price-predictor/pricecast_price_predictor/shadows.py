@@ -3,7 +3,7 @@
 They are the one that served before, and the newest trained one that was not promoted: the challenger.
 
 Nothing of a shadow's forecasts is stored or published. Both are judged on what then happened, on the very same rows, and
-a difference counts only where it is more than chance (`rivals.lead`).
+a difference counts only where its 95% interval leaves out zero (`rivals.lead`).
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def why_back(found: Comparison, settings: PricePredictorSettings) -> str | None:
 def why_promoted(found: Comparison, age_days: float, settings: PricePredictorSettings) -> str | None:
     """Says why a challenger is to serve; None where it is not to.
 
-    One that is worse than naive never is. One that is ahead beyond chance and by the margin is; where what the serving
+    One that is worse than naive never is. One that is ahead by the margin, with an interval above zero, is; where what the serving
     version knows is older than the maximum age, it is enough not to be behind by the margin.
 
     Args:

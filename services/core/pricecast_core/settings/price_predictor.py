@@ -118,7 +118,7 @@ class PricePredictorSettings(PredictionStoreSettings):
         200, ge=10, le=1_000, description="Outcomes after which a version that served before may serve again"
     )
     rollback_margin: float = Field(
-        0.005, ge=0, le=1, description="By how much of skill it must then be ahead, beyond what chance explains"
+        0.005, ge=0, le=1, description="By how much of skill it must then be ahead, with a 95% interval above zero"
     )
 
     promotion_min_scored: int = Field(
@@ -128,7 +128,7 @@ class PricePredictorSettings(PredictionStoreSettings):
         description="Outcomes after which a version that was trained and not promoted may take the place of the one that serves",
     )
     promotion_margin: float = Field(
-        0.005, ge=0, le=1, description="By how much of skill it must then be ahead, beyond what chance explains"
+        0.005, ge=0, le=1, description="By how much of skill it must then be ahead, with a 95% interval above zero"
     )
     promotion_maximum_age_days: float = Field(
         30,
