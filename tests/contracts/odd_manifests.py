@@ -113,7 +113,7 @@ def _forecasts() -> Iterator[Odd]:
 
 
 def _lengths_of_time() -> Iterator[Odd]:
-    long = {"source__since": "30d"}
+    long = {"source__since": "60d", "training__lookback": "60d"}
     yield from pipeline(GOOD, "prediction.horizonsSeconds", [60], [172_800], [604_800], [60, 120, 604_800], **long)
     yield from pipeline(
         "horizonsSeconds", "prediction.horizonsSeconds", [604_860], [0], [-60], [61], [30], [True], [60.5]

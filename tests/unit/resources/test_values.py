@@ -174,7 +174,11 @@ def test_krakens_names_are_refused_in_the_spec_and_read_in_settings(coin: str) -
 @settings(max_examples=20, deadline=None)
 def test_a_horizon(seconds: int) -> None:
     verdicts = {
-        "spec": accepts(lambda: spec(candles={"seconds": 1}, prediction={"horizonsSeconds": [seconds]})),
+        "spec": accepts(
+            lambda: spec(
+                candles={"seconds": 1}, training={"lookback": "999999d"}, prediction={"horizonsSeconds": [seconds]}
+            )
+        ),
         "schema": accepts(lambda: schema_allows("prediction.horizonsSeconds.[]", seconds)),
         "settings": accepts(
             lambda: load(PricePredictorSettings, pipeline="p", pairs=["BTC/USD"], horizons_seconds=[seconds])
