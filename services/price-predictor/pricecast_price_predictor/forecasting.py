@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pricecast_core.values import LEVELS
-from pricecast_price_predictor import target
+from pricecast_price_predictor import conformal, target
 from pricecast_price_predictor.evaluation import Matrix
 from pricecast_price_predictor.features import FeatureTable
 from pricecast_price_predictor.model import PriceModel
@@ -126,7 +126,9 @@ class Forecaster:
         new = table.rows(first, len(table))
         raw = self.model.predict(new)
         self.novelty = self._watch.advance(new)
-        groups = self._calibrator.groups(self.model.situation(new))
+        # As `PriceModel.situation` has it, of distances that the watch has reckoned: unknown ones are in no group.
+        distance = np.array([one.distance or 0.0 for one in self.novelty])
+        groups = self._calibrator.groups(conformal.Situation(conformal.state(new), new.time_ms, distance))
         made = _Made(new.time_ms, new.log_close, new.observed, groups, raw)
         seen = made.after(self._awaited, self.model.spec.candle_seconds * 1000)
         known = target.has_outcome(seen.observed, horizon)
