@@ -45,10 +45,9 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 MAX_SEARCHED_CHARACTERS = 20_000
-_THOUGHTS = re.compile(r"<(?:think|thinking|thought|reason|reasoning|reflection)>|<\|channel\|>analysis", re.IGNORECASE)
-_THOUGHTS_END = re.compile(
-    r"</(?:think|thinking|thought|reason|reasoning|reflection)>|<\|channel\|>final", re.IGNORECASE
-)
+_THINKING = "(?:think|thinking|thought|reason|reasoning|reflection)"
+_THOUGHTS = re.compile(rf"<{_THINKING}>|<\|channel\|>analysis", re.IGNORECASE)
+_THOUGHTS_END = re.compile(rf"</{_THINKING}>|<\|channel\|>final", re.IGNORECASE)
 """As models mark them whose server doesn't take thoughts apart."""
 _STARTS = re.compile(r'\{\s*"news_signals"')
 _finder = json.JSONDecoder()
